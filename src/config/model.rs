@@ -1,0 +1,164 @@
+//! The checked configuration. Every index in it is valid, every name unique, every list within its bound.
+
+use crate::conntrack::timeouts::Timeouts;
+use crate::device::spec::DeviceSpec;
+use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+/// A whole configuration that passed every check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Threads, memory, sockets.
+    pub runtime: RuntimeConfig,
+    /// Session table and timeouts.
+    pub conntrack: ConntrackConfig,
+    /// The NICs, in order of first mention; at least one.
+    pub devices: Vec<DeviceConfig>,
+    /// The interfaces, in the order of the file; at least one.
+    pub interfaces: Vec<InterfaceConfig>,
+    /// Static routes; connected ones follow from the interfaces' addresses.
+    pub routes: Vec<RouteConfig>,
+    /// Address pools.
+    pub pools: Vec<PoolConfig>,
+    /// Source translation: the first rule that matches decides.
+    pub snat: Vec<SnatRule>,
+    /// Destination translation (port forwarding, full NAT): the first rule that matches decides.
+    pub dnat: Vec<DnatRule>,
+}
+
+/// Threads, memory, sockets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuntimeConfig {
+    /// Poll-mode workers: 1 to `MAX_WORKERS`.
+    pub workers: u8,
+    /// CPUs to pin the workers to, one each; empty: the last CPUs that the process may use.
+    pub cpus: Vec<usize>,
+    /// What a worker does when there is no traffic.
+    pub poll: PollMode,
+    /// Path of the control socket.
+    pub control: PathBuf,
+    /// Frames in the packet pool of all devices together.
+    pub frames: u32,
+    /// Memory for DPDK in MiB; `None`: as much as the frames need.
+    pub memory_mib: Option<u32>,
+    /// Further arguments for DPDK's EAL, as on its command line.
+    pub eal_args: Vec<String>,
+    /// ICMP errors that the gateway makes a second, all workers together.
+    pub icmp_errors_per_second: u32,
+}
+
+/// What a worker does when there is no traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollMode {
+    /// Polls without a pause: lowest latency, one CPU at 100 %.
+    Busy,
+    /// Sleeps for a moment when nothing came for a while: for demos and virtual machines.
+    Adaptive,
+}
+
+/// Session table and timeouts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConntrackConfig {
+    /// Sessions of all workers together.
+    pub max_sessions: u32,
+    /// Idle timeouts.
+    pub timeouts: Timeouts,
+}
+
+/// One NIC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceConfig {
+    /// Which, as parsed from the text.
+    pub spec: DeviceSpec,
+    /// Ethernet address to use instead of the device's own.
+    pub mac: Option<MacAddr>,
+}
+
+/// One interface of the gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InterfaceConfig {
+    /// Name in the config and all output.
+    pub name: String,
+    /// The NIC that it lives on.
+    pub device: DeviceId,
+    /// VLAN id, or 0 for untagged frames. Unique on its device.
+    pub vlan: u16,
+    /// Which side it faces.
+    pub realm: Realm,
+    /// The gateway's addresses with their prefixes; the first is the primary one. At least one.
+    pub addresses: Vec<Ipv4Net>,
+    /// Largest IPv4 packet in bytes: 576 to 9216.
+    pub mtu: u16,
+}
+
+impl InterfaceConfig {
+    /// The primary address.
+    pub fn primary(&self) -> Ipv4Addr {
+        self.addresses.first().map_or(Ipv4Addr::UNSPECIFIED, Ipv4Net::addr)
+    }
+}
+
+/// A static route (also what `gateway = …` on an interface turns into: `0.0.0.0/0`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteConfig {
+    /// Destination prefix.
+    pub to: Ipv4Net,
+    /// Next hop; lies in a prefix of `interface`.
+    pub via: Ipv4Addr,
+    /// Where the next hop is.
+    pub interface: InterfaceId,
+}
+
+/// A pool of external addresses. No address is in two pools or belongs to an interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolConfig {
+    /// Name in the config and all output.
+    pub name: String,
+    /// Every address, without repetition; 1 to 4096.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Ports (and ICMP identifiers) that may be allocated.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// Where translated sources come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourcePool {
+    /// The primary address of the interface that the packet leaves by ("masquerade").
+    Interface,
+    /// The pool with this index in `Config::pools`.
+    Pool(usize),
+}
+
+/// A source translation rule, for new sessions from an internal to an external interface.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SnatRule {
+    /// Source prefixes; empty: any.
+    pub from: Vec<Ipv4Net>,
+    /// Destination prefixes; empty: any.
+    pub to: Vec<Ipv4Net>,
+    /// Interface that the packet leaves by; `None`: any external one.
+    pub out: Option<InterfaceId>,
+    /// What the source becomes.
+    pub source: SourcePool,
+}
+
+/// A destination translation rule, one protocol each (`protocol = ["tcp", "udp"]` makes two of them).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnatRule {
+    /// The translated (external) address that clients use: an interface's address or one of a pool or any other
+    /// that is routed here.
+    pub address: Ipv4Addr,
+    /// TCP or UDP, as IANA number.
+    pub protocol: u8,
+    /// The ports that clients use.
+    pub ports: RangeInclusive<u16>,
+    /// The backend's address.
+    pub to: Ipv4Addr,
+    /// The backend's port for the first of `ports`; the others follow one by one.
+    pub to_port: u16,
+    /// Also translate the source (full NAT): to an address of this pool.
+    pub source: Option<SourcePool>,
+}

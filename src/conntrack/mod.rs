@@ -1,0 +1,3 @@
+//! Connection tracking: which conversation a packet belongs to and what state it is in. Pure.
+
+pub mod timeouts;

@@ -1,0 +1,47 @@
+//! natgate: a stateful NAT gateway on DPDK.
+//!
+//! # The map of the house
+//!
+//! Dependencies point one way, from the top of this list to the bottom:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`ids`], [`time`], [`telemetry`] | newtypes, time as a value, counters and the one list of drop reasons |
+//! | [`wire`] | checked header views, checksum arithmetic. Pure |
+//! | [`packet`] | `PacketBuf`, `Packet<Raw>` to `Packet<Parsed>`: bytes become checked types here |
+//! | [`device`] | `Device`: bursts of frames in and out. `mem`, `fault`, `pcap`, `dpdk` |
+//! | [`conntrack`] | tuple key, session table, trackers, timeouts. Pure |
+//! | [`nat`] | pools, port allocation, rewrite, ICMP errors, fragments. Pure |
+//! | [`classify`] | rules: what is translated and how, martians. Pure |
+//! | [`route`] | longest prefix match, next hops, neighbours. Pure |
+//! | [`steering`] | which worker owns a packet. Pure |
+//! | [`pipeline`] | a worker's burst, stage by stage: `Worker::poll_once(now)` |
+//! | [`management`] | the management core: neighbours, expiry, snapshots |
+//! | [`config`] | TOML as written to a checked `Config`, and that to a `Snapshot` |
+//! | [`control`] | HTTP/JSON on a UNIX socket, and its client |
+//! | [`runtime`] | start, pin, run, stop |
+//! | [`cli`] | the commands |
+//!
+//! Time is a parameter and is never read in the core. A worker allocates nothing after start-up, takes no
+//! lock, makes no system call and logs nothing. `unsafe` lives in `device::dpdk` and in [`prefetch`].
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod classify;
+pub mod cli;
+pub mod config;
+pub mod conntrack;
+pub mod control;
+pub mod device;
+pub mod ids;
+pub mod management;
+pub mod nat;
+pub mod packet;
+pub mod pipeline;
+pub mod prefetch;
+pub mod route;
+pub mod runtime;
+pub mod steering;
+pub mod telemetry;
+pub mod time;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `natgate` binary: see `natgate --help`.
+
+fn main() {}

@@ -1,0 +1,127 @@
+//! What each worker counts. One writer a counter; readers add up.
+
+use super::DropReason;
+use crate::ids::MAX_INTERFACES;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that one thread writes and others read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the counter's one writer may call this: it is a load and a store, not an atomic addition.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Adds one; see [`Counter::add`].
+    #[inline]
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// Stores a value, for gauges.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
+    /// The value at some recent moment.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Frames and bytes of one interface, as one worker saw them. Bytes are whole Ethernet frames without FCS.
+#[derive(Debug, Default)]
+pub struct InterfaceCounters {
+    /// Frames received.
+    pub rx_packets: Counter,
+    /// Bytes received.
+    pub rx_bytes: Counter,
+    /// Frames sent.
+    pub tx_packets: Counter,
+    /// Bytes sent.
+    pub tx_bytes: Counter,
+}
+
+/// Everything that one worker counts.
+///
+/// At rest `rx = sent + consumed + sum(drops) + held` over all workers together: a packet that is handed off is
+/// received by one worker and gets its verdict from another.
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// Frames that devices delivered.
+    pub rx: Counter,
+    /// Verdict: forwarded.
+    pub sent: Counter,
+    /// Verdict: was for the gateway itself and was dealt with (ARP, echo request).
+    pub consumed: Counter,
+    /// Verdict: dropped, by [`DropReason`].
+    pub drops: [Counter; DropReason::COUNT],
+    /// Gauge: received packets without a verdict yet (waiting for a neighbour or a first fragment).
+    pub held: Counter,
+    /// Frames that the gateway made itself and sent (ARP, echo replies, ICMP errors).
+    pub generated: Counter,
+    /// Frames that the gateway made itself and could not send.
+    pub generated_lost: Counter,
+    /// ICMP errors not sent because of the rate limit.
+    pub icmp_limited: Counter,
+    /// Packets handed to the worker that owns them.
+    pub handed_off: Counter,
+    /// Packets received from other workers.
+    pub taken_over: Counter,
+    /// Sessions created.
+    pub sessions_created: Counter,
+    /// Sessions removed.
+    pub sessions_removed: Counter,
+    /// Gauge: sessions in the table.
+    pub sessions: Counter,
+    /// Bursts polled that held at least one packet.
+    pub busy_polls: Counter,
+    /// Bursts polled.
+    pub polls: Counter,
+    /// Messages to the management core that found the ring full. Nothing is lost by it: a sweep catches up.
+    pub messages_lost: Counter,
+    /// By interface.
+    pub interfaces: Box<[InterfaceCounters]>,
+}
+
+impl Default for WorkerCounters {
+    fn default() -> Self {
+        WorkerCounters {
+            rx: Counter::default(),
+            sent: Counter::default(),
+            consumed: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+            held: Counter::default(),
+            generated: Counter::default(),
+            generated_lost: Counter::default(),
+            icmp_limited: Counter::default(),
+            handed_off: Counter::default(),
+            taken_over: Counter::default(),
+            sessions_created: Counter::default(),
+            sessions_removed: Counter::default(),
+            sessions: Counter::default(),
+            busy_polls: Counter::default(),
+            polls: Counter::default(),
+            messages_lost: Counter::default(),
+            interfaces: (0..MAX_INTERFACES).map(|_| InterfaceCounters::default()).collect(),
+        }
+    }
+}
+
+impl WorkerCounters {
+    /// Counts one drop.
+    #[inline]
+    pub fn drop(&self, reason: DropReason) {
+        self.drops[reason as usize].increment();
+    }
+
+    /// The sum of all drops.
+    pub fn dropped(&self) -> u64 {
+        self.drops.iter().map(Counter::get).sum()
+    }
+}

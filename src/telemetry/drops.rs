@@ -1,0 +1,92 @@
+//! Every reason for which natgate drops a packet, declared once: the variant, the name in metrics and
+//! output, and the help text that `natgate show drops` prints.
+
+macro_rules! drop_reasons {
+    ($($variant:ident, $name:literal, $help:literal;)+) => {
+        /// Why a packet was dropped. A packet is dropped for exactly one reason.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $(#[doc = $help] $variant,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of their numbers.
+            pub const ALL: &'static [DropReason] = &[$(DropReason::$variant),+];
+            /// How many reasons there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// The name in metrics and output.
+            pub fn name(self) -> &'static str {
+                match self { $(DropReason::$variant => $name),+ }
+            }
+
+            /// What happened and what to do about it, in a sentence.
+            pub fn help(self) -> &'static str {
+                match self { $(DropReason::$variant => $help),+ }
+            }
+
+            /// The reason with this name.
+            pub fn from_name(name: &str) -> Option<DropReason> {
+                match name { $($name => Some(DropReason::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    Truncated, "truncated", "The frame ends before the headers that it announces.";
+    NotForUs, "not_for_us", "The frame is addressed to another Ethernet address.";
+    UnknownVlan, "unknown_vlan", "No interface of the config has this VLAN on this device.";
+    EthertypeUnsupported, "ethertype_unsupported", "Neither IPv4 nor ARP (IPv6 and others are not forwarded yet).";
+    ArpInvalid, "arp_invalid", "An ARP message with a wrong format or an impossible sender.";
+    Ipv4HeaderInvalid, "ipv4_header_invalid", "IPv4 version, header length or total length is impossible (RFC 1812 5.2.2).";
+    Ipv4ChecksumWrong, "ipv4_checksum_wrong", "The IPv4 header checksum is wrong (RFC 1812 5.2.2).";
+    SourceRouted, "source_routed", "The packet carries a source-route option, which is refused (RFC 7126 4.3).";
+    L4HeaderInvalid, "l4_header_invalid", "The TCP, UDP or ICMP header is truncated or contradicts itself.";
+    FragmentInvalid, "fragment_invalid", "A fragment that is too small for its transport header, or ends past 65535 bytes (RFC 1858, 3128).";
+    FragmentTableFull, "fragment_table_full", "More datagrams are in fragments at once than the fragment table holds.";
+    FragmentTimeout, "fragment_timeout", "The first fragment of the datagram did not come in time.";
+    FragmentToGateway, "fragment_to_gateway", "A fragmented datagram for the gateway itself, which does not reassemble.";
+    MartianSource, "martian_source", "The source can not be a host on any network (RFC 1812 5.3.7).";
+    MartianDestination, "martian_destination", "The destination can not be forwarded to (RFC 1812 5.3.7): loopback, multicast, broadcast, reserved.";
+    SpoofedSource, "spoofed_source", "The route back to the source does not lead through the interface that the packet came in by (RFC 2827).";
+    TtlExpired, "ttl_expired", "The time to live ran out here; the sender was told by ICMP within the rate limit.";
+    NoRoute, "no_route", "No route leads to the destination; the sender was told by ICMP within the rate limit.";
+    NoSession, "no_session", "From outside to a translated address, but no session or forwarding rule matches.";
+    NoRule, "no_rule", "A new flow that no translation rule covers. An internal source is never sent out untranslated.";
+    ProtocolUnsupported, "protocol_unsupported", "The transport protocol can not be translated (only TCP, UDP and ICMP are).";
+    TcpNotSyn, "tcp_not_syn", "A TCP segment without a session that does not open a connection.";
+    TcpInvalid, "tcp_invalid", "A TCP segment with an impossible combination of flags.";
+    IcmpInvalid, "icmp_invalid", "An ICMP message with a wrong checksum, or a quote that can not be read (RFC 5508 4).";
+    IcmpUnsolicited, "icmp_unsolicited", "An ICMP error that quotes no known session, or a reply that nobody asked for.";
+    IcmpTypeUnsupported, "icmp_type_unsupported", "An ICMP type that is not translated.";
+    SessionTableFull, "session_table_full", "The worker's share of conntrack.max_sessions is used up.";
+    PortsExhausted, "ports_exhausted", "No free external port for this subscriber's address on this worker; add addresses to the pool.";
+    TupleCollision, "tuple_collision", "A session with the same reply tuple exists already.";
+    FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU; the sender was told by ICMP within the rate limit.";
+    NeighborUnresolved, "neighbor_unresolved", "The next hop did not answer ARP; the sender was told by ICMP within the rate limit.";
+    NeighborQueueFull, "neighbor_queue_full", "Too many packets wait for the next hop's Ethernet address.";
+    GatewayUnsupported, "gateway_unsupported", "To the gateway itself, but not something that it answers.";
+    HandoffFull, "handoff_full", "The ring to the worker that owns the packet is full: that worker is overloaded.";
+    TxFull, "tx_full", "The transmit queue of the device did not take the frame.";
+    NoHeadroom, "no_headroom", "The frame has no room in front for a VLAN tag.";
+    Shutdown, "shutdown", "Was still held (fragments, neighbour queue, rings) when the gateway stopped.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_reason_has_its_own_name_and_a_help_text() {
+        let names: HashSet<_> = DropReason::ALL.iter().map(|r| r.name()).collect();
+        assert_eq!(names.len(), DropReason::COUNT);
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert!(reason.help().ends_with('.'), "{}", reason.name());
+            assert_eq!(DropReason::from_name(reason.name()), Some(*reason));
+        }
+    }
+}

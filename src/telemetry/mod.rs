@@ -1,0 +1,10 @@
+//! Counters, and the one list of drop reasons.
+//!
+//! A counter has one writer (its worker or the management core) and any number of readers: a relaxed load
+//! and store, never a locked instruction.
+
+pub mod counters;
+pub mod drops;
+
+pub use counters::{Counter, InterfaceCounters, WorkerCounters};
+pub use drops::DropReason;

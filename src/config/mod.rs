@@ -8,6 +8,7 @@
 //! once, each with its place and its cure. [`keys`] is the one list of what may be written.
 
 mod check;
+pub mod compile;
 mod draft;
 pub mod error;
 pub mod estimate;

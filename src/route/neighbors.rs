@@ -92,7 +92,13 @@ impl Neighbors {
     }
 
     /// A worker has a packet for a neighbour that it does not know.
-    pub fn resolve(&mut self, now: Time, interface: InterfaceId, address: Ipv4Addr, act: &mut dyn FnMut(Action)) {
+    pub fn resolve(
+        &mut self,
+        now: Time,
+        interface: InterfaceId,
+        address: Ipv4Addr,
+        act: &mut dyn FnMut(Action),
+    ) {
         match self.entries.get(&(interface, address)) {
             Some(State::Reachable { mac, .. } | State::Probing { mac, .. }) => {
                 act(Action::Resolved { interface, address, mac: *mac });

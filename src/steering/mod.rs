@@ -68,7 +68,9 @@ impl Steering {
     pub fn fragment_owner(&self, packet: &Parsed) -> WorkerId {
         let Tuple { src, dst, protocol, .. } = packet.tuple;
         let addresses = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
-        self.pick(addresses ^ (u64::from(packet.id) << 8 | u64::from(protocol)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        self.pick(
+            addresses ^ (u64::from(packet.id) << 8 | u64::from(protocol)).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        )
     }
 
     #[inline]

@@ -1,1 +1,5 @@
-//! stub
+//! The commands.
+
+pub mod sessions;
+pub mod show;
+pub mod table;

@@ -75,7 +75,6 @@ impl Gateway {
             mac: Some(MacAddr([2, 0, 0, 0, 0, 0xfe])),
             state: "reachable",
             updated: Tick(NOW.0 - 75),
-            waiting: 0,
         }]);
         let state = ControlState {
             started: Started::now(),

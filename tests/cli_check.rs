@@ -1,5 +1,7 @@
 //! `natgate check` and the command line as a user meets them: output and exit codes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
 use std::io::Write;
 use std::process::{Command, Output};
 

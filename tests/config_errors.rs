@@ -3,6 +3,8 @@
 //! A case is a change to a valid config. `«` and `»` enclose what the error must underline; they are not part of the
 //! config.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
 use natgate::config::{self, ConfigErrors};
 
 const VALID: &str = r#"

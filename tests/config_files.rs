@@ -1,5 +1,7 @@
 //! The examples, the list of keys and the documentation say the same as the parser.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
 use natgate::config::keys::{Key, Presence, Section};
 use natgate::config::{self, Checked, Mistake};
 use std::fs;
@@ -41,9 +43,12 @@ fn is_assignment(text: &str) -> bool {
     text.split_once(" = ").is_some_and(|(name, _)| key(name))
 }
 
+/// Keys and their values.
+type Keys = &'static [(&'static str, &'static str)];
+
 /// A valid config with the keys that are required; `change` may add to a section or replace in it.
 fn minimal(change: Option<(Section, &Key, &str)>) -> String {
-    let sections: &[(Section, &str, &[(&str, &str)])] = &[
+    let sections: &[(Section, &str, Keys)] = &[
         (
             Section::File,
             "[interface.lan]",

@@ -1,5 +1,7 @@
 //! Whatever the text is, the parser answers; and what was written is what is read.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
 use natgate::config;
 use natgate::config::model::{PollMode, SourcePool};
 use natgate::conntrack::timeouts::Timeout;

@@ -105,7 +105,7 @@ fn serve(
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();
-    let outcome = match Server::start(&config.runtime.control, Arc::new(state)) {
+    let outcome: Result<(), RunError> = match Server::start(&config.runtime.control, Arc::new(state)) {
         Ok(server) => {
             tell_started(config, devices);
             while !stop.load(Ordering::Relaxed) && !gateway.has_failed() {

@@ -96,7 +96,7 @@ fn serve(
     let state = ControlState {
         started: Started::now(),
         version: env!("CARGO_PKG_VERSION").into(),
-        dpdk_version: Some(dpdk::version()),
+        dpdk_version: Some(dpdk::version().trim_start_matches("DPDK ").to_owned()),
         config_path: path.to_owned(),
         workers: gateway.counters.clone(),
         interfaces: interface_infos(config, devices),

@@ -54,7 +54,7 @@ fn check_of_a_wrong_config_prints_all_errors_without_colours_and_exits_with_2() 
     let output = natgate(&["check", file.path().to_str().unwrap()]);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text.contains("\"eth1\" is not a device"), "{text}");
+    assert!(text.contains("\"eth1\" does not say how to reach the interface"), "{text}");
     assert!(text.contains("did you mean `address`?"), "{text}");
     assert!(text.contains("2 errors"), "{text}");
     assert!(!text.contains('\x1b'), "{text}");

@@ -91,8 +91,9 @@ const CASES: &[Case] = &[
     // Values by themselves.
     case("a value has its type", "workers = 2", "workers = «\"two\"»", &["wrong type for `workers`", "found a string"], "workers = 2"),
     case("a realm is one of two", "realm = \"external\"", "realm = «\"extern\"»", &["\"extern\" is none of"], "did you mean \"external\"?"),
-    case("a device has a known kind", "\"af_packet:eth1\"", "«\"afpacket:eth1\"»", &["\"afpacket:eth1\" is not a device"], "af_packet:eth1"),
-    case("a kernel interface has a short name", "\"af_packet:eth1\"", "«\"af_packet:ethernet-number-1\"»", &["kernel interface", "15 characters"], "af_packet"),
+    case("a device has a known kind", "\"af_packet:eth1\"", "«\"afpacket:eth1\"»", &["\"afpacket:eth1\" names no device", "\"af_packet:eth1\""], "docs/config.md"),
+    case("a device says how to reach a kernel interface", "\"af_packet:eth1\"", "«\"eth1\"»", &["\"eth1\" does not say how to reach", "\"af_packet:eth1\""], "docs/config.md"),
+    case("a kernel interface has a short name", "\"af_packet:eth1\"", "«\"af_packet:ethernet-number-1\"»", &["name of a network interface", "15 characters"], "docs/config.md"),
     case("an address has a prefix length", "\"192.168.1.1/24\"", "«\"192.168.1.1\"»", &["\"192.168.1.1\" has no prefix length"], "192.168.1.1/24"),
     case("a prefix is a prefix", "\"192.168.1.1/24\"", "«\"192.168.1.1/33\"»", &["\"192.168.1.1/33\" is not an IPv4 prefix"], "0 to 32"),
     case("IPv6 is told apart from rubbish", "\"192.168.1.1/24\"", "«\"2001:db8::1/64\"»", &["IPv6"], "IPv4"),

@@ -1,7 +1,7 @@
 //! `natgate check`: a dry run. Every mistake and doubt in the file, or what the config means: interfaces, rules, the
 //! memory that it takes and the rate of new sessions that its table sustains.
 
-use super::{Failure, report};
+use super::{Failure, report, table};
 use crate::config::estimate::{Estimate, SESSION_BYTES, mebibytes};
 use crate::config::model::{Config, PollMode};
 use crate::config::{self, Checked, Diagnostic, LoadError, Problem};
@@ -32,17 +32,18 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         return json(&args.file);
     }
     let Checked { config, warnings } = report::load(&args.file)?;
-    let mut out = io::stdout().lock();
     let found = match warnings.len() {
         0 => String::new(),
         n => format!(", {}", report::count(n, "warning")),
     };
-    writeln!(out, "{}: valid{found}\n", args.file.display())?;
-    summary(&mut out, &config)?;
-    Ok(())
+    let text = |out: &mut dyn Write| {
+        writeln!(out, "{}: valid{found}\n", args.file.display())?;
+        Ok(summary(out, &config)?)
+    };
+    Ok(table::to_stdout(text)?)
 }
 
-fn summary(out: &mut impl Write, config: &Config) -> io::Result<()> {
+fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let names = config.interfaces.iter().map(|interface| interface.name.len());
     let width = names.max().unwrap_or(0).max("interface".len());
     let specs = config.devices.iter().map(|device| device.spec.to_string());
@@ -96,7 +97,7 @@ fn summary(out: &mut impl Write, config: &Config) -> io::Result<()> {
 }
 
 /// What the table sustains: it is full when sessions come faster than they expire.
-fn rates(out: &mut impl Write, config: &Config, estimate: &Estimate) -> io::Result<()> {
+fn rates(out: &mut dyn Write, config: &Config, estimate: &Estimate) -> io::Result<()> {
     writeln!(out, "sustainable new sessions/s = max_sessions / timeout")?;
     let rows = [
         ("TCP, opened and closed", Timeout::TcpTimeWait, estimate.tcp_closed_per_second),
@@ -177,8 +178,7 @@ fn json(file: &Path) -> Result<(), Failure> {
                 vec![Finding { line: None, column: None, message: error.to_string(), help: None }];
         }
     }
-    let text = serde_json::to_string_pretty(&report).map_err(anyhow::Error::from)?;
-    writeln!(io::stdout().lock(), "{text}")?;
+    table::to_stdout(|out| table::json(out, &report))?;
     if report.valid { Ok(()) } else { Err(Failure::Config) }
 }
 

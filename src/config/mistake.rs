@@ -134,11 +134,8 @@ impl Mistake {
             Mistake::Neither { example, .. } => format!("add one of them, such as `{example}`"),
             Mistake::Repeated { .. } => "remove one of them".into(),
             Mistake::Name(_) => "use 1 to 32 letters, digits, `-` and `_`".into(),
-            Mistake::Device(_) => {
-                "write a PCI address (\"0000:01:00.0\"), \"af_packet:eth1\", \"af_xdp:eth1\", \"tap:nat0\", \
-                 \"memif:/run/x.sock\" or \"vdev:…\""
-                    .into()
-            }
+            // The sentence says what to write; this is where all forms are.
+            Mistake::Device(_) => "see `device` in docs/config.md".into(),
             Mistake::Mac(_) => "write six pairs of hexadecimal digits, such as \"02:00:00:00:00:01\"".into(),
             Mistake::MacGroup(_) => "use an address whose first byte is even, such as \"02:00:00:00:00:01\"".into(),
             Mistake::SocketPath(_) => "write a path such as \"/run/natgate/control.sock\"".into(),

@@ -7,9 +7,9 @@
 mod check;
 mod report;
 mod run;
-mod sessions;
-mod show;
-mod table;
+pub mod sessions;
+pub mod show;
+pub mod table;
 
 use clap::{ArgAction, Parser, Subcommand};
 use std::io::{self, IsTerminal, Write};

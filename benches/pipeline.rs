@@ -5,6 +5,12 @@
 //!
 //! `cargo bench --bench pipeline` prints the time for a burst of 32 packets and packets a second.
 
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark may panic; criterion's macros make public items"
+)]
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use natgate::config::compile::compile;
 use natgate::conntrack::table::Shard;

@@ -16,6 +16,8 @@ pub mod icmp_error;
 pub mod icmp_make;
 pub mod ports;
 pub mod rewrite;
+#[cfg(test)]
+mod testing;
 
 pub use fragment::{FragmentTable, Later};
 pub use icmp_error::rewrite_error;

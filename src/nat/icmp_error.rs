@@ -20,8 +20,6 @@ use zerocopy::network_endian::U16;
 
 /// Offset of the checksum in a TCP header.
 const TCP_CHECKSUM: usize = 16;
-/// Offset of the data offset in a TCP header.
-const TCP_DATA_OFFSET: usize = 12;
 
 /// Translates an ICMP error and lowers its TTL. `packet.state` says afterwards what the packet is now.
 ///
@@ -133,16 +131,19 @@ fn rewrite_quote(quote: &mut [u8], end: usize, translation: &Translation) -> Res
 
 /// Updates the checksum of a quoted TCP header if the quote reaches that far.
 ///
-/// A quote that ends before may be followed by zeros, to which RFC 4884 pads it in front of an extension. A real
-/// header has a data offset there that is not zero (it is at least 5).
+/// Zeros up to the end are taken for what RFC 4884 pads a shorter quote with. One real checksum in 65,536 is zero
+/// and stays so then, which does no harm: nobody may rely on it (RFC 5508 REQ-3c).
 fn quoted_tcp_checksum(transport: &mut [u8], change: Delta) -> Delta {
-    let padding = transport.get(TCP_DATA_OFFSET).is_none_or(|offset| offset >> 4 == 0);
-    match transport.get_mut(TCP_CHECKSUM..).map(view_mut::<U16>) {
-        Some(Ok(checksum)) if !padding => {
+    let rest = transport.get_mut(TCP_CHECKSUM..).unwrap_or_default();
+    if rest.iter().all(|byte| *byte == 0) {
+        return Delta::ZERO;
+    }
+    match view_mut::<U16>(rest) {
+        Ok(checksum) => {
             let new = change.apply(checksum.get());
             set(checksum, new)
         }
-        _ => Delta::ZERO,
+        Err(_) => Delta::ZERO,
     }
 }
 

@@ -101,7 +101,7 @@ fn judge_ipv4(bytes: &[u8], l3: usize) -> Verdict {
     };
     let IpNumber(protocol) = header.protocol();
     if fragment != Fragment::Whole {
-        let ragged = header.more_fragments() && payload.len() % 8 != 0;
+        let ragged = header.more_fragments() && !payload.len().is_multiple_of(8);
         // RFC 1858, RFC 3128: TCP flags in a second fragment. RFC 791: no datagram is longer than 65,535 bytes.
         let evasive = protocol == TCP && offset == 8;
         if payload.is_empty() || ragged || evasive || head + offset + payload.len() > 65_535 {

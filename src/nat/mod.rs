@@ -16,6 +16,7 @@ pub mod icmp_error;
 pub mod icmp_make;
 pub mod ports;
 pub mod rewrite;
+pub mod space;
 #[cfg(test)]
 mod testing;
 

@@ -13,6 +13,7 @@
 //! | `wan< PACKET` | it comes out at `wan`, forwarded |
 //! | `lan<+ PACKET` | it comes out at `lan`, made by the gateway |
 //! | `lan> arp who A from B [mac=M]`, `lan<+ arp is A to B` | ARP |
+//! | `… mac=M` | goes to this Ethernet address, and not to the one that follows from the host's address |
 //! | `drop REASON [N]` | N received packets were dropped for it |
 //! | `opened [N]`, `closed [N]` | sessions |
 //! | `held +N`, `held -N` | packets that wait for something |
@@ -381,7 +382,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
     /// `who A from B [mac=M]`, `is A to B [mac=M]`.
     fn arp_of(&self, interface: InterfaceId, text: &str) -> (Vec<u8>, MacAddr, MacAddr) {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let (one, other): (Ipv4Addr, Ipv4Addr) = (words[1].parse().unwrap(), words[3].parse().unwrap());
+        let (one, other) = (self.bindings.address(words[1]), self.bindings.address(words[3]));
         let given = words.get(4).and_then(|word| word.strip_prefix("mac=")).map(|mac| mac.parse().unwrap());
         let ours = self.snapshot.interface(interface).mac;
         if words[0] == "who" {
@@ -407,7 +408,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             let found = (0..seen.len()).find(|at| {
                 let mut bindings = self.bindings.clone();
                 let verdict = if seen[*at].interface == wanted {
-                    self.compare(&seen[*at], what, &mut bindings)
+                    self.compare(&seen[*at], *by_gateway, what, &mut bindings)
                 } else {
                     Err("on another interface".into())
                 };
@@ -449,8 +450,12 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         if seen.arp { format!("{name}< arp {:?}", read_arp(&seen.body)) } else { format!("{name}< {}", describe(&seen.body)) }
     }
 
-    fn compare(&self, seen: &Seen, what: &str, bindings: &mut Bindings) -> Result<(), String> {
+    fn compare(&self, seen: &Seen, made: bool, what: &str, bindings: &mut Bindings) -> Result<(), String> {
         let here = self.snapshot.interface(seen.interface);
+        let (what, mac) = match what.split_once(" mac=") {
+            Some((what, mac)) => (what, Some(mac.parse::<MacAddr>().unwrap())),
+            None => (what, None),
+        };
         if let Some(message) = what.strip_prefix("arp ") {
             let words: Vec<&str> = message.split_whitespace().collect();
             let (request, address, other) = (words[0] == "who", words[1], words[3]);
@@ -462,7 +467,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             // Of an answer the asked address is its sender; to whom it goes shows its Ethernet address.
             return if request {
                 bindings.meet(other, sender)
-            } else if seen.to == host_mac(bindings.address(other)) {
+            } else if seen.to == mac.unwrap_or(host_mac(bindings.address(other))) {
                 Ok(())
             } else {
                 Err(format!("to {}", seen.to))
@@ -471,10 +476,13 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         if seen.arp {
             return Err("is ARP".into());
         }
-        Line::parse(what).matches(&seen.body, bindings)?;
+        let line = Line::parse(what);
+        // Errors that the gateway makes are never fragmented.
+        let line = if made { line.with_df_if_error() } else { line };
+        line.matches(&seen.body, bindings)?;
         let destination = Ipv4Addr::from(<[u8; 4]>::try_from(&seen.body[16..20]).unwrap());
         let hop = self.snapshot.route(destination).ok_or("no route leads there")?;
-        if seen.to != host_mac(hop.neighbor(destination)) || self.snapshot.interface(hop.interface).name != here.name {
+        if seen.to != mac.unwrap_or(host_mac(hop.neighbor(destination))) || self.snapshot.interface(hop.interface).name != here.name {
             return Err(format!("to the Ethernet address {}", seen.to));
         }
         Ok(())

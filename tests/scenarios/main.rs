@@ -17,4 +17,10 @@
 mod harness;
 mod packet;
 
+mod forwarding;
+mod fragments;
+mod icmp_errors;
+mod limits;
+mod neighbors;
+mod tracking;
 mod translation;

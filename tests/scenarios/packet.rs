@@ -152,6 +152,14 @@ impl Line {
         line
     }
 
+    /// The line with `df` if it is an ICMP error.
+    pub(crate) fn with_df_if_error(mut self) -> Line {
+        if self.quote.is_some() {
+            self.fields.insert("df".into(), "1".into());
+        }
+        self
+    }
+
     fn field(&self, key: &str) -> Option<&str> {
         self.fields.get(key).map(String::as_str)
     }

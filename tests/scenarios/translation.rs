@@ -106,7 +106,7 @@ fn subscribers_spread_over_the_addresses_of_a_pool_that_is_not_contiguous() {
 }
 
 /// Forwarded ports of every form.
-fn forwards() -> String {
+pub(crate) fn forwards() -> String {
     format!(
         r#"{HOME}
         [[dnat]]

@@ -271,10 +271,10 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         let Some((who, from, request)) = read_arp(&seen.body) else { panic!("broken ARP {:02x?}", seen.body) };
         let here = self.snapshot.interface(seen.interface);
         let ours = self.snapshot.local.find(who).is_some();
-        if !request || ours || self.silent.contains(&who) || !here.is_on_link(who) {
+        let arrives = seen.to == MacAddr::BROADCAST || seen.to == host_mac(who);
+        if !request || ours || !arrives || self.silent.contains(&who) || !here.is_on_link(who) {
             return false;
         }
-        assert!(seen.to == MacAddr::BROADCAST || seen.to == host_mac(who), "a request goes to its target");
         let (mac, to) = (host_mac(who), here.mac);
         let reply = arp(ArpOperation::REPLY, (mac, who), (to, from));
         self.push_on(seen.interface, mac, to, true, &reply);

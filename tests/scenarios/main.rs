@@ -17,6 +17,8 @@
 mod harness;
 mod packet;
 
+mod conversation;
+mod faults;
 mod forwarding;
 mod fragments;
 mod icmp_errors;

@@ -4,6 +4,7 @@ use super::Snapshot;
 use super::forward::{Answer, Exit};
 use super::mesh::Note;
 use super::message::FromWorker;
+use super::setup::check_source;
 use super::worker::Core;
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr};
@@ -83,12 +84,14 @@ impl<D: Device> Core<D> {
         let client = packet.state.tuple.src;
         let is_echo = packet.state.tuple.dport == u16::from(icmp::ECHO_REQUEST);
         let sum_is_right = crate::wire::checksum::is_valid(packet.l4_bytes());
-        if !is_echo || !sum_is_right || !may_answer(&packet) {
-            let reason = match (is_echo, sum_is_right) {
-                (false, _) => DropReason::GatewayUnsupported,
-                (_, false) => DropReason::IcmpInvalid,
-                _ => DropReason::MartianSource,
-            };
+        let refused = match check_source(snap, snap.interface(packet.state.interface), client) {
+            // An answer to a source that is a lie would only hit a bystander.
+            Err(reason) => Some(reason),
+            Ok(()) if !is_echo => Some(DropReason::GatewayUnsupported),
+            Ok(()) if !sum_is_right => Some(DropReason::IcmpInvalid),
+            Ok(()) => None,
+        };
+        if let Some(reason) = refused {
             self.counters.count_drop(reason);
             return;
         }

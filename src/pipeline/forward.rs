@@ -3,7 +3,7 @@
 //! Nothing is changed, in the packet or in a session, before every check has passed.
 
 use super::Snapshot;
-use super::setup::{Plan, stays_inside};
+use super::setup::{Plan, check_source, stays_inside};
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -122,6 +122,8 @@ impl<D: Device> Core<D> {
             return Err(DropReason::IcmpTypeUnsupported.into());
         }
         let arrival = snap.interface(state.interface);
+        // The session says nothing of who reports the error: anybody on the way may.
+        check_source(snap, arrival, header.source())?;
         let to = match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => self.translation_of(id, direction).to,
             None if stays_inside(snap, arrival, state.tuple.dst) => state.tuple,

@@ -184,21 +184,23 @@ pub(super) fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) 
         && snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).realm == Realm::Internal)
 }
 
-/// Refuses addresses that can not be, and sources that belong on the other side (RFC 1812 5.3.7, RFC 2827).
-fn check_addresses(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr, dst: Ipv4Addr) -> Result<(), Stop> {
-    if is_martian_source(src)
-        || src == dst
-        || snap.local.find(src).is_some()
-        || arrival.is_directed_broadcast(src)
-    {
-        return Err(DropReason::MartianSource.into());
-    }
-    if is_martian_destination(dst) {
-        return Err(DropReason::MartianDestination.into());
+/// Refuses sources that can not be, and those that belong on the other side (RFC 1812 5.3.7, RFC 2827).
+pub(super) fn check_source(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr) -> Result<(), DropReason> {
+    if is_martian_source(src) || snap.local.find(src).is_some() || arrival.is_directed_broadcast(src) {
+        return Err(DropReason::MartianSource);
     }
     let back = snap.route(src).map(|hop| snap.interface(hop.interface).realm);
-    if back != Some(arrival.realm) {
-        return Err(DropReason::SpoofedSource.into());
+    if back == Some(arrival.realm) { Ok(()) } else { Err(DropReason::SpoofedSource) }
+}
+
+/// Refuses addresses between which nothing may be forwarded.
+fn check_addresses(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr, dst: Ipv4Addr) -> Result<(), Stop> {
+    if src == dst {
+        return Err(DropReason::MartianSource.into());
+    }
+    check_source(snap, arrival, src)?;
+    if is_martian_destination(dst) {
+        return Err(DropReason::MartianDestination.into());
     }
     if snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).is_directed_broadcast(dst)) {
         return Err(DropReason::MartianDestination.into());

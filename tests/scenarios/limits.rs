@@ -1,0 +1,189 @@
+//! What is full says so, by name, and what was there before goes on.
+
+use crate::harness::{Net, SHAPES, Shape};
+use crate::translation::{HOME, pool};
+
+#[test]
+fn when_the_ports_are_exhausted_new_flows_are_refused_and_the_others_go_on() {
+    for shape in SHAPES {
+        let mut net = Net::new(&pool("\"203.0.113.10\"", "2000-2011"), shape);
+        // A subscriber lives on one worker, which has its share of the ports.
+        let share = 12 / shape.workers;
+        for n in 0..share {
+            net.play(&format!(
+                "lan> udp 192.168.1.10:{n}00 > 198.51.100.1:53
+                wan< udp 203.0.113.10:$p{n} > 198.51.100.1:53
+                opened",
+                n = n + 1,
+            ));
+        }
+        let mut ports: Vec<String> =
+            (1..=share).map(|n| net.bindings.get(&format!("$p{n}")).unwrap()).collect();
+        ports.sort();
+        ports.dedup();
+        assert_eq!(ports.len(), share, "every port is given once");
+        assert!(ports.iter().all(|port| (2000..2012).contains(&port.parse::<u16>().unwrap())));
+        net.play(
+            "
+            lan> udp 192.168.1.10:9000 > 198.51.100.1:53
+            lan<+ icmp 3/1 192.168.1.1 > 192.168.1.10 [udp 192.168.1.10:9000 > 198.51.100.1:53 ttl=64]
+            drop ports_exhausted
+            lan> udp 192.168.1.10:9000 > 198.51.100.2:53      # whatever the destination
+            lan<+ icmp 3/1 192.168.1.1 > 192.168.1.10 [udp 192.168.1.10:9000 > 198.51.100.2:53 ttl=64]
+            drop ports_exhausted
+            lan> tcp 192.168.1.10:9000 > 198.51.100.1:80 S    # TCP has ports of its own
+            wan< tcp 203.0.113.10:$t > 198.51.100.1:80 S
+            opened
+            lan> udp 192.168.1.10:100 > 198.51.100.1:53
+            wan< udp 203.0.113.10:$p1 > 198.51.100.1:53
+            wan> udp 198.51.100.1:53 > 203.0.113.10:$p1
+            lan< udp 198.51.100.1:53 > 192.168.1.10:100
+            ",
+        );
+        // The ports come back with the end of their sessions.
+        net.play(&format!("wait 302s\nclosed {}\nforget $p1", share + 1));
+        net.play(
+            "
+            lan> udp 192.168.1.10:9000 > 198.51.100.1:53
+            wan< udp 203.0.113.10:$p1 > 198.51.100.1:53
+            opened
+            ",
+        );
+        net.finish();
+    }
+}
+
+#[test]
+fn when_the_session_table_is_full_new_flows_are_refused_and_no_port_is_lost() {
+    for shape in SHAPES {
+        let config = pool("\"203.0.113.10\"", "2000-2011").replace("max_sessions = 600", "max_sessions = 6");
+        let mut net = Net::new(&config, shape);
+        let share = 6 / shape.workers;
+        for n in 1..=share {
+            net.play(&format!(
+                "lan> udp 192.168.1.10:{n}00 > 198.51.100.1:53
+                wan< udp 203.0.113.10:$p{n} > 198.51.100.1:53
+                opened"
+            ));
+        }
+        // More often than there are ports: each attempt gives its port back.
+        for _ in 0..20 {
+            net.play(
+                "lan> udp 192.168.1.10:9000 > 198.51.100.1:53
+                lan<+ icmp 3/1 192.168.1.1 > 192.168.1.10 [udp 192.168.1.10:9000 > 198.51.100.1:53 ttl=64]
+                drop session_table_full",
+            );
+        }
+        net.play(
+            "
+            lan> udp 192.168.1.10:100 > 198.51.100.1:53
+            wan< udp 203.0.113.10:$p1 > 198.51.100.1:53
+            ",
+        );
+        net.play(&format!("wait 302s\nclosed {share}"));
+        assert_eq!(net.session_count(), 0);
+        net.play(
+            "
+            lan> udp 192.168.1.10:9000 > 198.51.100.1:53
+            wan< udp 203.0.113.10:$n > 198.51.100.1:53
+            opened
+            ",
+        );
+        net.finish();
+    }
+}
+
+#[test]
+fn icmp_errors_are_limited_and_the_limit_grows_back() {
+    for shape in SHAPES {
+        let config = format!("{HOME}\n[runtime]\nicmp_errors_per_second = 20\n");
+        let mut net = Net::new(&config, shape);
+        // The worker's burst is a tenth of its rate.
+        let error = "
+            lan> udp 192.168.1.10:1000 > 198.51.100.1:53 ttl=1
+            lan<+ icmp 11/0 192.168.1.1 > 192.168.1.10 [udp 192.168.1.10:1000 > 198.51.100.1:53 ttl=1]
+            drop ttl_expired";
+        let silence = "
+            lan> udp 192.168.1.10:1000 > 198.51.100.1:53 ttl=1
+            drop ttl_expired
+            limited";
+        net.play(&format!("{error}{error}{silence}{silence}\nwait 50ms{error}{silence}\nwait 10s{error}{error}{silence}"));
+        net.finish();
+    }
+}
+
+#[test]
+fn a_full_handoff_ring_drops_by_name() {
+    for shape in SHAPES.into_iter().filter(|shape| shape.workers > 1) {
+        let mut net = Net::new(HOME, shape);
+        net.play(
+            "
+            lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+            wan< udp 203.0.113.2:$p > 198.51.100.1:53
+            opened
+            ",
+        );
+        let lan = net.interface("lan");
+        let line = "udp 192.168.1.10:1000 > 198.51.100.1:53";
+        let packet = crate::packet::Line::parse(line).encode(&net.bindings);
+        let owner = (0..shape.workers).find(|at| net.counters[*at].sessions.get() == 1).unwrap();
+        // Only the workers that do not own the flow receive; the owner never gets its turn.
+        let before = net.totals();
+        for _ in 0..4000 {
+            net.send_ipv4(lan, &packet);
+        }
+        for _ in 0..200 {
+            for at in (0..shape.workers).filter(|at| *at != owner) {
+                net.workers[at].poll_once(net.now);
+            }
+        }
+        let dropped = net.totals()["drop handoff_full"] - before["drop handoff_full"];
+        net.run();
+        let forwarded = std::mem::take(&mut net.seen).len() as i64;
+        let after = net.totals();
+        assert_eq!(forwarded, after["sent"] - before["sent"]);
+        assert_eq!(forwarded + after["drop handoff_full"] - before["drop handoff_full"], 4000, "{shape:?}");
+        // With one queue that the owner itself receives on, nobody has to hand anything over.
+        assert!(dropped > 0 || owner < shape.queues && shape.queues == 1, "{shape:?}");
+        net.assert_balance("a full ring");
+        net.finish();
+    }
+}
+
+#[test]
+fn a_full_transmit_queue_drops_by_name() {
+    for shape in [Shape { workers: 1, queues: 1 }, Shape { workers: 3, queues: 3 }] {
+        let mut net = Net::new(HOME, shape);
+        net.play(
+            "
+            lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+            wan< udp 203.0.113.2:$p > 198.51.100.1:53
+            opened
+            ",
+        );
+        let lan = net.interface("lan");
+        let line = "udp 192.168.1.10:1000 > 198.51.100.1:53";
+        let packet = crate::packet::Line::parse(line).encode(&net.bindings);
+        let before = net.totals();
+        // Nobody takes anything off the wire meanwhile.
+        for _ in 0..5000 {
+            net.send_ipv4(lan, &packet);
+            for worker in &mut net.workers {
+                worker.poll_once(net.now);
+            }
+        }
+        for _ in 0..10 {
+            for worker in &mut net.workers {
+                worker.poll_once(net.now);
+            }
+        }
+        let after = net.totals();
+        let room = natgate::device::mem::QUEUE_FRAMES as i64;
+        assert_eq!(after["sent"] - before["sent"], room);
+        assert_eq!(after["drop tx_full"] - before["drop tx_full"], 5000 - room);
+        net.assert_balance("a full transmit queue");
+        net.run();
+        net.seen.clear();
+        net.finish();
+    }
+}

@@ -1,0 +1,28 @@
+//! Scenarios: the whole pipeline on devices in memory, with a virtual clock.
+//!
+//! Every scenario is a script that reads like the manual: what a host sends, what the others receive, what is
+//! dropped and why. It is played with one, two and three workers, and with one queue for three workers, and must
+//! come out the same. [`harness`] plays scripts, [`packet`] is their language; the other files are the scenarios.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test ends at the first surprise"
+)]
+
+mod harness;
+mod packet;
+
+mod conversation;
+mod faults;
+mod forwarding;
+mod fragments;
+mod icmp_errors;
+mod limits;
+mod neighbors;
+mod tracking;
+mod translation;

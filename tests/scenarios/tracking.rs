@@ -1,0 +1,230 @@
+//! Sessions: how they begin, live and end, for every protocol.
+
+use crate::harness::play;
+use crate::translation::HOME;
+
+#[test]
+fn a_tcp_connection_from_handshake_to_the_last_ack() {
+    play(
+        HOME,
+        "
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S seq=100
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S seq=100 ttl=63
+        opened
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA seq=500 ack=101 ttl=50
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA seq=500 ack=101 ttl=49
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=101 ack=501
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=101 ack=501
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 AP seq=101 ack=501 len=1460 df tos=16
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 AP seq=101 ack=501 len=1460 df tos=16
+        wait 7000s                                            # idle for long: still there
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p AF seq=501
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 AF seq=501
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=1561
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=1561
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 AF seq=1561
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 AF seq=1561
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p A
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 A
+        wait 239s
+        wait 2100ms
+        closed
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A
+        drop tcp_not_syn
+        ",
+    );
+}
+
+#[test]
+fn a_reset_lets_the_connection_end_after_four_minutes() {
+    play(
+        HOME,
+        "
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S
+        opened
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p RA
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 RA
+        wait 239s
+        wait 2100ms
+        closed
+        ",
+    );
+}
+
+#[test]
+fn impossible_flags_and_segments_without_a_connection_are_dropped() {
+    play(
+        HOME,
+        "
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A
+        drop tcp_not_syn
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 SA
+        drop tcp_not_syn
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 R
+        drop tcp_not_syn
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 SF
+        drop tcp_invalid
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80
+        drop tcp_invalid
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S
+        opened
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 SR
+        drop tcp_invalid
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p FR
+        drop tcp_invalid
+        ",
+    );
+}
+
+#[test]
+fn a_udp_checksum_of_zero_stays_zero_and_a_wrong_one_wrong() {
+    play(
+        HOME,
+        "
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 csum=0
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 csum=0
+        opened
+        wan> udp 198.51.100.1:53 > 203.0.113.2:$p csum=0
+        lan< udp 198.51.100.1:53 > 192.168.1.10:1000 csum=0
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 csum=bad
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 csum=bad
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S csum=bad
+        wan< tcp 203.0.113.2:$q > 198.51.100.1:80 S csum=bad
+        opened
+        lan> icmp echo 192.168.1.10 > 198.51.100.1 id=9 csum=bad
+        wan< icmp echo 203.0.113.2 > 198.51.100.1 id=$i csum=bad
+        opened
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=0 pad=18    # padding is cut off
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=0
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=1 opts=01010101 ipid=7
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=1 opts=01010101 ipid=7
+        ",
+    );
+}
+
+#[test]
+fn echo_and_timestamp_queries_are_translated_by_their_identifier() {
+    play(
+        HOME,
+        "
+        lan> icmp echo 192.168.1.10 > 198.51.100.1 id=7 seq=1 len=56
+        wan< icmp echo 203.0.113.2 > 198.51.100.1 id=$i seq=1 len=56 ttl=63
+        opened
+        wan> icmp reply 198.51.100.1 > 203.0.113.2 id=$i seq=1 len=56
+        lan< icmp reply 198.51.100.1 > 192.168.1.10 id=7 seq=1 len=56 ttl=63
+        lan> icmp echo 192.168.1.10 > 198.51.100.1 id=7 seq=2
+        wan< icmp echo 203.0.113.2 > 198.51.100.1 id=$i seq=2
+        lan> icmp ts 192.168.1.10 > 198.51.100.1 id=7 len=12
+        wan< icmp ts 203.0.113.2 > 198.51.100.1 id=$t len=12
+        opened
+        wan> icmp tsreply 198.51.100.1 > 203.0.113.2 id=$t len=12
+        lan< icmp tsreply 198.51.100.1 > 192.168.1.10 id=7 len=12
+        lan> icmp echo 192.168.1.11 > 198.51.100.1 id=7          # another host, the same identifier
+        wan< icmp echo 203.0.113.2 > 198.51.100.1 id=$j
+        opened
+        wan> icmp reply 198.51.100.1 > 203.0.113.2 id=$j
+        lan< icmp reply 198.51.100.1 > 192.168.1.11 id=7
+        wan> icmp reply 198.51.100.9 > 203.0.113.2 id=$j          # of somebody who was not asked
+        drop icmp_unsolicited
+        wait 59s
+        wait 2100ms
+        closed 3
+        wan> icmp reply 198.51.100.1 > 203.0.113.2 id=$j
+        drop icmp_unsolicited
+        ",
+    );
+}
+
+/// Timeouts that all differ.
+fn timeouts() -> String {
+    format!(
+        "{HOME}
+        [conntrack.timeouts]
+        udp = \"30s\"
+        udp_stream = \"50s\"
+        tcp_syn_sent = \"20s\"
+        tcp_syn_recv = \"40s\"
+        tcp_established = \"60s\"
+        icmp = \"10s\"
+        "
+    )
+}
+
+#[test]
+fn sessions_end_at_their_timeout_and_not_before() {
+    // A wait ends where the session may just still be there, the next where it must be gone: 1.1 s after.
+    play(
+        &timeouts(),
+        "
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        opened
+        wait 29900ms
+        wait 1200ms
+        closed
+
+        forget $p
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        opened
+        wan> udp 198.51.100.1:53 > 203.0.113.2:$p
+        lan< udp 198.51.100.1:53 > 192.168.1.10:1000
+        wait 49900ms
+        wait 1200ms
+        closed
+
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S
+        wan< tcp 203.0.113.2:$q > 198.51.100.1:80 S
+        opened
+        wait 19900ms
+        wait 1200ms
+        closed
+
+        forget $q
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S
+        wan< tcp 203.0.113.2:$q > 198.51.100.1:80 S
+        opened
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$q SA
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA
+        wait 39900ms
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A
+        wan< tcp 203.0.113.2:$q > 198.51.100.1:80 A
+        wait 59900ms
+        wait 1200ms
+        closed
+
+        lan> icmp echo 192.168.1.10 > 198.51.100.1 id=1
+        wan< icmp echo 203.0.113.2 > 198.51.100.1 id=$i
+        opened
+        wait 9900ms
+        wait 1200ms
+        closed
+        ",
+    );
+}
+
+#[test]
+fn packets_of_both_directions_keep_a_session_alive() {
+    play(
+        &timeouts(),
+        "
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        opened
+        wait 29s
+        wan> udp 198.51.100.1:53 > 203.0.113.2:$p
+        lan< udp 198.51.100.1:53 > 192.168.1.10:1000
+        wait 49s
+        wan> udp 198.51.100.1:53 > 203.0.113.2:$p
+        lan< udp 198.51.100.1:53 > 192.168.1.10:1000
+        wait 49s
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        wait 49s
+        wait 2100ms
+        closed
+        ",
+    );
+}

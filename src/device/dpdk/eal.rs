@@ -86,6 +86,11 @@ impl Eal {
     }
 }
 
+/// Fails if the EAL was started before in this process.
+pub(super) fn check_unused() -> Result<(), DpdkError> {
+    if STARTED.load(Ordering::SeqCst) { Err(DpdkError::AlreadyStarted) } else { Ok(()) }
+}
+
 /// DPDK's version, such as `DPDK 22.11.11`.
 pub fn version() -> String {
     // SAFETY: returns a constant text; needs no EAL.

@@ -376,24 +376,59 @@ fn af_xdp_carries_frames_between_two_devices_of_one_pool() {
     });
 }
 
+const SOCKET: &str = "NATGATE_TEST_SOCKET";
+
 #[test]
-fn memif_carries_frames_between_a_server_and_a_client() {
-    in_child("memif_carries_frames_between_a_server_and_a_client", &[], || {
+fn memif_carries_frames_between_two_processes() {
+    in_child("memif_carries_frames_between_two_processes", &[], || {
+        if let Some(socket) = env::var_os(SOCKET) {
+            return memif_echo(&socket.to_string_lossy());
+        }
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("memif.sock").display().to_string();
-        let (server, client) = (format!("memif:{socket},server"), format!("memif:{socket}"));
-        let Started { dpdk, mut queues, .. } = start(&options(&[&server, &client]), 1).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while !dpdk.devices().iter().all(|device| device.link.up) {
-            assert!(Instant::now() < deadline, "the two ends do not find each other");
-            std::thread::yield_now();
-        }
-        cross(&mut queues, 0, 1, 100);
-        cross(&mut queues, 1, 0, 100);
+        let Started { dpdk, mut queues, .. } =
+            start(&options(&[&format!("memif:{socket},server")]), 1).unwrap();
+        let mut peer = Command::new(env::current_exe().unwrap())
+            .args(["memif_carries_frames_between_two_processes", "--exact", "--nocapture"])
+            .env(SOCKET, &socket)
+            .spawn()
+            .unwrap();
+        wait_for_link(&dpdk);
+        cross(&mut queues, 0, 0, 100);
         drop(queues);
         assert_eq!(dpdk.stop(), Ok(0));
+        assert!(peer.wait().unwrap().success());
         assert!(!std::path::Path::new(&socket).exists(), "{socket} is left behind");
     });
+}
+
+/// The other process: sends back what comes.
+fn memif_echo(socket: &str) {
+    let Started { dpdk, mut queues, .. } = start(&options(&[&format!("memif:{socket}")]), 1).unwrap();
+    wait_for_link(&dpdk);
+    let mut echoed = 0;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while echoed < 100 && Instant::now() < deadline {
+        let mut burst = Burst::new();
+        queues[0][0].rx_burst(&mut burst);
+        echoed += burst.len();
+        send(&mut queues[0][0], &mut burst);
+    }
+    assert_eq!(echoed, 100);
+    // The peer fetches the last ones from memory that both share: it ends the connection.
+    while dpdk.devices()[0].link.up && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    drop(queues);
+    assert_eq!(dpdk.stop(), Ok(0));
+}
+
+fn wait_for_link(dpdk: &Dpdk) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !dpdk.devices()[0].link.up {
+        assert!(Instant::now() < deadline, "the peer does not come");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

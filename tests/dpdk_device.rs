@@ -154,10 +154,10 @@ fn frames_go_round_through_rings_and_all_come_back() {
         assert_eq!(dpdk.stats(DeviceId(0)).unwrap().tx_packets, 532);
         assert_eq!(dpdk.stats(DeviceId(2)), None);
 
+        let dir = format!("/var/run/dpdk/natgate-{}", std::process::id());
+        assert!(!std::path::Path::new(&dir).exists(), "{dir} would be left behind by a crash");
         drop(queues);
         assert_eq!(dpdk.stop(), Ok(0));
-        let prefix = format!("/var/run/dpdk/natgate-{}", std::process::id());
-        assert!(!std::path::Path::new(&prefix).exists(), "{prefix} is left behind");
         assert_eq!(start(&options(&["vdev:net_null1"]), 1).unwrap_err(), DpdkError::AlreadyStarted);
     });
 }
@@ -272,6 +272,23 @@ fn a_driver_that_does_not_exist_is_a_named_error() {
             matches!(&error, DpdkError::Probe { device, .. } if device == "vdev:net_nonesuch0"),
             "{error}"
         );
+    });
+}
+
+#[test]
+fn an_argument_that_dpdk_does_not_know_is_an_error() {
+    in_child("an_argument_that_dpdk_does_not_know_is_an_error", &[], || {
+        let devices = options(&["vdev:net_null0"]);
+        let eal_args = ["--no-such-option".to_owned()];
+        let error = Dpdk::start(&DpdkOptions {
+            devices: &devices,
+            workers: 1,
+            frames: FRAMES,
+            memory_mib: None,
+            eal_args: &eal_args,
+        });
+        let error = error.unwrap_err();
+        assert!(matches!(error, DpdkError::Eal(_)), "{error}");
     });
 }
 

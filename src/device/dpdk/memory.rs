@@ -146,7 +146,7 @@ impl Pool {
     ///
     /// # Safety
     ///
-    /// No [`Mbuf`] exists, no port uses the pool and no other handle of it is left.
+    /// No frame of the pool is out, no port uses the pool and no other handle of it is left.
     pub(super) unsafe fn free(self) {
         // SAFETY: the caller's promise.
         unsafe { dpdk_sys::ng_pool_free(self.raw.as_ptr()) };

@@ -235,10 +235,12 @@ impl Dpdk {
         outcome?;
         let kept = shared.pool.as_ref().map_or(0, Pool::in_use);
         if kept > 0 {
+            // Not ours, but a thread may just be giving one back: pool and EAL stay until the process ends.
             tracing::debug!("drivers kept {kept} frames");
+            return Ok(kept);
         }
         if let Some(pool) = shared.pool.take() {
-            // SAFETY: no `Mbuf` exists, all ports are closed, and this is the only handle.
+            // SAFETY: every frame is back, all ports are closed, and this is the only handle.
             unsafe { pool.free() };
         }
         if self.started_by == thread::current().id() {

@@ -8,6 +8,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
 #include <linux/ethtool.h>
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
@@ -110,13 +112,39 @@ int ng_log_to(log_sink sink)
 	return rte_openlog_stream(stream);
 }
 
+/* EAL prints two pages of usage when it meets an option that it does not know: nobody wants them here. */
+static int mute_stdout(void)
+{
+	int saved = dup(STDOUT_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	fflush(stdout);
+	if (saved >= 0 && null >= 0)
+		dup2(null, STDOUT_FILENO);
+	if (null >= 0)
+		close(null);
+	return saved;
+}
+
+static void unmute_stdout(int saved)
+{
+	fflush(stdout);
+	if (saved >= 0) {
+		dup2(saved, STDOUT_FILENO);
+		close(saved);
+	}
+}
+
 int ng_eal_init(int argc, char **argv)
 {
 	cpu_set_t before;
 	bool known = pthread_getaffinity_np(pthread_self(), sizeof(before), &before) == 0;
-	int result = rte_eal_init(argc, argv);
-	int error = rte_errno;
+	int saved = mute_stdout();
+	int result, error;
 
+	opterr = 0;
+	result = rte_eal_init(argc, argv);
+	error = rte_errno;
+	unmute_stdout(saved);
 	if (known)
 		pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
 	if (result >= 0) {
@@ -272,7 +300,7 @@ uint16_t ng_tx_burst(uint16_t port, uint16_t queue, struct ng_mbuf **frames, uin
 
 int ng_port_probe(const char *devargs, uint16_t *port)
 {
-	char name[RTE_ETH_NAME_MAX_LEN];
+	char name[64];
 	struct rte_dev_iterator iterator;
 	uint16_t id;
 	int result;
@@ -521,4 +549,9 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t lengt
 		return (int)syscall(SYS_setsockopt, fd, level, option, &fanout, length);
 	}
 	return (int)syscall(SYS_setsockopt, fd, level, option, value, length);
+}
+
+bool ng_fragments_stay(void)
+{
+	return dlsym(RTLD_DEFAULT, "setsockopt") == (void *)setsockopt;
 }

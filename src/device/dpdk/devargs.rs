@@ -46,6 +46,12 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
         }
         DeviceSpec::AfPacket(name) => {
             kernel_interface(spec, name, mtu)?;
+            // SAFETY: asks the dynamic linker, nothing else.
+            if !unsafe { dpdk_sys::ng_fragments_stay() } {
+                tracing::warn!(
+                    "{spec}: this binary was linked in a way that makes the kernel reassemble IP fragments"
+                );
+            }
             plan.mtu = mtu.min(ETHERNET_MTU);
             let ring = ring_frame(frame);
             if ring > USUAL_ROOM {

@@ -55,7 +55,9 @@ impl Eal {
         let result = unsafe { dpdk_sys::ng_eal_init(count, pointers.leak().as_mut_ptr()) };
         remove_runtime_dir();
         if result != 0 {
-            return Err(DpdkError::Eal(log::first_error().unwrap_or_else(|| reason_of(result))));
+            let reason = log::first_error().unwrap_or_else(|| reason_of(result));
+            let hint = if options.extra.is_empty() { "" } else { " (check runtime.eal)" };
+            return Err(DpdkError::Eal(format!("{reason}{hint}")));
         }
         Ok(Eal(()))
     }

@@ -52,13 +52,14 @@ fn build() -> Result<(), String> {
 
 /// Where DPDK is, if its version is one that the shim knows.
 fn find() -> Result<pkg_config::Library, String> {
-    let dpdk =
-        pkg_config::Config::new().cargo_metadata(false).probe("libdpdk").map_err(|error| match error {
+    let dpdk = pkg_config::Config::new().cargo_metadata(false).env_metadata(true).probe("libdpdk").map_err(
+        |error| match error {
             pkg_config::Error::Command { .. } => format!("pkg-config cannot be run: {INSTALL}"),
             _ => format!(
                 "natgate needs DPDK {OLDEST} to 25.11, and pkg-config finds no libdpdk here: {INSTALL}"
             ),
-        })?;
+        },
+    )?;
     if number(&dpdk.version) < number(OLDEST) || number(&dpdk.version) >= number(TOO_NEW) {
         return Err(format!(
             "natgate needs DPDK {OLDEST} to 25.11, and pkg-config finds {}: install a supported one, or build \

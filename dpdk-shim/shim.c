@@ -6,13 +6,17 @@
 #endif
 #include "shim.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
 #include <linux/ethtool.h>
 #include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -48,6 +52,7 @@ SAME(packet_type, packet_type);
 SAME(pkt_len, pkt_len);
 SAME(data_len, data_len);
 SAME(vlan_tci, vlan_tci);
+SAME(owner, vlan_tci_outer);
 SAME(buf_len, buf_len);
 SAME(pool, pool);
 
@@ -58,17 +63,98 @@ static struct rte_mempool *mempool(struct ng_pool *pool)
 
 /* --- EAL ---------------------------------------------------------------------------------------------------- */
 
+typedef void (*log_sink)(uint32_t level, const char *text, size_t length);
+
+static ssize_t log_write(void *cookie, const char *text, size_t length)
+{
+	((log_sink)cookie)((uint32_t)rte_log_cur_msg_loglevel(), text, length);
+	return (ssize_t)length;
+}
+
+static log_sink bpf_sink;
+
+/* `level` as in enum libbpf_print_level: 0 is a warning, 1 information, 2 for debugging. */
+static int bpf_print(int level, const char *format, va_list arguments)
+{
+	char line[512];
+	int length = vsnprintf(line, sizeof(line), format, arguments);
+
+	if (length > 0 && level < 2)
+		bpf_sink(level == 0 ? RTE_LOG_WARNING : RTE_LOG_INFO, line,
+			RTE_MIN((size_t)length, sizeof(line) - 1));
+	return length;
+}
+
+/* The af_xdp driver's libraries write to standard error unless told otherwise; they are there if it is loaded. */
+static void redirect_bpf_log(const char *library, const char *setter)
+{
+	void *handle = dlopen(library, RTLD_LAZY | RTLD_NOLOAD);
+	void (*set)(int (*)(int, const char *, va_list));
+
+	if (handle == NULL)
+		return;
+	*(void **)&set = dlsym(handle, setter);
+	if (set != NULL)
+		set(bpf_print);
+	dlclose(handle);
+}
+
+int ng_log_to(log_sink sink)
+{
+	cookie_io_functions_t functions = { .write = log_write };
+	FILE *stream = fopencookie((void *)sink, "w", functions);
+
+	bpf_sink = sink;
+	if (stream == NULL)
+		return -ENOMEM;
+	/* DPDK flushes after each message, so that each arrives in one piece. */
+	setvbuf(stream, NULL, _IOFBF, 4096);
+	return rte_openlog_stream(stream);
+}
+
+/* EAL prints two pages of usage when it meets an option that it does not know: nobody wants them here. */
+static int mute_stdout(void)
+{
+	int saved = dup(STDOUT_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	fflush(stdout);
+	if (saved >= 0 && null >= 0)
+		dup2(null, STDOUT_FILENO);
+	if (null >= 0)
+		close(null);
+	return saved;
+}
+
+static void unmute_stdout(int saved)
+{
+	fflush(stdout);
+	if (saved >= 0) {
+		dup2(saved, STDOUT_FILENO);
+		close(saved);
+	}
+}
+
 int ng_eal_init(int argc, char **argv)
 {
 	cpu_set_t before;
 	bool known = pthread_getaffinity_np(pthread_self(), sizeof(before), &before) == 0;
-	int result = rte_eal_init(argc, argv);
-	int error = rte_errno;
+	int saved = mute_stdout();
+	int result, error;
 
+	opterr = 0;
+	result = rte_eal_init(argc, argv);
+	error = rte_errno;
+	unmute_stdout(saved);
 	if (known)
 		pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
-	if (result >= 0)
+	if (result >= 0) {
+		if (bpf_sink != NULL) {
+			redirect_bpf_log("libbpf.so.0", "libbpf_set_print");
+			redirect_bpf_log("libbpf.so.1", "libbpf_set_print");
+			redirect_bpf_log("libxdp.so.1", "libxdp_set_print");
+		}
 		return 0;
+	}
 	return error != 0 ? -error : -EINVAL;
 }
 
@@ -90,26 +176,6 @@ const char *ng_version(void)
 const char *ng_strerror(int errnum)
 {
 	return rte_strerror(errnum);
-}
-
-typedef void (*log_sink)(uint32_t level, const char *text, size_t length);
-
-static ssize_t log_write(void *cookie, const char *text, size_t length)
-{
-	((log_sink)cookie)((uint32_t)rte_log_cur_msg_loglevel(), text, length);
-	return (ssize_t)length;
-}
-
-int ng_log_to(log_sink sink)
-{
-	cookie_io_functions_t functions = { .write = log_write };
-	FILE *stream = fopencookie((void *)sink, "w", functions);
-
-	if (stream == NULL)
-		return -ENOMEM;
-	/* DPDK flushes after each message, so that each arrives in one piece. */
-	setvbuf(stream, NULL, _IOFBF, 4096);
-	return rte_openlog_stream(stream);
 }
 
 int ng_thread_register(void)
@@ -161,13 +227,34 @@ uint16_t ng_headroom(void)
 	return RTE_PKTMBUF_HEADROOM;
 }
 
+static void count_ours(struct rte_mempool *pool, void *count, void *object, unsigned index)
+{
+	(void)pool;
+	(void)index;
+	if (((struct rte_mbuf *)object)->vlan_tci_outer == NG_OURS)
+		*(uint32_t *)count += 1;
+}
+
+uint32_t ng_pool_ours(struct ng_pool *pool)
+{
+	uint32_t count = 0;
+
+	rte_mempool_obj_iter(mempool(pool), count_ours, &count);
+	return count;
+}
+
 struct ng_mbuf *ng_alloc(struct ng_pool *pool)
 {
-	return (struct ng_mbuf *)rte_pktmbuf_alloc(mempool(pool));
+	struct rte_mbuf *frame = rte_pktmbuf_alloc(mempool(pool));
+
+	if (likely(frame != NULL))
+		frame->vlan_tci_outer = NG_OURS;
+	return (struct ng_mbuf *)frame;
 }
 
 void ng_free(struct ng_mbuf *frame)
 {
+	frame->owner = 0;
 	rte_pktmbuf_free((struct rte_mbuf *)frame);
 }
 
@@ -191,6 +278,7 @@ uint16_t ng_rx_burst(uint16_t port, uint16_t queue, struct ng_mbuf **frames, uin
 			*unusable += 1;
 			continue;
 		}
+		received[i]->vlan_tci_outer = NG_OURS;
 		received[kept++] = received[i];
 	}
 	return kept;
@@ -198,14 +286,21 @@ uint16_t ng_rx_burst(uint16_t port, uint16_t queue, struct ng_mbuf **frames, uin
 
 uint16_t ng_tx_burst(uint16_t port, uint16_t queue, struct ng_mbuf **frames, uint16_t count)
 {
-	return rte_eth_tx_burst(port, queue, (struct rte_mbuf **)frames, count);
+	uint16_t sent;
+
+	for (uint16_t i = 0; i < count; i++)
+		frames[i]->owner = 0;
+	sent = rte_eth_tx_burst(port, queue, (struct rte_mbuf **)frames, count);
+	for (uint16_t i = sent; i < count; i++)
+		frames[i]->owner = NG_OURS;
+	return sent;
 }
 
 /* --- Ports -------------------------------------------------------------------------------------------------- */
 
 int ng_port_probe(const char *devargs, uint16_t *port)
 {
-	char name[RTE_ETH_NAME_MAX_LEN];
+	char name[64];
 	struct rte_dev_iterator iterator;
 	uint16_t id;
 	int result;
@@ -301,8 +396,9 @@ int ng_port_configure(uint16_t port, const struct ng_port_config *config, struct
 			return result;
 	}
 
+	/* Some drivers (tap) act on this call alone. */
 	*step = "its MTU";
-	if (config->set_mtu) {
+	if (config->mtu > RTE_ETHER_MTU) {
 		result = rte_eth_dev_set_mtu(port, config->mtu);
 		if (result != 0 && result != -ENOTSUP)
 			return result;
@@ -429,6 +525,14 @@ int ng_interface_up(const char *name)
 	return interface_ioctl(SIOCSIFFLAGS, &ifr);
 }
 
+int ng_interface_set_mtu(const char *name, uint32_t mtu)
+{
+	struct ifreq ifr = interface_request(name);
+
+	ifr.ifr_mtu = (int)mtu;
+	return interface_ioctl(SIOCSIFMTU, &ifr);
+}
+
 /*
  * The af_packet driver joins its sockets into a fan-out group with PACKET_FANOUT_FLAG_DEFRAG and has no switch for
  * it: the kernel then reassembles IP fragments before the driver sees them, into packets that fit no frame. A
@@ -445,4 +549,9 @@ int setsockopt(int fd, int level, int option, const void *value, socklen_t lengt
 		return (int)syscall(SYS_setsockopt, fd, level, option, &fanout, length);
 	}
 	return (int)syscall(SYS_setsockopt, fd, level, option, value, length);
+}
+
+bool ng_fragments_stay(void)
+{
+	return dlsym(RTLD_DEFAULT, "setsockopt") == (void *)setsockopt;
 }

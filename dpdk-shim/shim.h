@@ -25,10 +25,13 @@ struct ng_mbuf {
 	uint16_t data_len;
 	uint16_t vlan_tci;
 	uint32_t hash[2];
-	uint16_t vlan_tci_outer;
+	uint16_t owner;      /* vlan_tci_outer, which is unused: NG_OURS while natgate has the frame, else 0 */
 	uint16_t buf_len;    /* of the buffer, headroom included */
 	struct ng_pool *pool;
 };
+
+/* The mark of frames that natgate has, by which those that got lost are told from those that a driver keeps. */
+#define NG_OURS 0x6e67
 
 /* A struct rte_mempool. */
 struct ng_pool;
@@ -52,7 +55,6 @@ struct ng_port_config {
 	uint16_t rx_descriptors; /* rounded to what the device can do */
 	uint16_t tx_descriptors;
 	uint16_t mtu;
-	bool set_mtu;            /* tell the driver: its own is smaller */
 };
 
 struct ng_port_stats {
@@ -84,7 +86,7 @@ const char *ng_version(void);
 const char *ng_strerror(int errnum);
 /*
  * Sends DPDK's log lines to `sink` (level as in RTE_LOG_*, text not terminated) from now on. `sink` may be called
- * by any thread.
+ * by any thread. Before ng_eal_init, so that the libraries of drivers get it too.
  */
 int ng_log_to(void (*sink)(uint32_t level, const char *text, size_t length));
 
@@ -102,6 +104,9 @@ void ng_pool_free(struct ng_pool *pool);
 /* Frames that are not in the pool. Exact when no other thread uses the pool. */
 uint32_t ng_pool_in_use(const struct ng_pool *pool);
 uint16_t ng_headroom(void);
+
+/* Frames that natgate has: received or allocated, and neither sent nor freed. No other thread uses the pool. */
+uint32_t ng_pool_ours(struct ng_pool *pool);
 
 /* An empty frame with headroom, or NULL. Any thread. */
 struct ng_mbuf *ng_alloc(struct ng_pool *pool);
@@ -135,5 +140,8 @@ int ng_port_link(uint16_t port, struct ng_link *link);
 
 int ng_interface_find(const char *name, struct ng_interface *interface);
 int ng_interface_up(const char *name);
+int ng_interface_set_mtu(const char *name, uint32_t mtu);
+/* Whether the af_packet driver will leave IP fragments alone: see setsockopt in shim.c. */
+bool ng_fragments_stay(void);
 
 #endif

@@ -10,6 +10,8 @@ use dpdk_sys::ng_interface;
 use std::ffi::CString;
 use std::path::Path;
 
+/// The largest IPv4 packet in a frame of IEEE 802.3.
+const ETHERNET_MTU: u16 = 1500;
 /// Ethernet header and a VLAN tag.
 const LINK_OVERHEAD: u16 = 18;
 /// What the kernel puts in front of a frame in an AF_PACKET ring, at most.
@@ -24,8 +26,8 @@ pub(super) struct Plan {
     pub(super) devargs: String,
     /// Bytes of the largest frame that a buffer must have room for.
     pub(super) largest: u16,
-    /// Whether the device has to be told its MTU.
-    pub(super) set_mtu: bool,
+    /// The MTU for DPDK: the drivers of kernel interfaces claim to know no larger one than Ethernet's.
+    pub(super) mtu: u16,
     /// Frames that the driver keeps per receive queue whatever the number of descriptors.
     pub(super) kept: u32,
 }
@@ -35,7 +37,7 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
     let DeviceOptions { spec, mtu, .. } = options;
     let mtu = *mtu;
     let frame = mtu.saturating_add(LINK_OVERHEAD);
-    let mut plan = Plan { devargs: String::new(), largest: frame, set_mtu: mtu > 1500, kept: 0 };
+    let mut plan = Plan { devargs: String::new(), largest: frame, mtu, kept: 0 };
     check_privileges(spec)?;
     match spec {
         DeviceSpec::Pci(address) => {
@@ -43,8 +45,14 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
             plan.devargs.clone_from(address);
         }
         DeviceSpec::AfPacket(name) => {
-            let interface = kernel_interface(spec, name)?;
-            plan.set_mtu = interface.mtu < u32::from(mtu);
+            kernel_interface(spec, name, mtu)?;
+            // SAFETY: asks the dynamic linker, nothing else.
+            if !unsafe { dpdk_sys::ng_fragments_stay() } {
+                tracing::warn!(
+                    "{spec}: this binary was linked in a way that makes the kernel reassemble IP fragments"
+                );
+            }
+            plan.mtu = mtu.min(ETHERNET_MTU);
             let ring = ring_frame(frame);
             if ring > USUAL_ROOM {
                 plan.largest = ring;
@@ -56,8 +64,8 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
             );
         }
         DeviceSpec::AfXdp(name) => {
-            let interface = kernel_interface(spec, name)?;
-            plan.set_mtu = interface.mtu < u32::from(mtu);
+            let interface = kernel_interface(spec, name, mtu)?;
+            plan.mtu = mtu.min(ETHERNET_MTU);
             let queues = workers.min(usize::try_from(interface.queues).unwrap_or(1));
             plan.devargs = format!("net_af_xdp{index},iface={name},start_queue=0,queue_count={queues}");
             plan.kept = 4096;
@@ -118,8 +126,8 @@ fn missing(spec: &DeviceSpec, effective: u64) -> Vec<&'static str> {
     needed.iter().filter(|capability| !has(**capability)).map(|(_, name)| *name).collect()
 }
 
-/// Finds the interface and brings it up.
-fn kernel_interface(spec: &DeviceSpec, name: &str) -> Result<ng_interface, DpdkError> {
+/// Finds the interface, brings it up and raises its MTU.
+fn kernel_interface(spec: &DeviceSpec, name: &str, mtu: u16) -> Result<ng_interface, DpdkError> {
     let missing = || DpdkError::NoInterface { device: spec.to_string(), name: name.to_owned() };
     let c_name = CString::new(name).map_err(|_| missing())?;
     let mut interface = ng_interface { index: 0, mtu: 0, queues: 0, up: false };
@@ -136,6 +144,15 @@ fn kernel_interface(spec: &DeviceSpec, name: &str) -> Result<ng_interface, DpdkE
             return Err(DpdkError::Interface { device, what: "bring the interface up", reason });
         }
         tracing::info!("{spec}: the interface was down and is up now");
+    }
+    if interface.mtu < u32::from(mtu) {
+        // SAFETY: a terminated name.
+        let result = unsafe { dpdk_sys::ng_interface_set_mtu(c_name.as_ptr(), u32::from(mtu)) };
+        if result != 0 {
+            let (device, reason) = (spec.to_string(), eal::reason_of(result));
+            return Err(DpdkError::Interface { device, what: "raise the interface's MTU", reason });
+        }
+        tracing::info!("{spec}: the interface's MTU was {} and is {mtu} now", interface.mtu);
     }
     Ok(interface)
 }
@@ -158,7 +175,7 @@ mod tests {
     #[test]
     fn a_virtual_device_is_passed_on_in_its_own_words() {
         let plan = plan(0, &options("vdev:net_null0,size=64", 1500), 1).unwrap();
-        assert_eq!((plan.devargs.as_str(), plan.largest, plan.set_mtu), ("net_null0,size=64", 1518, false));
+        assert_eq!((plan.devargs.as_str(), plan.largest, plan.mtu), ("net_null0,size=64", 1518, 1500));
     }
 
     #[test]
@@ -186,7 +203,7 @@ mod tests {
     #[test]
     fn an_interface_that_is_not_there_is_named() {
         let spec = "af_packet:ng-nowhere".parse().unwrap();
-        let error = kernel_interface(&spec, "ng-nowhere").unwrap_err().to_string();
+        let error = kernel_interface(&spec, "ng-nowhere", 1500).unwrap_err().to_string();
         assert!(error.contains("\"ng-nowhere\"") && error.contains("ip link"), "{error}");
     }
 }

@@ -10,7 +10,6 @@ use super::log::{self, Mode};
 use super::memory::MemoryPlan;
 use super::{DpdkError, memory};
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, process, ptr};
 
@@ -28,9 +27,7 @@ pub struct EalOptions<'a> {
 /// The running EAL. Dropping it does nothing: memory stays mapped, because frames may still lie in it;
 /// [`Eal::cleanup`] ends it when nothing does.
 #[derive(Debug)]
-pub struct Eal {
-    runtime_dir: Option<PathBuf>,
-}
+pub struct Eal(());
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 
@@ -56,15 +53,13 @@ impl Eal {
         // SAFETY: `pointers` is an array of `count` texts that nobody else uses, terminated by a null pointer, and
         // is leaked; STARTED makes this the first call in the process.
         let result = unsafe { dpdk_sys::ng_eal_init(count, pointers.leak().as_mut_ptr()) };
+        remove_runtime_dir();
         if result != 0 {
-            return Err(DpdkError::Eal(log::first_error().unwrap_or_else(|| reason_of(result))));
+            let reason = log::first_error().unwrap_or_else(|| reason_of(result));
+            let hint = if options.extra.is_empty() { "" } else { " (check runtime.eal)" };
+            return Err(DpdkError::Eal(format!("{reason}{hint}")));
         }
-        // SAFETY: the EAL runs; the text is copied before it ends.
-        let dir = unsafe { dpdk_sys::ng_eal_runtime_dir() };
-        // SAFETY: the EAL's text is terminated by a zero.
-        let runtime_dir =
-            (!dir.is_null()).then(|| unsafe { CStr::from_ptr(dir) }.to_string_lossy().into_owned());
-        Ok(Eal { runtime_dir: runtime_dir.map(PathBuf::from) })
+        Ok(Eal(()))
     }
 
     /// Ends the EAL and unmaps its memory.
@@ -79,11 +74,24 @@ impl Eal {
         if result != 0 {
             tracing::warn!("DPDK did not end cleanly: {}", reason_of(result));
         }
-        // EAL leaves its directory behind; it holds nothing of worth, and `remove_dir` takes only an empty one.
-        if let Some(dir) = self.runtime_dir {
-            let _ = fs::remove_dir(dir);
-        }
     }
+}
+
+/// Removes the directory that EAL makes and, as nothing is shared, never uses; EAL itself would leave it behind.
+fn remove_runtime_dir() {
+    // SAFETY: returns a constant place.
+    let dir = unsafe { dpdk_sys::ng_eal_runtime_dir() };
+    if !dir.is_null() {
+        // SAFETY: the EAL's text is terminated by a zero and does not change after its start.
+        let dir = unsafe { CStr::from_ptr(dir) }.to_string_lossy();
+        // Only an empty one goes: with `eal` arguments of the user's there may be something in it.
+        let _ = fs::remove_dir(&*dir);
+    }
+}
+
+/// Fails if the EAL was started before in this process.
+pub(super) fn check_unused() -> Result<(), DpdkError> {
+    if STARTED.load(Ordering::SeqCst) { Err(DpdkError::AlreadyStarted) } else { Ok(()) }
 }
 
 /// DPDK's version, such as `DPDK 22.11.11`.

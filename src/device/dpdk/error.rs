@@ -50,8 +50,8 @@ pub enum DpdkError {
     },
     /// Fewer frames than the queues hold.
     #[error(
-        "runtime.frames is {frames}, but the devices' queues and {workers} workers hold up to {minimum} at once: \
-         raise it"
+        "runtime.frames is {frames}, but the devices' queues and the workers ({workers}) hold up to {minimum} frames \
+         at once: raise it"
     )]
     Frames {
         /// `runtime.frames`.

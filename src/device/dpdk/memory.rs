@@ -135,11 +135,18 @@ impl Pool {
         unsafe { dpdk_sys::ng_pool_in_use(self.raw.as_ptr()) }
     }
 
+    /// Frames that natgate has: [`Mbuf`]s that exist. What is in use beyond that is a driver's.
+    /// No other thread uses the pool.
+    pub(super) fn ours(&self) -> u32 {
+        // SAFETY: the pool lives as long as `self`.
+        unsafe { dpdk_sys::ng_pool_ours(self.raw.as_ptr()) }
+    }
+
     /// Gives the pool's memory back.
     ///
     /// # Safety
     ///
-    /// No frame of the pool is out, no port uses it and no other handle of it is left.
+    /// No frame of the pool is out, no port uses the pool and no other handle of it is left.
     pub(super) unsafe fn free(self) {
         // SAFETY: the caller's promise.
         unsafe { dpdk_sys::ng_pool_free(self.raw.as_ptr()) };

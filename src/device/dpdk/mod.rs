@@ -150,6 +150,7 @@ impl Dpdk {
     /// Call it from a thread that may use the CPUs that are not the workers': DPDK's own threads inherit them.
     pub fn start(options: &DpdkOptions<'_>) -> Result<Started, DpdkError> {
         let workers = u16::try_from(options.workers.clamp(1, MAX_WORKERS)).unwrap_or(1);
+        eal::check_unused()?;
         devargs::check_together(options.devices)?;
         let plans = options
             .devices
@@ -210,13 +211,14 @@ impl Dpdk {
 
     /// Stops and closes every port and ends DPDK; see the module's head for the order.
     ///
-    /// Every queue, thread guard, registrar and frame must be dropped before.
-    pub fn stop(mut self) -> Result<(), DpdkError> {
+    /// Every queue, thread guard, registrar and frame must be dropped before. Returns how many frames drivers
+    /// kept after their ports were closed: none, but with AF_XDP, whose driver never empties its fill ring.
+    pub fn stop(mut self) -> Result<u32, DpdkError> {
         self.shut_down()
     }
 
-    fn shut_down(&mut self) -> Result<(), DpdkError> {
-        let Some(eal) = self.eal.take() else { return Ok(()) };
+    fn shut_down(&mut self) -> Result<u32, DpdkError> {
+        let Some(eal) = self.eal.take() else { return Ok(0) };
         let handles = Arc::strong_count(&self.shared) - 1;
         let Some(shared) = Arc::get_mut(&mut self.shared) else { return Err(DpdkError::InUse(handles)) };
         log::set_mode(log::Mode::Quiet);
@@ -225,21 +227,27 @@ impl Dpdk {
             outcome = outcome.and(port.close());
         }
         shared.ports.clear();
-        let lost = shared.pool.as_ref().map_or(0, Pool::in_use);
+        let lost = shared.pool.as_ref().map_or(0, Pool::ours);
         if lost > 0 {
-            // One of them may be an `Mbuf` that somebody still reads: pool and EAL stay.
+            // Somebody may still read them: pool and EAL stay.
             return outcome.and(Err(DpdkError::LostFrames(lost)));
         }
         outcome?;
+        let kept = shared.pool.as_ref().map_or(0, Pool::in_use);
+        if kept > 0 {
+            // Not ours, but a thread may just be giving one back: pool and EAL stay until the process ends.
+            tracing::debug!("drivers kept {kept} frames");
+            return Ok(kept);
+        }
         if let Some(pool) = shared.pool.take() {
-            // SAFETY: all frames are back, all ports closed, and this is the only handle.
+            // SAFETY: every frame is back, all ports are closed, and this is the only handle.
             unsafe { pool.free() };
         }
         if self.started_by == thread::current().id() {
             // SAFETY: no frame, pool, queue or registered thread is left, and this thread started the EAL.
             unsafe { eal.cleanup() };
         }
-        Ok(())
+        Ok(kept)
     }
 
     fn shared_mut(&mut self) -> Result<&mut Shared, DpdkError> {

@@ -103,8 +103,7 @@ impl Port {
             tx_queues: self.tx_queues,
             rx_descriptors: descriptors,
             tx_descriptors: descriptors,
-            mtu: options.mtu,
-            set_mtu: plan.set_mtu,
+            mtu: plan.mtu,
         };
         log::forget_errors();
         let mut step = ptr::null();

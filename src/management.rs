@@ -1,1 +1,225 @@
-//! stub
+//! The management core: everything that is not a packet.
+//!
+//! It resolves neighbours, ends idle sessions and publishes configurations, and talks to each worker over one
+//! ring each way. It never writes a worker's state: it reads session records through their generation and asks
+//! the owner to act.
+//!
+//! Like a worker it is driven by [`Management::poll_once`] with the time as a parameter. It may allocate and be late:
+//! nothing that a worker does waits for it, except for packets to neighbours that nobody knows yet.
+//!
+//! Expiry is a sweep: each poll looks at the share of every shard that its time since the last poll allows, so
+//! that the whole table is seen once a second. A session thus outlives its timeout by about a second at the most.
+
+use crate::conntrack::key::V4Key;
+use crate::conntrack::table::SessionView;
+use crate::ids::{InterfaceId, WorkerId};
+use crate::pipeline::Snapshot;
+use crate::pipeline::message::{FromWorker, ToWorker};
+use crate::pipeline::worker::NEIGHBORS;
+use crate::route::neighbors::{Action, Neighbor, Neighbors};
+use crate::time::Time;
+use rtrb::{Consumer, Producer};
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long one sweep over the session table takes.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Messages read from each worker a poll.
+const MAIL_BUDGET: usize = 1024;
+/// Neighbour news kept for a worker whose ring is full.
+const BACKLOG: usize = 4 * NEIGHBORS;
+
+/// The management core's side of one worker.
+#[derive(Debug)]
+pub struct WorkerLink {
+    /// Messages to the worker.
+    pub to: Producer<ToWorker>,
+    /// Messages from the worker.
+    pub from: Consumer<FromWorker>,
+    /// The worker's sessions.
+    pub sessions: SessionView<V4Key>,
+}
+
+#[derive(Debug)]
+struct Link {
+    worker: WorkerLink,
+    /// What did not fit into the ring yet, oldest first.
+    backlog: VecDeque<ToWorker>,
+    /// Where the sweep goes on.
+    cursor: u32,
+}
+
+/// The management core.
+#[derive(Debug)]
+pub struct Management {
+    snapshot: Arc<Snapshot>,
+    neighbors: Neighbors,
+    links: Vec<Link>,
+    last_sweep: Time,
+    neighbors_changed: bool,
+}
+
+impl Management {
+    /// The management core for these workers.
+    pub fn new(snapshot: Arc<Snapshot>, workers: Vec<WorkerLink>, now: Time) -> Self {
+        let links =
+            workers.into_iter().map(|worker| Link { worker, backlog: VecDeque::new(), cursor: 0 }).collect();
+        Management {
+            snapshot,
+            neighbors: Neighbors::new(NEIGHBORS),
+            links,
+            last_sweep: now,
+            neighbors_changed: true,
+        }
+    }
+
+    /// Tells the neighbours where our addresses are (gratuitous ARP, RFC 5227 2.3), so that switches and hosts forget
+    /// the box that had them before.
+    pub fn announce(&mut self) {
+        let snapshot = self.snapshot.clone();
+        for local in snapshot.local.iter() {
+            for (interface, id) in snapshot.interfaces.iter().zip(0u8..).map(|(i, n)| (i, InterfaceId(n))) {
+                let here = match local.interface {
+                    Some(own) => own == id,
+                    None => interface.is_on_link(local.address),
+                };
+                if here {
+                    let address = local.address;
+                    let message =
+                        ToWorker::AskNeighbor { interface: id, sender: address, target: address, mac: None };
+                    self.post(0, message);
+                }
+            }
+        }
+    }
+
+    /// One turn. Returns whether there was anything to do.
+    pub fn poll_once(&mut self, now: Time) -> bool {
+        self.post_backlog();
+        let mut busy = false;
+        for worker in 0..self.links.len() {
+            for _ in 0..MAIL_BUDGET {
+                let Ok(message) = self.links[worker].worker.from.pop() else { break };
+                busy = true;
+                self.read(now, worker, message);
+            }
+        }
+        let mut actions = Vec::new();
+        self.neighbors.poll(now, &mut |action| actions.push(action));
+        self.act(&actions, None);
+        self.sweep(now);
+        busy
+    }
+
+    /// Every neighbour, if anything changed since the last call.
+    pub fn neighbors_if_changed(&mut self) -> Option<Vec<Neighbor>> {
+        std::mem::take(&mut self.neighbors_changed).then(|| self.neighbors.iter().collect())
+    }
+
+    fn read(&mut self, now: Time, worker: usize, message: FromWorker) {
+        let mut actions = Vec::new();
+        match message {
+            FromWorker::Heard { interface, address, mac, asks_us } => {
+                self.neighbors
+                    .heard(now, (interface, address), mac, asks_us, &mut |action| actions.push(action));
+                self.act(&actions, None);
+            }
+            FromWorker::Resolve { interface, address } => {
+                self.neighbors.resolve(now, interface, address, &mut |action| actions.push(action));
+                // What is known already is only news to the worker that asked.
+                self.act(&actions, Some(worker));
+            }
+            // The last reference to an old configuration is dropped here, not in a worker.
+            FromWorker::Retired(snapshot) => drop(snapshot),
+        }
+    }
+
+    fn act(&mut self, actions: &[Action], only: Option<usize>) {
+        for action in actions {
+            self.neighbors_changed = true;
+            let news = match *action {
+                Action::Request { interface, address, mac } => {
+                    let sender = self.snapshot.interface(interface).address_towards(address);
+                    self.post(0, ToWorker::AskNeighbor { interface, sender, target: address, mac });
+                    continue;
+                }
+                Action::Resolved { interface, address, mac } => {
+                    ToWorker::Neighbor { interface, address, mac }
+                }
+                Action::Gone { interface, address } => ToWorker::NeighborGone { interface, address },
+            };
+            for worker in 0..self.links.len() {
+                if only.is_none_or(|only| only == worker) {
+                    self.post(worker, news.clone());
+                }
+            }
+        }
+    }
+
+    /// Posts a message, or keeps it until the worker has room.
+    fn post(&mut self, worker: usize, message: ToWorker) {
+        let Some(link) = self.links.get_mut(worker) else { return };
+        if link.backlog.is_empty() {
+            if let Err(rtrb::PushError::Full(message)) = link.worker.to.push(message) {
+                link.backlog.push_back(message);
+            }
+        } else {
+            if link.backlog.len() == BACKLOG {
+                link.backlog.pop_front();
+                tracing::warn!(worker, "a worker does not read its messages; the oldest one is dropped");
+            }
+            link.backlog.push_back(message);
+        }
+    }
+
+    fn post_backlog(&mut self) {
+        for link in &mut self.links {
+            while let Some(message) = link.backlog.pop_front() {
+                if let Err(rtrb::PushError::Full(message)) = link.worker.to.push(message) {
+                    link.backlog.push_front(message);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Looks at as many sessions as the time since the last sweep allows.
+    fn sweep(&mut self, now: Time) {
+        let elapsed = now.since(self.last_sweep).min(SWEEP);
+        let share = |capacity: u32| {
+            let slots = u128::from(capacity) * elapsed.as_nanos() / SWEEP.as_nanos();
+            u32::try_from(slots).unwrap_or(capacity)
+        };
+        // Too little time for even one slot of the smallest shard: let it add up.
+        if self.links.iter().any(|link| share(link.worker.sessions.capacity()) == 0) {
+            return;
+        }
+        self.last_sweep = now;
+        for link in &mut self.links {
+            let capacity = link.worker.sessions.capacity();
+            // One more than the share makes up for rounding down.
+            for _ in 0..=share(capacity) {
+                let index = link.cursor;
+                if let Some(generation) = link.worker.sessions.expired(index, now.tick())
+                    && link.worker.to.push(ToWorker::Expire { index, generation }).is_err()
+                {
+                    // The ring is full; the sweep goes on here.
+                    break;
+                }
+                link.cursor = (index + 1) % capacity.max(1);
+            }
+        }
+    }
+
+    /// Looks for a neighbour's state, for tests and display.
+    pub fn neighbor(&self, interface: InterfaceId, address: Ipv4Addr) -> Option<Neighbor> {
+        self.neighbors.iter().find(|n| n.interface == interface && n.address == address)
+    }
+
+    /// How many messages wait for a worker whose ring is full.
+    pub fn backlog(&self, worker: WorkerId) -> usize {
+        self.links.get(worker.index()).map_or(0, |link| link.backlog.len())
+    }
+}

@@ -1,1 +1,14 @@
-//! stub
+//! Which rule a packet falls under. Pure and immutable: compiled with the snapshot, read by workers.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`address_map`] | IPv4 address to a small number, for tests on every packet |
+//! | [`local`] | the addresses that natgate answers to, and the forwards (DNAT) behind them |
+//! | [`martian`] | addresses that can not be forwarded |
+
+pub mod address_map;
+pub mod local;
+pub mod martian;
+
+pub use address_map::AddressMap;
+pub use local::{Forward, LocalAddress, LocalAddresses, Source};

@@ -2,6 +2,9 @@
 
 pub mod demo;
 pub mod peer;
+pub mod sessions;
+pub mod show;
+pub mod table;
 
 use clap::{Parser, Subcommand};
 use std::io::Write;

@@ -1,3 +1,41 @@
 //! Connection tracking: which conversation a packet belongs to and what state it is in. Pure.
+//!
+//! # Overview
+//!
+//! | file | concept |
+//! |---|---|
+//! | [`key`] | what a packet is looked up by: [`key::V4Key`], [`key::V6Key`] |
+//! | [`session`] | one conversation, both directions, in shared memory |
+//! | [`seqlock`] | how a reader knows that what it copied is whole |
+//! | `index` | from hash to session; private to the worker |
+//! | [`table`] | the [`table::Shard`] of a worker and the [`table::SessionView`] of everybody else |
+//! | [`tracker`], [`tcp`] | what a packet does to its session |
+//! | [`timeouts`] | the idle timeouts |
+//! | [`line`] | a session as the classic conntrack line |
+//!
+//! # Life of a session
+//!
+//! 1. A packet has a key that no session has. [`tracker::open`] says whether it may open one; policy and port
+//!    allocation (elsewhere) find the key of the answers; [`table::Shard::insert`] publishes the complete session.
+//! 2. Each packet with one of the two keys: [`table::Shard::lookup`], then [`tracker::track`].
+//! 3. The management core finds by [`table::SessionView::expired`] that it was idle for too long and sends index and
+//!    generation to the worker, which makes sure ([`table::Shard::resolve`], [`session::Session::is_expired`]) and
+//!    calls [`table::Shard::remove`]; the lease that this gives back is released.
+//!
+//! # Ownership and ordering
+//!
+//! A shard and its sessions are written by one worker. Sessions are relaxed atomics in an `Arc<[Session]>`; others
+//! read them through the sequence number that is also the session's generation. [`seqlock`] states the memory
+//! ordering, [`session`] states what is consistent with what. Nothing here allocates after [`table::Shard::new`]
+//! but [`line`], which runs on the side of the readers. No clock is read: the time is a parameter.
 
+mod index;
+pub mod key;
+pub mod line;
+pub mod seqlock;
+pub mod session;
+pub mod sync;
+pub mod table;
+pub mod tcp;
 pub mod timeouts;
+pub mod tracker;

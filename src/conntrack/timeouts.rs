@@ -53,32 +53,82 @@ timeouts! {
 
 /// The length of every timeout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts([Duration; Timeout::ALL.len()]);
+pub struct Timeouts {
+    lengths: [Duration; Timeout::ALL.len()],
+    /// The same in ticks: a division that no packet has to pay for.
+    ticks: [u32; Timeout::ALL.len()],
+}
 
 impl Default for Timeouts {
     fn default() -> Self {
-        let mut lengths = [Duration::ZERO; Timeout::ALL.len()];
+        let mut timeouts =
+            Timeouts { lengths: [Duration::ZERO; Timeout::ALL.len()], ticks: [0; Timeout::ALL.len()] };
         for timeout in Timeout::ALL {
-            lengths[*timeout as usize] = timeout.default_length();
+            timeouts.set(*timeout, timeout.default_length());
         }
-        Timeouts(lengths)
+        timeouts
     }
 }
 
 impl Timeouts {
     /// The length of one timeout.
     pub fn get(&self, timeout: Timeout) -> Duration {
-        self.0[timeout as usize]
+        self.lengths[timeout as usize]
     }
 
     /// The length of one timeout in ticks, rounded up.
     #[inline]
     pub fn ticks(&self, timeout: Timeout) -> u32 {
-        ticks(self.get(timeout))
+        self.ticks[timeout as usize]
     }
 
     /// Changes the length of one timeout.
     pub fn set(&mut self, timeout: Timeout, length: Duration) {
-        self.0[timeout as usize] = length;
+        self.lengths[timeout as usize] = length;
+        self.ticks[timeout as usize] = ticks(length);
+    }
+}
+
+#[cfg(all(test, not(natgate_loom)))]
+mod tests {
+    use super::*;
+
+    /// What the RFCs demand at least, in seconds.
+    fn minimum(timeout: Timeout) -> u64 {
+        match timeout {
+            // RFC 5382 REQ-5: 2 h 4 min when established, 4 min in between; RFC 7857 2.2: 4 min after a RST.
+            Timeout::TcpEstablished => 7440,
+            Timeout::TcpSynSent
+            | Timeout::TcpSynRecv
+            | Timeout::TcpFinWait
+            | Timeout::TcpCloseWait
+            | Timeout::TcpLastAck
+            | Timeout::TcpTimeWait
+            | Timeout::TcpClose => 240,
+            // RFC 4787 REQ-5: 2 min, 5 min recommended as the default.
+            Timeout::Udp | Timeout::UdpStream => 300,
+            // RFC 5508 REQ-2.
+            Timeout::Icmp => 60,
+        }
+    }
+
+    #[test]
+    fn no_default_is_shorter_than_the_rfcs_demand() {
+        let timeouts = Timeouts::default();
+        for timeout in Timeout::ALL {
+            assert!(timeouts.get(*timeout).as_secs() >= minimum(*timeout), "{}", timeout.name());
+        }
+    }
+
+    #[test]
+    fn ticks_follow_the_length_and_round_up() {
+        let mut timeouts = Timeouts::default();
+        assert_eq!(timeouts.ticks(Timeout::Udp), 3000);
+        timeouts.set(Timeout::Udp, Duration::from_millis(1001));
+        assert_eq!(
+            (timeouts.get(Timeout::Udp), timeouts.ticks(Timeout::Udp)),
+            (Duration::from_millis(1001), 11)
+        );
+        assert_ne!(timeouts, Timeouts::default());
     }
 }

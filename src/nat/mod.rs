@@ -1,1 +1,25 @@
-//! stub
+//! Translating packets: which external port, and every byte that changes with it. Pure.
+//!
+//! | file | concept |
+//! |---|---|
+//! | [`ports`] | the free external ports of one address, exactly and in bounded time |
+//! | [`rewrite`] | addresses, ports, TTL and checksums of a packet (RFC 3022 4.1, RFC 1624) |
+//! | [`icmp_error`] | ICMP errors in transit: the outside and the quote (RFC 5508 4) |
+//! | [`icmp_make`] | ICMP that the gateway says itself: errors, echo replies, and how often (RFC 1812 4.3) |
+//! | [`fragment`] | the ports of fragments that do not carry them (RFC 4787 REQ-14) |
+//!
+//! Which translation a flow gets is decided in `classify` and remembered in `conntrack`; here it is carried
+//! out. Everything is owned by one worker, allocates only when it is made, and is bounded.
+
+pub mod fragment;
+pub mod icmp_error;
+pub mod icmp_make;
+pub mod ports;
+pub mod rewrite;
+pub mod space;
+
+pub use fragment::{FragmentTable, Later};
+pub use icmp_error::rewrite_error;
+pub use icmp_make::{RateLimit, answer_echo, build_error, may_answer};
+pub use ports::{PortSet, Rng};
+pub use rewrite::{Translation, rewrite};

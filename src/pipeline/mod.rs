@@ -1,1 +1,46 @@
-//! stub
+//! The worker's pipeline: a burst of frames in, every packet to exactly one verdict.
+//!
+//! ```text
+//!   receive ---> parse ---> ARP? echo to us? ---------------------------------> answer
+//!                  |
+//!                  +--> fragment? ---> its collector learns or fills in the ports
+//!                  |
+//!                  +--> owner ---> (another worker: handoff ring)
+//!                          |
+//!                  lookup: hit --------+--> TTL, route, MTU, neighbour --> track / set up --> rewrite --> send
+//!                          miss: policy+        (nothing is changed before all of them passed)
+//! ```
+//!
+//! Ownership: everything in a [`Worker`] belongs to its thread. It shares only its counters and session records
+//! (relaxed atomics that it alone writes), and the ends of rings.
+//!
+//! Order: a packet is checked completely before it is touched. A refusal can thus quote it as it came
+//! (RFC 1812 4.3.2.3), a packet that waits for a neighbour goes through the same path again when the answer
+//! comes, and no session is made for a packet that can not be sent.
+//!
+//! | file | stage |
+//! |---|---|
+//! | [`snapshot`] | the configuration as workers read it |
+//! | [`message`] | what workers and the management core tell each other |
+//! | [`mesh`] | the handoff rings between workers |
+//! | [`worker`] | the worker and its burst |
+//! | `receive` | frames in, local answers, owner, fragments |
+//! | `forward` | the fast path: lookup, checks, rewrite |
+//! | `setup` | the slow path: which rule, which port, new session |
+//! | `answer` | ARP, echo, ICMP errors |
+//! | `egress` | link header, transmit, verdict |
+//! | `waiting` | packets that wait for a neighbour |
+
+mod answer;
+mod egress;
+mod forward;
+pub mod mesh;
+pub mod message;
+mod receive;
+mod setup;
+pub mod snapshot;
+mod waiting;
+pub mod worker;
+
+pub use snapshot::Snapshot;
+pub use worker::{Worker, WorkerParts};

@@ -50,7 +50,7 @@ drop_reasons! {
     FragmentToGateway, "fragment_to_gateway", "A fragmented datagram for the gateway itself, which does not reassemble.";
     MartianSource, "martian_source", "The source can not be a host on any network (RFC 1812 5.3.7).";
     MartianDestination, "martian_destination", "The destination can not be forwarded to (RFC 1812 5.3.7): loopback, multicast, broadcast, reserved.";
-    SpoofedSource, "spoofed_source", "The route back to the source does not lead through the interface that the packet came in by (RFC 2827).";
+    SpoofedSource, "spoofed_source", "The source belongs on the other side: the route back to it leads into the other realm, or there is none (RFC 2827).";
     TtlExpired, "ttl_expired", "The time to live ran out here; the sender was told by ICMP within the rate limit.";
     NoRoute, "no_route", "No route leads to the destination; the sender was told by ICMP within the rate limit.";
     NoSession, "no_session", "From outside to a translated address, but no session or forwarding rule matches.";

@@ -1,0 +1,217 @@
+//! The addresses that natgate answers to: its interfaces', its pools', and those that are forwarded (DNAT).
+//!
+//! Two questions are asked of every packet, to find its owner (DESIGN section 4): is its destination one of ours,
+//! and is its source a backend that answers for one of our addresses? Both are one probe in an [`AddressMap`].
+
+use super::AddressMap;
+use crate::ids::InterfaceId;
+use crate::packet::Tuple;
+use std::net::Ipv4Addr;
+use std::ops::{Range, RangeInclusive};
+
+/// An address that natgate answers to.
+#[derive(Clone, Debug)]
+pub struct LocalAddress {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The interface whose own address it is; `None` for a pool's or a forwarded one.
+    pub interface: Option<InterfaceId>,
+    /// Ports that may be allocated to sessions; `None`: nothing is translated to this address.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// Its forwards, in [`LocalAddresses::forwards`].
+    forwards: Range<usize>,
+}
+
+/// Where a translated source comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The primary address of the interface that the packet leaves by.
+    Interface,
+    /// The pool with this number in the snapshot.
+    Pool(usize),
+}
+
+/// One forwarded range of ports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forward {
+    /// IANA protocol number: TCP or UDP.
+    pub protocol: u8,
+    /// Ports on our side.
+    pub ports: RangeInclusive<u16>,
+    /// The backend.
+    pub to: Ipv4Addr,
+    /// The backend's port for the first of `ports`.
+    pub to_port: u16,
+    /// Full NAT: also translate the source.
+    pub source: Option<Source>,
+}
+
+impl Forward {
+    /// The backend's port for one of `ports`.
+    #[inline]
+    pub fn backend_port(&self, port: u16) -> u16 {
+        self.to_port.wrapping_add(port.wrapping_sub(*self.ports.start()))
+    }
+
+    fn backend_ports(&self) -> RangeInclusive<u16> {
+        self.to_port..=self.backend_port(*self.ports.end())
+    }
+}
+
+/// Ports of a backend that answer for one of our addresses.
+#[derive(Clone, Debug)]
+struct Backend {
+    address: Ipv4Addr,
+    protocol: u8,
+    ports: RangeInclusive<u16>,
+}
+
+/// Every local address and every forward.
+#[derive(Debug)]
+pub struct LocalAddresses {
+    addresses: Box<[LocalAddress]>,
+    index: AddressMap,
+    forwards: Box<[Forward]>,
+    backends: Box<[Backend]>,
+    /// Backend address to its first entry in `backends`, which is sorted by address.
+    backend_index: AddressMap,
+}
+
+impl LocalAddresses {
+    /// Compiles the list. `addresses` are (address, own interface, allocatable ports), each address once;
+    /// a forward on an address that is not among them adds it.
+    pub fn new(
+        mut addresses: Vec<(Ipv4Addr, Option<InterfaceId>, Option<RangeInclusive<u16>>)>,
+        forwards: &[(Ipv4Addr, Forward)],
+    ) -> LocalAddresses {
+        for (address, _) in forwards {
+            if !addresses.iter().any(|(known, _, _)| known == address) {
+                addresses.push((*address, None, None));
+            }
+        }
+        let mut sorted = Vec::new();
+        let addresses: Box<[LocalAddress]> = addresses
+            .into_iter()
+            .map(|(address, interface, ports)| {
+                let start = sorted.len();
+                sorted.extend(forwards.iter().filter(|(on, _)| *on == address).map(|(_, f)| f.clone()));
+                LocalAddress { address, interface, ports, forwards: start..sorted.len() }
+            })
+            .collect();
+        let mut backends: Vec<Backend> = forwards
+            .iter()
+            // With full NAT the backend answers to one of our addresses: the destination tells the owner.
+            .filter(|(_, forward)| forward.source.is_none())
+            .map(|(_, forward)| Backend {
+                address: forward.to,
+                protocol: forward.protocol,
+                ports: forward.backend_ports(),
+            })
+            .collect();
+        backends.sort_by_key(|backend| backend.address);
+        let numbered = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        LocalAddresses {
+            index: AddressMap::new(addresses.iter().enumerate().map(|(at, a)| (a.address, numbered(at)))),
+            backend_index: AddressMap::new(
+                backends.iter().enumerate().map(|(at, backend)| (backend.address, numbered(at))),
+            ),
+            addresses,
+            forwards: sorted.into(),
+            backends: backends.into(),
+        }
+    }
+
+    /// The number of a local address.
+    #[inline]
+    pub fn find(&self, address: Ipv4Addr) -> Option<u16> {
+        self.index.get(address)
+    }
+
+    /// The address with this number.
+    #[inline]
+    pub fn get(&self, number: u16) -> Option<&LocalAddress> {
+        self.addresses.get(usize::from(number))
+    }
+
+    /// Every local address, in the order of their numbers.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &LocalAddress> {
+        self.addresses.iter()
+    }
+
+    /// The forward of a packet to the local address `number`.
+    #[inline]
+    pub fn forward(&self, number: u16, protocol: u8, port: u16) -> Option<&Forward> {
+        let range = self.get(number)?.forwards.clone();
+        self.forwards.get(range)?.iter().find(|f| f.protocol == protocol && f.ports.contains(&port))
+    }
+
+    /// Whether a session may be given this port of the local address `number`.
+    pub fn is_allocatable(&self, number: u16, protocol: u8, port: u16) -> bool {
+        self.get(number).and_then(|a| a.ports.as_ref()).is_some_and(|ports| ports.contains(&port))
+            && self.forward(number, protocol, port).is_none()
+    }
+
+    /// Whether the source of `tuple` is a backend that answers for one of our addresses.
+    #[inline]
+    pub fn is_backend_source(&self, tuple: &Tuple) -> bool {
+        let Some(first) = self.backend_index.get(tuple.src) else { return false };
+        self.backends
+            .get(usize::from(first)..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|backend| backend.address == tuple.src)
+            .any(|backend| backend.protocol == tuple.protocol && backend.ports.contains(&tuple.sport))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::protocol::{TCP, UDP};
+
+    const OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+    const SERVICE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+    const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
+
+    fn forward(ports: RangeInclusive<u16>, to_port: u16, source: Option<Source>) -> Forward {
+        Forward { protocol: TCP, ports, to: BACKEND, to_port, source }
+    }
+
+    fn tuple(src: Ipv4Addr, sport: u16, protocol: u8) -> Tuple {
+        Tuple { src, dst: Ipv4Addr::new(198, 51, 100, 1), sport, dport: 9, protocol }
+    }
+
+    #[test]
+    fn a_forwarded_port_is_found_and_never_allocated() {
+        let forwards = [
+            (OURS, forward(8000..=8010, 80, None)),
+            (SERVICE, forward(443..=443, 8443, Some(Source::Interface))),
+        ];
+        let local = LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), Some(1024..=65535))], &forwards);
+        let ours = local.find(OURS).unwrap();
+        assert_eq!(local.forward(ours, TCP, 8003).unwrap().backend_port(8003), 83);
+        assert_eq!(local.forward(ours, UDP, 8003), None);
+        assert!(!local.is_allocatable(ours, TCP, 8003));
+        assert!(local.is_allocatable(ours, UDP, 8003));
+        assert!(!local.is_allocatable(ours, TCP, 1023));
+
+        let service = local.find(SERVICE).unwrap();
+        assert!(local.forward(service, TCP, 443).is_some());
+        assert!(!local.is_allocatable(service, TCP, 5000), "an address that is only forwarded has no ports");
+        assert_eq!(local.find(BACKEND), None);
+    }
+
+    #[test]
+    fn a_backend_is_known_by_address_protocol_and_port_unless_it_answers_to_us() {
+        let forwards = [
+            (OURS, forward(8000..=8010, 80, None)),
+            (SERVICE, forward(443..=443, 8443, Some(Source::Interface))),
+        ];
+        let local = LocalAddresses::new(vec![], &forwards);
+        assert!(local.is_backend_source(&tuple(BACKEND, 90, TCP)));
+        assert!(!local.is_backend_source(&tuple(BACKEND, 91, TCP)));
+        assert!(!local.is_backend_source(&tuple(BACKEND, 90, UDP)));
+        assert!(!local.is_backend_source(&tuple(BACKEND, 8443, TCP)), "full NAT");
+        assert!(!local.is_backend_source(&tuple(OURS, 90, TCP)));
+    }
+}

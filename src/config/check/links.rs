@@ -1,0 +1,294 @@
+//! Devices, interfaces and routes: what may share what, and what lies in which network.
+
+use super::unicast;
+use crate::config::draft::{Draft, InterfaceDraft, Vlan};
+use crate::config::error::Span;
+use crate::config::mistake::Mistake;
+use crate::config::model::{DeviceConfig, InterfaceConfig, RouteConfig};
+use crate::config::reader::{At, Findings};
+use crate::ids::{DeviceId, InterfaceId, MAX_INTERFACES};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+pub(super) const DEFAULT_MTU: u16 = 1500;
+/// No link has more hosts; a shorter length is a slip.
+const WIDEST_NETWORK: u8 = 8;
+
+/// The devices in order of first mention.
+pub(super) struct Devices {
+    pub(super) list: Vec<DeviceConfig>,
+    /// The device of each interface, if its text named one.
+    pub(super) of_interface: Vec<Option<DeviceId>>,
+}
+
+pub(super) fn devices(interfaces: &[InterfaceDraft], findings: &mut Findings) -> Devices {
+    let mut devices = Devices { list: Vec::new(), of_interface: Vec::new() };
+    for (index, interface) in interfaces.iter().enumerate() {
+        let Some(device) = &interface.device else {
+            devices.of_interface.push(None);
+            continue;
+        };
+        let spec = &device.value;
+        let known = devices.list.iter().position(|known| known.spec == *spec);
+        let position = known.unwrap_or(devices.list.len());
+        devices.of_interface.push(u8::try_from(position).ok().map(DeviceId));
+        if known.is_none() {
+            devices.list.push(DeviceConfig { spec: spec.clone(), mac: None });
+        }
+        let earlier = interfaces.get(..index).unwrap_or_default();
+        let sharers = earlier.iter().filter(|other| other.device.as_ref().is_some_and(|d| d.value == *spec));
+        for other in sharers {
+            sharing(other, interface, findings);
+        }
+        if let (Some(mac), Some(entry)) = (interface.mac, devices.list.get_mut(position)) {
+            entry.mac = Some(mac.value);
+        }
+    }
+    devices
+}
+
+/// Two interfaces on one device.
+fn sharing(first: &InterfaceDraft, second: &InterfaceDraft, findings: &mut Findings) {
+    let names = (first.name.value.clone(), second.name.value.clone());
+    let device = second.device.as_ref().map(|device| device.value.to_string()).unwrap_or_default();
+    let place = |interface: &InterfaceDraft| interface.device.as_ref().map_or(interface.name.at, |d| d.at);
+    match (first.vlan, second.vlan) {
+        (Vlan::Untagged, Vlan::Untagged) => {
+            let what = Mistake::DeviceShared {
+                first: names.0.clone(),
+                second: names.1.clone(),
+                device: device.clone(),
+            };
+            findings.clash(place(first), place(second), what);
+        }
+        (Vlan::Id(one), Vlan::Id(two)) if one.value == two.value => {
+            let what = Mistake::VlanShared {
+                first: names.0.clone(),
+                second: names.1.clone(),
+                vlan: two.value,
+                device: device.clone(),
+            };
+            findings.clash(one.at, two.at, what);
+        }
+        _ => {}
+    }
+    if let (Some(one), Some(two)) = (first.mac, second.mac)
+        && one.value != two.value
+    {
+        findings.clash(one.at, two.at, Mistake::MacConflict { first: names.0, second: names.1, device });
+    }
+}
+
+pub(super) fn interfaces(
+    drafts: &[InterfaceDraft],
+    devices: &[Option<DeviceId>],
+    findings: &mut Findings,
+) -> Vec<InterfaceConfig> {
+    if drafts.is_empty() {
+        findings.error(Span::default(), Mistake::NoInterface);
+    }
+    if let Some(first_too_many) = drafts.get(MAX_INTERFACES) {
+        findings.error(first_too_many.name.at, Mistake::TooManyInterfaces(drafts.len()));
+    }
+    for (index, interface) in drafts.iter().enumerate() {
+        for (position, address) in interface.addresses.iter().enumerate() {
+            own_address(address, findings);
+            let before = interface.addresses.get(..position).unwrap_or_default();
+            if let Some(twin) = before.iter().find(|other| other.value.addr() == address.value.addr()) {
+                address_twice(interface, twin, interface, address, findings);
+            }
+            for other in drafts.get(..index).unwrap_or_default() {
+                between_interfaces(other, interface, address, findings);
+            }
+        }
+    }
+    let complete = drafts.iter().zip(devices).filter_map(|(draft, device)| {
+        Some(InterfaceConfig {
+            name: draft.name.value.clone(),
+            device: (*device)?,
+            vlan: match draft.vlan {
+                Vlan::Id(id) => id.value,
+                Vlan::Untagged | Vlan::Wrong => 0,
+            },
+            realm: draft.realm?,
+            addresses: draft.addresses.iter().map(|address| address.value).collect(),
+            mtu: draft.mtu.unwrap_or(DEFAULT_MTU),
+        })
+    });
+    complete.collect()
+}
+
+/// An address that the gateway has itself.
+fn own_address(At { value: net, at }: &At<Ipv4Net>, findings: &mut Findings) {
+    let address = net.addr();
+    if !unicast(address) {
+        findings.error(*at, Mistake::NotUnicast { address });
+    } else if net.prefix_len() < WIDEST_NETWORK {
+        let what = Mistake::OutOfRange {
+            key: "prefix length".into(),
+            value: net.prefix_len().to_string(),
+            min: WIDEST_NETWORK.into(),
+            max: 32,
+        };
+        findings.error(*at, what);
+    } else if let Some(what) = edge(address, *net) {
+        findings.error(*at, what);
+    }
+}
+
+/// Whether the address is one that no host of the network has.
+pub(super) fn edge(address: Ipv4Addr, net: Ipv4Net) -> Option<Mistake> {
+    // RFC 3021: a /31 has two hosts and nothing else.
+    if net.prefix_len() > 30 {
+        None
+    } else if address == net.network() {
+        Some(Mistake::NetworkAddress { address, net: net.trunc() })
+    } else if address == net.broadcast() {
+        Some(Mistake::BroadcastAddress { address, net: net.trunc() })
+    } else {
+        None
+    }
+}
+
+fn address_twice(
+    first: &InterfaceDraft,
+    one: &At<Ipv4Net>,
+    second: &InterfaceDraft,
+    two: &At<Ipv4Net>,
+    findings: &mut Findings,
+) {
+    let what = Mistake::AddressTwice {
+        address: two.value.addr(),
+        first: first.name.value.clone(),
+        second: second.name.value.clone(),
+    };
+    findings.clash(one.at, two.at, what);
+}
+
+fn between_interfaces(
+    first: &InterfaceDraft,
+    second: &InterfaceDraft,
+    address: &At<Ipv4Net>,
+    findings: &mut Findings,
+) {
+    let (net, at) = (address.value.trunc(), address.at);
+    for other in &first.addresses {
+        if other.value.addr() == address.value.addr() {
+            address_twice(first, other, second, address, findings);
+        } else if overlap(other.value, net) {
+            let what = Mistake::ConnectedOverlap {
+                first: first.name.value.clone(),
+                first_net: other.value.trunc(),
+                second: second.name.value.clone(),
+                second_net: net,
+            };
+            findings.clash(other.at, at, what);
+        }
+    }
+}
+
+fn overlap(one: Ipv4Net, two: Ipv4Net) -> bool {
+    one.contains(&two.network()) || two.contains(&one.network())
+}
+
+/// Routes and gateways, in the order of the file within each kind; gateways last.
+pub(super) fn routes(draft: &Draft, findings: &mut Findings) -> Vec<RouteConfig> {
+    let mut routes: Vec<(RouteConfig, Span)> = Vec::new();
+    for route in &draft.routes {
+        let interface = route.via.and_then(|via| next_hop(draft, via, findings));
+        let Some(to) = route.to else { continue };
+        if let Some(connected) = connected_to(draft, to.value) {
+            let what = Mistake::RouteConnected { to: to.value, interface: connected.name.value.clone() };
+            findings.error(to.at, what);
+        }
+        if let (Some(via), Some(interface)) = (route.via, interface) {
+            add(&mut routes, RouteConfig { to: to.value, via: via.value, interface }, to.at, findings);
+        }
+    }
+    for (index, interface) in draft.interfaces.iter().enumerate() {
+        let Some(gateway) = interface.gateway else { continue };
+        if !gateway_is_near(draft, interface, gateway, findings) {
+            continue;
+        }
+        let Ok(index) = u8::try_from(index) else { continue };
+        let route = RouteConfig { to: Ipv4Net::default(), via: gateway.value, interface: InterfaceId(index) };
+        add(&mut routes, route, gateway.at, findings);
+    }
+    routes.into_iter().map(|(route, _)| route).collect()
+}
+
+fn add(routes: &mut Vec<(RouteConfig, Span)>, route: RouteConfig, at: Span, findings: &mut Findings) {
+    if let Some((_, earlier)) = routes.iter().find(|(known, _)| known.to == route.to) {
+        findings.clash(*earlier, at, Mistake::RouteTwice { to: route.to });
+    }
+    routes.push((route, at));
+}
+
+fn connected_to(draft: &Draft, net: Ipv4Net) -> Option<&InterfaceDraft> {
+    draft.interfaces.iter().find(|i| i.addresses.iter().any(|address| address.value.trunc() == net))
+}
+
+/// The interface on whose network the next hop is.
+fn next_hop(draft: &Draft, via: At<Ipv4Addr>, findings: &mut Findings) -> Option<InterfaceId> {
+    if is_own(draft, via.value) {
+        findings.error(via.at, Mistake::ViaSelf { via: via.value });
+        return None;
+    }
+    let mut nets =
+        draft.interfaces.iter().enumerate().flat_map(|(index, interface)| {
+            interface.addresses.iter().map(move |address| (index, address.value))
+        });
+    match nets.find(|(_, net)| net.contains(&via.value)) {
+        Some((_, net)) if edge(via.value, net).is_some() => {
+            findings.mistakes.extend(edge(via.value, net).map(|what| found(via.at, what)));
+            None
+        }
+        Some((index, _)) => u8::try_from(index).ok().map(InterfaceId),
+        None => {
+            // An interface whose address was wrong may be the one.
+            if draft.interfaces.iter().all(|interface| !interface.addresses.is_empty()) {
+                findings.error(via.at, Mistake::ViaUnreachable { via: via.value });
+            }
+            None
+        }
+    }
+}
+
+fn found(at: Span, what: Mistake) -> crate::config::error::Found<Mistake> {
+    crate::config::error::Found { at, other: None, what }
+}
+
+fn gateway_is_near(
+    draft: &Draft,
+    interface: &InterfaceDraft,
+    gateway: At<Ipv4Addr>,
+    findings: &mut Findings,
+) -> bool {
+    let Some(net) = interface.addresses.iter().map(|a| a.value).find(|net| net.contains(&gateway.value))
+    else {
+        if !interface.addresses.is_empty() {
+            let prefixes: Vec<_> = interface.addresses.iter().map(|a| a.value.trunc().to_string()).collect();
+            let what = Mistake::GatewayOutside {
+                gateway: gateway.value,
+                interface: interface.name.value.clone(),
+                prefixes: prefixes.join(", "),
+            };
+            findings.error(gateway.at, what);
+        }
+        return false;
+    };
+    if is_own(draft, gateway.value) {
+        findings.error(gateway.at, Mistake::ViaSelf { via: gateway.value });
+        return false;
+    }
+    if let Some(what) = edge(gateway.value, net) {
+        findings.error(gateway.at, what);
+        return false;
+    }
+    true
+}
+
+/// Whether an interface has this address.
+pub(super) fn is_own(draft: &Draft, address: Ipv4Addr) -> bool {
+    draft.interfaces.iter().flat_map(|interface| &interface.addresses).any(|own| own.value.addr() == address)
+}

@@ -1,0 +1,161 @@
+//! Compares the values of a [`Draft`] with one another, resolves names to indices and builds the [`Config`].
+//!
+//! Order: devices and interfaces, routes, pools, rules, threads. Doubts ([`Caution`]) are looked for only when there is
+//! no mistake, since most of them would follow from one.
+
+mod links;
+mod pools;
+mod rules;
+
+use crate::config::draft::{Draft, RuntimeDraft};
+use crate::config::error::Span;
+use crate::config::estimate;
+use crate::config::mistake::{Caution, Mistake};
+use crate::config::model::{Config, ConntrackConfig, PollMode, RuntimeConfig};
+use crate::config::reader::{Findings, nearest};
+use crate::ids::{MAX_WORKERS, Realm};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+const DEFAULT_CONTROL: &str = "/run/natgate/control.sock";
+const DEFAULT_ICMP_ERRORS: u32 = 1000;
+const DEFAULT_SESSIONS: u32 = 262_144;
+/// Enough for full receive and transmit rings and the cache of one worker on one device.
+const FRAMES_PER_QUEUE_PAIR: u32 = 4096;
+const MIN_DEFAULT_FRAMES: u32 = 16_384;
+
+/// The checked config; `None` if anything was found to be wrong, now or before.
+pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
+    let devices = links::devices(&draft.interfaces, findings);
+    let interfaces = links::interfaces(&draft.interfaces, &devices.of_interface, findings);
+    let routes = links::routes(&draft, findings);
+    let pools = pools::check(&draft, findings);
+    let snat = rules::snat(&draft, findings);
+    let dnat = rules::dnat(&draft, findings);
+    let mtu = draft.interfaces.iter().filter_map(|interface| interface.mtu).max();
+    let runtime = runtime(&draft.runtime, devices.list.len(), mtu.unwrap_or(links::DEFAULT_MTU), findings);
+    let max_sessions = draft.max_sessions.map_or(DEFAULT_SESSIONS, |sessions| sessions.value);
+    if let Some(given) = draft.max_sessions
+        && given.value < u32::from(runtime.workers)
+    {
+        let what = Mistake::FewSessions { sessions: given.value, workers: runtime.workers };
+        findings.error(given.at, what);
+    }
+    if !findings.mistakes.is_empty() {
+        return None;
+    }
+    let config = Config {
+        runtime,
+        conntrack: ConntrackConfig { max_sessions, timeouts: draft.timeouts.clone() },
+        devices: devices.list,
+        interfaces,
+        routes,
+        pools,
+        snat,
+        dnat,
+    };
+    doubts(&draft, &config, findings);
+    Some(config)
+}
+
+fn runtime(draft: &RuntimeDraft, devices: usize, mtu: u16, findings: &mut Findings) -> RuntimeConfig {
+    let workers = workers(draft, findings);
+    let pairs = u32::from(workers).saturating_mul(u32::try_from(devices).unwrap_or(u32::MAX));
+    let scaled = pairs.saturating_mul(FRAMES_PER_QUEUE_PAIR).max(MIN_DEFAULT_FRAMES);
+    let frames = draft.frames.map_or(scaled, |frames| frames.value);
+    let needed = estimate::mebibytes(estimate::frames_bytes(frames, mtu));
+    if let Some(memory) = draft.memory
+        && memory.value < needed
+    {
+        findings.error(memory.at, Mistake::MemoryTooSmall { memory: memory.value, frames, needed });
+    }
+    RuntimeConfig {
+        workers,
+        cpus: draft.cpus.as_ref().map(|cpus| cpus.value.clone()).unwrap_or_default(),
+        poll: draft.poll.unwrap_or(PollMode::Busy),
+        control: draft.control.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL)),
+        frames,
+        memory_mib: draft.memory.map(|memory| memory.value),
+        eal_args: draft.eal.clone(),
+        icmp_errors_per_second: draft.icmp_errors_per_second.unwrap_or(DEFAULT_ICMP_ERRORS),
+    }
+}
+
+fn workers(draft: &RuntimeDraft, findings: &mut Findings) -> u8 {
+    let cpus = draft.cpus.as_ref().filter(|cpus| !cpus.value.is_empty());
+    match (draft.workers, cpus) {
+        (Some(workers), Some(cpus)) => {
+            if usize::from(workers.value) != cpus.value.len() {
+                let what = Mistake::WorkersCpus { workers: workers.value, cpus: cpus.value.len() };
+                findings.clash(workers.at, cpus.at, what);
+            }
+            workers.value
+        }
+        (Some(workers), None) => workers.value,
+        (None, Some(cpus)) => match u8::try_from(cpus.value.len()) {
+            Ok(count) if usize::from(count) <= MAX_WORKERS => count,
+            _ => {
+                let what = Mistake::OutOfRange {
+                    key: "number of cpus".into(),
+                    value: cpus.value.len().to_string(),
+                    min: 1,
+                    max: i64::try_from(MAX_WORKERS).unwrap_or(i64::MAX),
+                };
+                findings.error(cpus.at, what);
+                1
+            }
+        },
+        (None, None) => 1,
+    }
+}
+
+/// What is allowed and probably not meant.
+fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
+    let start = draft.interfaces.first().map_or(Span::default(), |interface| interface.name.at);
+    for realm in [Realm::Internal, Realm::External] {
+        if !config.interfaces.iter().any(|interface| interface.realm == realm) {
+            findings.warn(start, Caution::NoRealm(realm.name()));
+        }
+    }
+    if config.snat.is_empty() && config.dnat.is_empty() {
+        findings.warn(start, Caution::NoRule);
+    }
+    pools::doubts(draft, config, findings);
+    rules::doubts(draft, config, findings);
+}
+
+/// The interface that leads to `address`, by the longest prefix.
+fn realm_towards(config: &Config, address: Ipv4Addr) -> Option<Realm> {
+    let connected = config.interfaces.iter().flat_map(|interface| {
+        // A connected prefix wins over a route of the same length.
+        interface.addresses.iter().map(|net| (net.trunc(), true, interface.realm))
+    });
+    let routed = config
+        .routes
+        .iter()
+        .filter_map(|route| Some((route.to, false, config.interfaces.get(route.interface.index())?.realm)));
+    connected
+        .chain(routed)
+        .filter(|(net, _, _)| net.contains(&address))
+        .max_by_key(|(net, connected, _)| (net.prefix_len(), *connected))
+        .map(|(_, _, realm)| realm)
+}
+
+/// Whether a host can have this address.
+fn unicast(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    // 0/8 and 127/8 (RFC 6890), multicast, and the reserved 240/4 with the broadcast address.
+    !matches!(first, 0 | 127 | 224..=255)
+}
+
+/// The index of the entry with this name.
+fn position<'n>(names: impl Iterator<Item = &'n str>, name: &str) -> Option<usize> {
+    names.into_iter().position(|known| known == name)
+}
+
+/// The names that there are, and the one that was probably meant.
+fn alternatives<'n>(names: impl Iterator<Item = &'n str>, name: &str) -> (Option<String>, Vec<String>) {
+    let known: Vec<&str> = names.collect();
+    let meant = nearest(name, known.iter().copied()).map(str::to_owned);
+    (meant, known.into_iter().map(str::to_owned).collect())
+}

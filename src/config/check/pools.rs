@@ -1,0 +1,153 @@
+//! Pools: every address belongs to one pool and to nobody else.
+
+use super::{links, unicast};
+use crate::config::draft::{Draft, PoolDraft, SourceName};
+use crate::config::error::Span;
+use crate::config::mistake::{Caution, Mistake};
+use crate::config::model::{Config, PoolConfig};
+use crate::config::reader::Findings;
+use crate::config::units;
+use crate::ids::Realm;
+use std::net::Ipv4Addr;
+
+const MAX_ADDRESSES: u64 = 4096;
+/// What a pool allocates if the config does not say: no well-known port.
+const DEFAULT_PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
+
+/// One entry of the list of a pool.
+struct Range<'d> {
+    first: Ipv4Addr,
+    last: Ipv4Addr,
+    at: Span,
+    pool: &'d PoolDraft,
+}
+
+pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
+    for pool in &draft.pools {
+        let count = pool.ranges.iter().map(|range| units::count(range.value.0, range.value.1)).sum::<u64>();
+        if count > MAX_ADDRESSES {
+            let what = Mistake::PoolTooLarge { pool: pool.name.value.clone(), count };
+            findings.error(pool.name.at, what);
+        }
+    }
+    let mut ranges: Vec<Range<'_>> = draft.pools.iter().flat_map(ranges).collect();
+    for range in &ranges {
+        owners(draft, range, findings);
+    }
+    ranges.sort_by_key(|range| (range.first, range.at.start));
+    overlaps(&ranges, findings);
+    if !findings.mistakes.is_empty() {
+        return Vec::new();
+    }
+    draft.pools.iter().map(build).collect()
+}
+
+fn ranges(pool: &PoolDraft) -> impl Iterator<Item = Range<'_>> {
+    pool.ranges.iter().map(move |range| Range {
+        first: range.value.0,
+        last: range.value.1,
+        at: range.at,
+        pool,
+    })
+}
+
+fn build(pool: &PoolDraft) -> PoolConfig {
+    let addresses = pool.ranges.iter().flat_map(|range| units::expand(range.value.0, range.value.1));
+    PoolConfig {
+        name: pool.name.value.clone(),
+        addresses: addresses.collect(),
+        ports: pool.ports.clone().unwrap_or(DEFAULT_PORTS),
+    }
+}
+
+/// Addresses that belong to someone else. One error a range is enough.
+fn owners(draft: &Draft, range: &Range<'_>, findings: &mut Findings) {
+    let inside = |address: Ipv4Addr| (range.first..=range.last).contains(&address);
+    let pool = || range.pool.name.value.clone();
+    if let Some(address) = [range.first, range.last].into_iter().find(|end| !unicast(*end)) {
+        findings.error(range.at, Mistake::NotUnicast { address });
+        return;
+    }
+    for interface in &draft.interfaces {
+        for own in &interface.addresses {
+            let (address, net) = (own.value.addr(), own.value);
+            if inside(address) {
+                let interface = interface.name.value.clone();
+                let what = Mistake::PoolHoldsInterface { pool: pool(), address, interface };
+                findings.clash(own.at, range.at, what);
+                return;
+            }
+            let edges = [net.network(), net.broadcast()];
+            let bad = edges.into_iter().filter(|end| inside(*end)).find_map(|end| links::edge(end, net));
+            if let Some(what) = bad {
+                findings.clash(own.at, range.at, what);
+                return;
+            }
+        }
+    }
+    let gateways = draft.interfaces.iter().filter_map(|interface| interface.gateway);
+    let mut hops = gateways.chain(draft.routes.iter().filter_map(|route| route.via));
+    if let Some(hop) = hops.find(|hop| inside(hop.value)) {
+        let what = Mistake::PoolHoldsNextHop { pool: pool(), address: hop.value };
+        findings.clash(hop.at, range.at, what);
+    }
+}
+
+/// `ranges` are sorted by their first address.
+fn overlaps(ranges: &[Range<'_>], findings: &mut Findings) {
+    // The range that reaches farthest so far.
+    let mut widest: Option<&Range<'_>> = None;
+    for range in ranges {
+        if let Some(other) = widest
+            && range.first <= other.last
+        {
+            let (first, second) = (&other.pool.name, &range.pool.name);
+            let address = range.first;
+            let what = if first.value == second.value {
+                Mistake::PoolRepeats { pool: first.value.clone(), address }
+            } else {
+                Mistake::PoolOverlap { first: first.value.clone(), second: second.value.clone(), address }
+            };
+            findings.clash(other.at, range.at, what);
+        }
+        if widest.is_none_or(|other| range.last > other.last) {
+            widest = Some(range);
+        }
+    }
+}
+
+pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
+    let sources =
+        draft.snat.iter().map(|rule| &rule.source).chain(draft.dnat.iter().map(|rule| &rule.source));
+    let used: Vec<&SourceName> = sources.flatten().map(|source| &source.value).collect();
+    for pool in &draft.pools {
+        let name = &pool.name.value;
+        let forwarded = config
+            .pools
+            .iter()
+            .filter(|built| built.name == *name)
+            .any(|built| config.dnat.iter().any(|rule| built.addresses.contains(&rule.address)));
+        if !forwarded && !used.iter().any(|source| **source == SourceName::Pool(name.clone())) {
+            findings.warn(pool.name.at, Caution::PoolUnused(name.clone()));
+        }
+        for range in ranges(pool) {
+            internal(config, &range, findings);
+        }
+    }
+}
+
+fn internal(config: &Config, range: &Range<'_>, findings: &mut Findings) {
+    for interface in config.interfaces.iter().filter(|interface| interface.realm == Realm::Internal) {
+        let nets = interface.addresses.iter().map(|address| address.trunc());
+        let hit = nets.filter(|net| range.first <= net.broadcast() && net.network() <= range.last).next();
+        if let Some(net) = hit {
+            let what = Caution::PoolInternal {
+                pool: range.pool.name.value.clone(),
+                address: range.first.max(net.network()),
+                net,
+                interface: interface.name.clone(),
+            };
+            findings.warn(range.at, what);
+        }
+    }
+}

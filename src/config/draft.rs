@@ -1,0 +1,97 @@
+//! The file after each value was read by itself and before the values are compared with one another.
+//!
+//! `None` stands for what was not given and for what was wrong; the latter has been reported, so that nothing that
+//! follows from it is.
+
+use crate::config::model::PollMode;
+use crate::config::reader::At;
+use crate::conntrack::timeouts::Timeouts;
+use crate::device::spec::DeviceSpec;
+use crate::ids::{MacAddr, Realm};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) runtime: RuntimeDraft,
+    pub(super) max_sessions: Option<At<u32>>,
+    pub(super) timeouts: Timeouts,
+    pub(super) interfaces: Vec<InterfaceDraft>,
+    pub(super) routes: Vec<RouteDraft>,
+    pub(super) pools: Vec<PoolDraft>,
+    pub(super) snat: Vec<SnatDraft>,
+    pub(super) dnat: Vec<DnatDraft>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct RuntimeDraft {
+    pub(super) workers: Option<At<u8>>,
+    pub(super) cpus: Option<At<Vec<usize>>>,
+    pub(super) poll: Option<PollMode>,
+    pub(super) control: Option<PathBuf>,
+    pub(super) frames: Option<At<u32>>,
+    pub(super) memory: Option<At<u32>>,
+    pub(super) eal: Vec<String>,
+    pub(super) icmp_errors_per_second: Option<u32>,
+}
+
+#[derive(Debug)]
+pub(super) struct InterfaceDraft {
+    pub(super) name: At<String>,
+    pub(super) device: Option<At<DeviceSpec>>,
+    pub(super) realm: Option<Realm>,
+    pub(super) addresses: Vec<At<Ipv4Net>>,
+    pub(super) gateway: Option<At<Ipv4Addr>>,
+    pub(super) mtu: Option<u16>,
+    pub(super) vlan: Vlan,
+    pub(super) mac: Option<At<MacAddr>>,
+}
+
+/// The VLAN of an interface: what was wrong must not count as untagged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Vlan {
+    Untagged,
+    Id(At<u16>),
+    Wrong,
+}
+
+#[derive(Debug)]
+pub(super) struct RouteDraft {
+    pub(super) to: Option<At<Ipv4Net>>,
+    pub(super) via: Option<At<Ipv4Addr>>,
+}
+
+#[derive(Debug)]
+pub(super) struct PoolDraft {
+    pub(super) name: At<String>,
+    pub(super) ranges: Vec<At<(Ipv4Addr, Ipv4Addr)>>,
+    pub(super) ports: Option<RangeInclusive<u16>>,
+}
+
+/// Where translated sources come from, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SourceName {
+    Interface,
+    Pool(String),
+}
+
+#[derive(Debug)]
+pub(super) struct SnatDraft {
+    pub(super) at: crate::config::error::Span,
+    pub(super) from: Vec<At<Ipv4Net>>,
+    pub(super) to: Vec<At<Ipv4Net>>,
+    pub(super) out: Option<At<String>>,
+    pub(super) source: Option<At<SourceName>>,
+}
+
+#[derive(Debug)]
+pub(super) struct DnatDraft {
+    pub(super) on: Option<At<String>>,
+    pub(super) address: Option<At<Ipv4Addr>>,
+    pub(super) protocols: Vec<At<u8>>,
+    pub(super) ports: Option<At<RangeInclusive<u16>>>,
+    pub(super) to: Option<At<(Ipv4Addr, Option<u16>)>>,
+    pub(super) source: Option<At<SourceName>>,
+}

@@ -1,0 +1,386 @@
+//! Every section and key of the config file, declared once: what the reader accepts, what it suggests for a
+//! misspelt key, and what `docs/config.md` says.
+//!
+//! A default stands here as the TOML that a user would write; a test reads it back and compares it with what
+//! the parser does when the key is absent.
+
+use crate::conntrack::timeouts::Timeout;
+use std::borrow::Cow;
+
+/// A table of the config file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Section {
+    /// The file itself: its keys are the other sections.
+    File,
+    /// `[interface.NAME]`
+    Interface,
+    /// `[[route]]`
+    Route,
+    /// `[pool.NAME]`
+    Pool,
+    /// `[[snat]]`
+    Snat,
+    /// `[[dnat]]`
+    Dnat,
+    /// `[runtime]`
+    Runtime,
+    /// `[conntrack]`
+    Conntrack,
+    /// `[conntrack.timeouts]`
+    Timeouts,
+}
+
+/// Whether a key must be there, and what holds when it is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Must be given.
+    Required,
+    /// May be left out, which means what the text says.
+    Optional(&'static str),
+    /// May be left out and is then this TOML value.
+    Default(Cow<'static, str>),
+}
+
+/// A key of a section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// Its type, in words.
+    pub kind: &'static str,
+    /// Whether it must be there.
+    pub presence: Presence,
+    /// A TOML value that it may have.
+    pub example: Cow<'static, str>,
+    /// What it does.
+    pub help: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    kind: &'static str,
+    presence: Presence,
+    example: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { name, kind, presence, example: Cow::Borrowed(example), help }
+}
+
+const fn required(name: &'static str, kind: &'static str, example: &'static str, help: &'static str) -> Key {
+    key(name, kind, Presence::Required, example, help)
+}
+
+const fn optional(
+    name: &'static str,
+    kind: &'static str,
+    absent: &'static str,
+    example: &'static str,
+    help: &'static str,
+) -> Key {
+    key(name, kind, Presence::Optional(absent), example, help)
+}
+
+const fn default(
+    name: &'static str,
+    kind: &'static str,
+    value: &'static str,
+    example: &'static str,
+    help: &'static str,
+) -> Key {
+    key(name, kind, Presence::Default(Cow::Borrowed(value)), example, help)
+}
+
+const PREFIXES: &str = "prefix or list of prefixes";
+
+static FILE: &[Key] = &[
+    required("interface", "tables", "{}", "The gateway's interfaces, one table each: `[interface.NAME]`."),
+    optional("route", "list of tables", "connected routes only", "[]", "Static routes: `[[route]]`."),
+    optional("pool", "tables", "no pool", "{}", "Pools of external addresses: `[pool.NAME]`."),
+    optional(
+        "snat",
+        "list of tables",
+        "no source is translated",
+        "[]",
+        "Source translation, first match decides: `[[snat]]`.",
+    ),
+    optional(
+        "dnat",
+        "list of tables",
+        "no port is forwarded",
+        "[]",
+        "Destination translation, first match decides: `[[dnat]]`.",
+    ),
+    optional(
+        "runtime",
+        "table",
+        "the defaults",
+        "{}",
+        "Workers, CPUs, memory, the control socket: `[runtime]`.",
+    ),
+    optional("conntrack", "table", "the defaults", "{}", "The session table: `[conntrack]`."),
+];
+
+static INTERFACE: &[Key] = &[
+    required(
+        "device",
+        "device",
+        "\"af_packet:eth1\"",
+        "The NIC: a PCI address (`\"0000:01:00.0\"`), `\"af_packet:IFACE\"`, `\"af_xdp:IFACE\"`, `\"tap:NAME\"`, `\"memif:SOCKET[,server]\"` or `\"vdev:…\"` in DPDK's words. Interfaces may share a device when their `vlan` differs.",
+    ),
+    required(
+        "realm",
+        "`\"internal\"` or `\"external\"`",
+        "\"internal\"",
+        "The side that it faces: internal addresses are translated on their way out of an external interface.",
+    ),
+    optional(
+        "address",
+        "address with prefix length",
+        "`addresses` is given",
+        "\"192.168.1.1/24\"",
+        "The gateway's address here. Exactly one of `address` and `addresses` is given.",
+    ),
+    optional(
+        "addresses",
+        "list of addresses with prefix length",
+        "`address` is given",
+        "[\"203.0.113.2/24\", \"203.0.113.3/24\"]",
+        "Several addresses; the first is the primary one, which masquerading and `on = \"NAME\"` use.",
+    ),
+    optional(
+        "gateway",
+        "address",
+        "no default route by this interface",
+        "\"203.0.113.1\"",
+        "Default gateway: short for a `[[route]]` to `0.0.0.0/0`. It lies in one of the interface's prefixes.",
+    ),
+    default("mtu", "bytes, 576 to 9216", "1500", "9000", "Largest IPv4 packet."),
+    optional("vlan", "1 to 4094", "untagged frames", "100", "802.1Q VLAN id. Unique on its device."),
+    optional(
+        "mac",
+        "Ethernet address",
+        "the device's own",
+        "\"02:00:00:00:00:01\"",
+        "Ethernet address of the device. Interfaces on one device share it.",
+    ),
+];
+
+static ROUTE: &[Key] = &[
+    required("to", "prefix", "\"10.0.0.0/8\"", "Destination; the longest prefix that matches decides."),
+    required(
+        "via",
+        "address",
+        "\"192.168.1.254\"",
+        "Next hop; lies in a prefix of an interface, which is thereby the interface of the route.",
+    ),
+];
+
+static POOL: &[Key] = &[
+    required(
+        "addresses",
+        "address, range, prefix, or a list of them",
+        "[\"203.0.113.10-203.0.113.12\", \"203.0.113.64/28\"]",
+        "External addresses (1 to 4096 in all). natgate answers ARP for those that lie in a connected prefix; the others must be routed to it.",
+    ),
+    default(
+        "ports",
+        "port range",
+        "\"1024-65535\"",
+        "\"2048-65535\"",
+        "Ports, and identifiers of ICMP queries, that may be allocated.",
+    ),
+];
+
+static SNAT: &[Key] = &[
+    default(
+        "from",
+        PREFIXES,
+        "[]",
+        "[\"192.168.1.0/24\"]",
+        "Sources that the rule applies to; an empty list means any.",
+    ),
+    default(
+        "to",
+        PREFIXES,
+        "[]",
+        "\"198.51.100.0/24\"",
+        "Destinations that the rule applies to; an empty list means any.",
+    ),
+    optional(
+        "out",
+        "interface name",
+        "any external interface",
+        "\"wan\"",
+        "The external interface that the packet leaves by.",
+    ),
+    default(
+        "source",
+        "`\"interface\"` or `\"pool.NAME\"`",
+        "\"interface\"",
+        "\"interface\"",
+        "What the source becomes: the primary address of the interface that the packet leaves by (masquerade), or an address of a pool.",
+    ),
+];
+
+static DNAT: &[Key] = &[
+    optional(
+        "on",
+        "interface name",
+        "`address` is given",
+        "\"wan\"",
+        "Translate what is sent to this interface's primary address. Exactly one of `on` and `address` is given.",
+    ),
+    optional(
+        "address",
+        "address",
+        "`on` is given",
+        "\"203.0.113.9\"",
+        "Translate what is sent to this address: an interface's, a pool's, or one that is routed here.",
+    ),
+    required("protocol", "`\"tcp\"`, `\"udp\"` or a list of both", "\"tcp\"", "Transport protocol."),
+    required(
+        "port",
+        "port or port range",
+        "8080",
+        "The port that clients use; a range is written `\"8000-8010\"`.",
+    ),
+    required(
+        "to",
+        "address or address:port",
+        "\"192.168.1.10:80\"",
+        "The backend. Without a port it gets the port that the client used; a range of ports is mapped one by one from the port given.",
+    ),
+    optional(
+        "source",
+        "`\"interface\"` or `\"pool.NAME\"`",
+        "the source is kept",
+        "\"interface\"",
+        "Translate the source too (full NAT), so that the backend needs no route back through natgate.",
+    ),
+];
+
+static RUNTIME: &[Key] = &[
+    optional("workers", "1 to 64", "one a CPU in `cpus`, else 1", "2", "Poll-mode workers."),
+    optional(
+        "cpus",
+        "list of CPU numbers",
+        "the last CPUs that the process may use",
+        "[2, 3]",
+        "CPUs to pin the workers to, one each.",
+    ),
+    default(
+        "poll",
+        "`\"busy\"` or `\"adaptive\"`",
+        "\"busy\"",
+        "\"adaptive\"",
+        "What an idle worker does: poll on (lowest latency, its CPU at 100 %) or sleep for a moment (demos, virtual machines).",
+    ),
+    default(
+        "control",
+        "path",
+        "\"/run/natgate/control.sock\"",
+        "\"/run/natgate/control.sock\"",
+        "The control socket; at most 107 bytes, absolute.",
+    ),
+    optional(
+        "frames",
+        "1024 to 16777216",
+        "4096 for each worker and device, at least 16384",
+        "32768",
+        "Frames in the packet pool of all devices together.",
+    ),
+    optional("memory", "size", "as much as the frames need", "\"512MiB\"", "Memory for DPDK."),
+    default("eal", "list of strings", "[]", "[\"--log-level=eal,8\"]", "Further arguments for DPDK's EAL."),
+    default(
+        "icmp_errors_per_second",
+        "0 to 1000000",
+        "1000",
+        "1000",
+        "ICMP errors that natgate itself makes, all workers together; 0 makes none.",
+    ),
+];
+
+static CONNTRACK: &[Key] = &[
+    default(
+        "max_sessions",
+        "1 to 134217728",
+        "262144",
+        "1000000",
+        "Sessions of all workers together; at least one a worker.",
+    ),
+    optional("timeouts", "table", "the defaults", "{}", "Idle timeouts: `[conntrack.timeouts]`."),
+];
+
+/// The TOML of a length of time.
+fn quoted(length: std::time::Duration) -> Cow<'static, str> {
+    Cow::Owned(format!("\"{}\"", humantime::format_duration(length).to_string().replace(' ', "")))
+}
+
+impl Section {
+    /// Every section, in the order of the documentation.
+    pub const ALL: &'static [Section] = &[
+        Section::File,
+        Section::Interface,
+        Section::Route,
+        Section::Pool,
+        Section::Snat,
+        Section::Dnat,
+        Section::Runtime,
+        Section::Conntrack,
+        Section::Timeouts,
+    ];
+
+    /// The header as the user writes it.
+    pub fn header(self) -> &'static str {
+        match self {
+            Section::File => "the file",
+            Section::Interface => "[interface.NAME]",
+            Section::Route => "[[route]]",
+            Section::Pool => "[pool.NAME]",
+            Section::Snat => "[[snat]]",
+            Section::Dnat => "[[dnat]]",
+            Section::Runtime => "[runtime]",
+            Section::Conntrack => "[conntrack]",
+            Section::Timeouts => "[conntrack.timeouts]",
+        }
+    }
+
+    /// The keys that it may hold.
+    pub fn keys(self) -> Cow<'static, [Key]> {
+        Cow::Borrowed(match self {
+            Section::File => FILE,
+            Section::Interface => INTERFACE,
+            Section::Route => ROUTE,
+            Section::Pool => POOL,
+            Section::Snat => SNAT,
+            Section::Dnat => DNAT,
+            Section::Runtime => RUNTIME,
+            Section::Conntrack => CONNTRACK,
+            Section::Timeouts => return Cow::Owned(Timeout::ALL.iter().map(|t| timeout_key(*t)).collect()),
+        })
+    }
+
+    /// The section's table in Markdown, as `docs/config.md` holds it.
+    pub fn markdown(self) -> String {
+        let mut out = String::from("| key | type | default | meaning |\n|---|---|---|---|\n");
+        for key in self.keys().iter() {
+            let absent = match &key.presence {
+                Presence::Required => "required".to_owned(),
+                Presence::Optional(meaning) => (*meaning).to_owned(),
+                Presence::Default(value) => format!("`{value}`"),
+            };
+            out += &format!("| `{}` | {} | {absent} | {} |\n", key.name, key.kind, key.help);
+        }
+        out
+    }
+}
+
+fn timeout_key(timeout: Timeout) -> Key {
+    Key {
+        name: timeout.name(),
+        kind: "length of time",
+        presence: Presence::Default(quoted(timeout.default_length())),
+        example: Cow::Borrowed("\"5m\""),
+        help: timeout.help(),
+    }
+}

@@ -1,0 +1,287 @@
+//! What can be wrong in a config file ([`Mistake`]) or doubtful ([`Caution`]): one variant a rule, its sentence and
+//! its cure.
+
+use crate::config::units::ValueError;
+use crate::device::spec::SpecError;
+use crate::ids::{MAX_INTERFACES, MacAddr};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// A rule that the file breaks. The gateway does not start with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the sentence of each variant says what it is and names its fields")]
+pub enum Mistake {
+    #[error("{message}")]
+    Syntax { message: String },
+    #[error("unknown key `{key}` in {section}")]
+    UnknownKey { key: String, section: String, meant: Option<&'static str>, known: Vec<&'static str> },
+    #[error("missing key `{key}` in {section}")]
+    MissingKey { key: &'static str, section: String, example: String },
+    #[error("`{key}` must be {expected}, not {found}")]
+    WrongType { key: String, expected: String, found: &'static str, example: String },
+    #[error("`{key}`: {problem}")]
+    Value { key: String, problem: ValueError },
+    #[error("`{key}`: {value} is not between {min} and {max}")]
+    OutOfRange { key: String, value: String, min: i64, max: i64 },
+    #[error("`{key}`: \"{value}\" is none of {known}")]
+    UnknownWord { key: String, value: String, known: String, meant: Option<&'static str> },
+    #[error("`{key}` is empty")]
+    Empty { key: String, example: String },
+    #[error("`{first}` and `{second}` exclude each other in {section}")]
+    Exclusive { first: &'static str, second: &'static str, section: String },
+    #[error("{section} has neither `{first}` nor `{second}`")]
+    Neither { first: &'static str, second: &'static str, section: String, example: String },
+    #[error("\"{value}\" is listed twice in `{key}`")]
+    Repeated { key: String, value: String },
+    #[error("\"{0}\" can not be a name")]
+    Name(String),
+    #[error("{0}")]
+    Device(#[from] SpecError),
+    #[error("\"{0}\" is not an Ethernet address")]
+    Mac(String),
+    #[error("{0} is not the address of a single device")]
+    MacGroup(MacAddr),
+    #[error("the socket's path \"{0}\" is not absolute, or longer than 107 bytes")]
+    SocketPath(String),
+    #[error("there is no interface \"{name}\"")]
+    UnknownInterface { name: String, meant: Option<String>, known: Vec<String> },
+    #[error("there is no pool \"{name}\"")]
+    UnknownPool { name: String, meant: Option<String>, known: Vec<String> },
+    #[error("the file has no interface")]
+    NoInterface,
+    #[error("{0} interfaces are too many")]
+    TooManyInterfaces(usize),
+    #[error("interfaces \"{first}\" and \"{second}\" are both untagged on {device}")]
+    DeviceShared { first: String, second: String, device: String },
+    #[error("interfaces \"{first}\" and \"{second}\" both have VLAN {vlan} on {device}")]
+    VlanShared { first: String, second: String, vlan: u16, device: String },
+    #[error("interfaces \"{first}\" and \"{second}\" give {device} different Ethernet addresses")]
+    MacConflict { first: String, second: String, device: String },
+    #[error("{address} is not an address that a host can have")]
+    NotUnicast { address: Ipv4Addr },
+    #[error("{address} is the network's own address of {net}, not a host's")]
+    NetworkAddress { address: Ipv4Addr, net: Ipv4Net },
+    #[error("{address} is the broadcast address of {net}")]
+    BroadcastAddress { address: Ipv4Addr, net: Ipv4Net },
+    #[error("address {address} is given twice: to \"{first}\" and to \"{second}\"")]
+    AddressTwice { address: Ipv4Addr, first: String, second: String },
+    #[error("{second_net} of \"{second}\" overlaps {first_net} of \"{first}\"")]
+    ConnectedOverlap { first: String, first_net: Ipv4Net, second: String, second_net: Ipv4Net },
+    #[error("gateway {gateway} is not in a prefix of \"{interface}\" ({prefixes})")]
+    GatewayOutside { gateway: Ipv4Addr, interface: String, prefixes: String },
+    #[error("next hop {via} is an address of the gateway itself")]
+    ViaSelf { via: Ipv4Addr },
+    #[error("next hop {via} is in no interface's prefix")]
+    ViaUnreachable { via: Ipv4Addr },
+    #[error("there are two routes to {to}")]
+    RouteTwice { to: Ipv4Net },
+    #[error("{to} is directly connected to \"{interface}\"")]
+    RouteConnected { to: Ipv4Net, interface: String },
+    #[error("pool \"{pool}\" has {count} addresses, more than 4096")]
+    PoolTooLarge { pool: String, count: u64 },
+    #[error("{address} is in pool \"{pool}\" twice")]
+    PoolRepeats { pool: String, address: Ipv4Addr },
+    #[error("{address} is in pool \"{first}\" and in pool \"{second}\"")]
+    PoolOverlap { first: String, second: String, address: Ipv4Addr },
+    #[error("{address} of pool \"{pool}\" belongs to interface \"{interface}\"")]
+    PoolHoldsInterface { pool: String, address: Ipv4Addr, interface: String },
+    #[error("{address} of pool \"{pool}\" is a next hop, another machine's address")]
+    PoolHoldsNextHop { pool: String, address: Ipv4Addr },
+    #[error("\"{interface}\" is internal: sources are translated on their way out of an external interface")]
+    OutInternal { interface: String },
+    #[error("the backend {0} is an address of the gateway itself")]
+    BackendSelf(Ipv4Addr),
+    #[error("{count} ports from {first} on end behind 65535")]
+    BackendPorts { first: u16, count: u32 },
+    #[error("{protocol} {address} port {port} is forwarded twice")]
+    DnatOverlap { protocol: &'static str, address: Ipv4Addr, port: u16 },
+    #[error("{workers} workers but {cpus} CPUs")]
+    WorkersCpus { workers: u8, cpus: usize },
+    #[error("{sessions} sessions are fewer than the {workers} workers")]
+    FewSessions { sessions: u32, workers: u8 },
+    #[error("{memory} MiB are too little for {frames} frames, which need {needed} MiB")]
+    MemoryTooSmall { memory: u32, frames: u32, needed: u32 },
+}
+
+fn list(known: &[impl AsRef<str>]) -> String {
+    known.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+fn meant_or_known(meant: Option<&str>, known: &[impl AsRef<str>], none: &str) -> String {
+    match (meant, known) {
+        (Some(meant), _) => format!("did you mean `{meant}`?"),
+        (None, []) => none.into(),
+        (None, known) => format!("known: {}", list(known)),
+    }
+}
+
+impl Mistake {
+    /// What to write instead.
+    pub fn cure(&self) -> String {
+        match self {
+            Mistake::Syntax { message } => syntax_cure(message).into(),
+            Mistake::UnknownKey { meant, known, .. } => meant_or_known(*meant, known, "remove it"),
+            Mistake::MissingKey { key, example, .. } => format!("add it, such as `{key} = {example}`"),
+            Mistake::WrongType { example, .. } => example.clone(),
+            Mistake::Value { problem, .. } => problem.cure(),
+            Mistake::OutOfRange { min, max, .. } => format!("choose a whole number from {min} to {max}"),
+            Mistake::UnknownWord { meant, known, .. } => match meant {
+                Some(meant) => format!("did you mean \"{meant}\"?"),
+                None => format!("write one of {known}"),
+            },
+            Mistake::Empty { example, .. } => format!("write a value, such as {example}"),
+            Mistake::Exclusive { first, second, .. } => format!("keep either `{first}` or `{second}`"),
+            Mistake::Neither { example, .. } => format!("add one of them, such as `{example}`"),
+            Mistake::Repeated { .. } => "remove one of them".into(),
+            Mistake::Name(_) => "use 1 to 32 letters, digits, `-` and `_`".into(),
+            Mistake::Device(_) => {
+                "write a PCI address (\"0000:01:00.0\"), \"af_packet:eth1\", \"af_xdp:eth1\", \"tap:nat0\", \
+                 \"memif:/run/x.sock\" or \"vdev:…\""
+                    .into()
+            }
+            Mistake::Mac(_) => "write six pairs of hexadecimal digits, such as \"02:00:00:00:00:01\"".into(),
+            Mistake::MacGroup(_) => "use an address whose first byte is even, such as \"02:00:00:00:00:01\"".into(),
+            Mistake::SocketPath(_) => "write a path such as \"/run/natgate/control.sock\"".into(),
+            Mistake::UnknownInterface { meant, known, .. } => {
+                meant_or_known(meant.as_deref(), known, "add [interface.NAME]")
+            }
+            Mistake::UnknownPool { meant, known, .. } => {
+                meant_or_known(meant.as_deref(), known, "add [pool.NAME] with its addresses")
+            }
+            Mistake::NoInterface => {
+                "add at least [interface.NAME] with `device`, `realm` and `address`; a NAT needs an internal and an \
+                 external one"
+                    .into()
+            }
+            Mistake::TooManyInterfaces(_) => format!("{MAX_INTERFACES} is the limit"),
+            Mistake::DeviceShared { .. } => "give one of them a `vlan`, or another device".into(),
+            Mistake::VlanShared { .. } => "give one of them another `vlan`, or another device".into(),
+            Mistake::MacConflict { .. } => "a device has one Ethernet address: keep one `mac`".into(),
+            Mistake::NotUnicast { .. } => {
+                "use an address that is not multicast, loopback, reserved or in 0.0.0.0/8".into()
+            }
+            Mistake::NetworkAddress { net, .. } | Mistake::BroadcastAddress { net, .. } => {
+                match net.hosts().next() {
+                    Some(host) => format!("use a host's address in it, such as {host}"),
+                    None => "use a host's address".into(),
+                }
+            }
+            Mistake::AddressTwice { .. } => "remove one of them".into(),
+            Mistake::ConnectedOverlap { .. } => {
+                "each prefix is connected to one interface: change an address or its prefix length".into()
+            }
+            Mistake::GatewayOutside { .. } => {
+                "use the address of the next router on that network, or correct the interface's prefix".into()
+            }
+            Mistake::ViaSelf { .. } => "use the address of the next router".into(),
+            Mistake::ViaUnreachable { .. } => {
+                "use the address of a router on a network that an interface is connected to".into()
+            }
+            Mistake::RouteTwice { to } if to.prefix_len() == 0 => {
+                "keep one: one `gateway`, or one [[route]] to 0.0.0.0/0".into()
+            }
+            Mistake::RouteTwice { .. } => "keep one of them".into(),
+            Mistake::RouteConnected { .. } => "remove the route, or make its prefix longer or shorter".into(),
+            Mistake::PoolTooLarge { .. } => "use fewer addresses: one serves 64,000 mappings a protocol".into(),
+            Mistake::PoolRepeats { .. } | Mistake::PoolOverlap { .. } => {
+                "list each address once, in one pool".into()
+            }
+            Mistake::PoolHoldsInterface { .. } => {
+                "take it out of the pool; to translate to the interface's address write source = \"interface\""
+                    .into()
+            }
+            Mistake::PoolHoldsNextHop { .. } => "take it out of the pool".into(),
+            Mistake::OutInternal { .. } => "name an external interface, or correct its `realm`".into(),
+            Mistake::BackendSelf(_) => "use the address of the server".into(),
+            Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
+            Mistake::DnatOverlap { .. } => "a port is forwarded to one backend: remove or change one rule".into(),
+            Mistake::WorkersCpus { .. } => {
+                "list one CPU for each worker, or leave `workers` or `cpus` out".into()
+            }
+            Mistake::FewSessions { .. } => "raise `max_sessions`".into(),
+            Mistake::MemoryTooSmall { needed, .. } => {
+                format!("write at least \"{needed}MiB\", or leave `memory` out, or lower `frames`")
+            }
+        }
+    }
+
+    /// Whether it may only follow from a syntax error elsewhere in the file.
+    pub(super) fn may_follow_from_syntax(&self) -> bool {
+        matches!(self, Mistake::MissingKey { .. } | Mistake::Neither { .. } | Mistake::Exclusive { .. })
+    }
+}
+
+/// The cures of the mistakes that people make most often in TOML.
+fn syntax_cure(message: &str) -> &'static str {
+    const CURES: &[(&str, &str)] = &[
+        ("must be quoted", "put the value in double quotes, such as \"eth1\""),
+        ("duplicate key", "a key may be given once in a table: remove one, or use a list"),
+        ("unclosed table", "close the header with `]` (`]]` for a list of tables)"),
+        ("unclosed array", "close the list with `]`"),
+        ("invalid basic string", "close the string with `\"`"),
+        ("invalid literal string", "close the string with `'`"),
+        ("key with no value", "write `key = value`"),
+        ("unexpected key or value", "put each `key = value` on a line of its own"),
+    ];
+    CURES
+        .iter()
+        .find(|(part, _)| message.contains(part))
+        .map_or("see https://toml.io for how TOML is written", |(_, cure)| cure)
+}
+
+/// Something that is allowed and probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the sentence of each variant says what it is and names its fields")]
+pub enum Caution {
+    #[error("`{key}` = {given} is below the {minimum} of {rfc}")]
+    TimeoutBelowRfc { key: &'static str, given: String, minimum: String, rfc: &'static str },
+    #[error("no interface has realm \"{0}\": nothing is translated")]
+    NoRealm(&'static str),
+    #[error("there is no [[snat]] and no [[dnat]] rule: nothing is translated")]
+    NoRule,
+    #[error("the backend {0} is not reached by an internal interface")]
+    BackendExternal(Ipv4Addr),
+    #[error("no route leads to the backend {0}")]
+    BackendUnreachable(Ipv4Addr),
+    #[error("no internal interface leads to {0}: the rule never applies to it")]
+    SourceNotInternal(Ipv4Net),
+    #[error("this rule never applies: an earlier one takes all that it matches")]
+    Shadowed,
+    #[error("pool \"{0}\" is used by no rule")]
+    PoolUnused(String),
+    #[error("{address} of pool \"{pool}\" lies in {net} of the internal interface \"{interface}\"")]
+    PoolInternal { pool: String, address: Ipv4Addr, net: Ipv4Net, interface: String },
+    #[error("\"{0}\" is internal: the rule does not apply to what comes from outside")]
+    DnatOnInternal(String),
+    #[error("CPU {cpu} is not one of this machine's {count}")]
+    NoSuchCpu { cpu: usize, count: usize },
+}
+
+impl Caution {
+    /// What to think about.
+    pub fn cure(&self) -> String {
+        match self {
+            Caution::TimeoutBelowRfc { minimum, .. } => {
+                format!(
+                    "conversations that pause are cut off; raise it to \"{minimum}\" unless the table is short of room"
+                )
+            }
+            Caution::NoRealm(realm) => format!("give one interface realm = \"{realm}\""),
+            Caution::NoRule => "add [[snat]] with source = \"interface\" to translate all that leaves".into(),
+            Caution::BackendExternal(_) => {
+                "put the backend behind an internal interface, or add a [[route]] to it".into()
+            }
+            Caution::BackendUnreachable(address) => {
+                format!("add a [[route]] to {address}, or correct the address")
+            }
+            Caution::SourceNotInternal(net) => {
+                format!("add a [[route]] to {net} by an internal interface, or correct the prefix")
+            }
+            Caution::Shadowed => "put the narrower rule first, or remove it".into(),
+            Caution::PoolUnused(name) => format!("use it: source = \"pool.{name}\", or remove it"),
+            Caution::PoolInternal { .. } => "use addresses that are valid on the external side".into(),
+            Caution::DnatOnInternal(_) => "name an external interface".into(),
+            Caution::NoSuchCpu { .. } => "see `lscpu -e` for the CPUs of this machine".into(),
+        }
+    }
+}

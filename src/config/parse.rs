@@ -1,0 +1,375 @@
+//! Reads the sections, one function each, into a [`Draft`]. Every value is checked by itself here; what has to do
+//! with other values is for `check`.
+
+use crate::config::draft::{
+    DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName, Vlan,
+};
+use crate::config::error::Span;
+use crate::config::keys::Section;
+use crate::config::mistake::{Caution, Mistake};
+use crate::config::model::PollMode;
+use crate::config::reader::{At, Field, Findings, Table};
+use crate::config::units::{self, ValueError};
+use crate::conntrack::timeouts::{Timeout, Timeouts};
+use crate::device::spec::DeviceSpec;
+use crate::ids::{MAX_WORKERS, MacAddr, Realm};
+use ipnet::Ipv4Net;
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::de::{DeTable, DeValue};
+
+const REALMS: &[(&str, Realm)] = &[("internal", Realm::Internal), ("external", Realm::External)];
+const POLL_MODES: &[(&str, PollMode)] = &[("busy", PollMode::Busy), ("adaptive", PollMode::Adaptive)];
+/// IANA protocol numbers.
+const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
+
+/// Frames that a config may ask for.
+const FRAMES: std::ops::RangeInclusive<i64> = 1024..=1 << 24;
+/// Sessions that a config may ask for: 20 GB of them.
+const SESSIONS: std::ops::RangeInclusive<i64> = 1..=1 << 27;
+/// RFC 791: what every host must take; and what jumbo frames carry.
+const MTU: std::ops::RangeInclusive<i64> = 576..=9216;
+/// `sun_path` has 108 bytes, one of them the final zero (unix(7)).
+const SOCKET_PATH: usize = 107;
+const MAX_NAME: usize = 32;
+
+/// Reads the whole file.
+pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
+    let file = Table::open(Section::File, "the file".into(), Span::default(), root, findings);
+    let mut draft = Draft::default();
+    if let Some(field) = file.get("interface") {
+        draft.interfaces = named(field, Section::Interface, findings, interface);
+    }
+    if let Some(field) = file.get("route") {
+        draft.routes = listed(field, Section::Route, findings, route);
+    }
+    if let Some(field) = file.get("pool") {
+        draft.pools = named(field, Section::Pool, findings, pool);
+    }
+    if let Some(field) = file.get("snat") {
+        draft.snat = listed(field, Section::Snat, findings, snat);
+    }
+    if let Some(field) = file.get("dnat") {
+        draft.dnat = listed(field, Section::Dnat, findings, dnat);
+    }
+    if let Some(table) = single(file.get("runtime"), Section::Runtime, findings) {
+        draft.runtime = runtime(&table, findings);
+    }
+    if let Some(table) = single(file.get("conntrack"), Section::Conntrack, findings) {
+        draft.max_sessions = table.get("max_sessions").and_then(|f| f.integer(SESSIONS, findings));
+        if let Some(table) = single(table.get("timeouts"), Section::Timeouts, findings) {
+            draft.timeouts = timeouts(&table, findings);
+        }
+    }
+    draft
+}
+
+/// A section that is there once.
+fn single<'a>(field: Option<Field<'a>>, section: Section, findings: &mut Findings) -> Option<Table<'a>> {
+    let field = field?;
+    let table = field.table(findings)?;
+    Some(Table::open(section, section.header().into(), field.at, table, findings))
+}
+
+/// The tables below `[interface.…]` or `[pool.…]`, in the order of the file.
+fn named<T>(
+    field: Field<'_>,
+    section: Section,
+    findings: &mut Findings,
+    read: impl Fn(At<String>, &Table<'_>, &mut Findings) -> T,
+) -> Vec<T> {
+    let Some(tables) = field.table(findings) else { return Vec::new() };
+    let mut entries: Vec<_> = tables.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    let empty = DeTable::new();
+    let mut read_entry = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+        let at = Span::from(name.span());
+        let name: String = AsRef::<str>::as_ref(name.get_ref()).to_owned();
+        let clean = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if !clean || name.is_empty() || name.len() > MAX_NAME {
+            findings.error(at, Mistake::Name(name.clone()));
+        }
+        let label = section.header().replace("NAME", &name);
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            let what = Mistake::WrongType {
+                key: name.clone(),
+                expected: "a table".into(),
+                found: value.get_ref().type_str(),
+                example: format!("begin a table: {label}"),
+            };
+            findings.error(at, what);
+            // The name counts, so that what refers to it is not reported too.
+            let quiet = &mut Findings::default();
+            let table = Table::open(section, label, at, &empty, quiet);
+            return read(At { value: name, at }, &table, quiet);
+        }
+        let table = Table::open(section, label, at, table.unwrap_or(&empty), findings);
+        read(At { value: name, at }, &table, findings)
+    };
+    entries.drain(..).map(&mut read_entry).collect()
+}
+
+/// The tables of `[[route]]`, `[[snat]]` or `[[dnat]]`.
+fn listed<T>(
+    field: Field<'_>,
+    section: Section,
+    findings: &mut Findings,
+    read: impl Fn(&Table<'_>, &mut Findings) -> T,
+) -> Vec<T> {
+    if field.value.as_array().is_none() {
+        let what = Mistake::WrongType {
+            key: field.key.into(),
+            expected: "a list of tables".into(),
+            found: "a table",
+            example: format!("write the header with two brackets: {}", section.header()),
+        };
+        findings.error(field.at, what);
+    }
+    let items: Vec<Field<'_>> = field.items().collect();
+    let tables = items.into_iter().filter_map(|item| {
+        let table = item.table(findings)?;
+        let table = Table::open(section, section.header().into(), item.at, table, findings);
+        Some(read(&table, findings))
+    });
+    tables.collect()
+}
+
+fn interface(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> InterfaceDraft {
+    let device = table.require("device", findings).and_then(|field| device(&field, findings));
+    let realm = table.require("realm", findings).and_then(|field| field.word(REALMS, findings));
+    let addresses = table.either("address", "addresses", findings).map(|field| {
+        if field.is_empty_list() {
+            field.empty(findings);
+        }
+        field.parse_list(units::interface_address, findings)
+    });
+    let vlan = match table.get("vlan").map(|field| field.integer(1..=4094, findings)) {
+        None => Vlan::Untagged,
+        Some(None) => Vlan::Wrong,
+        Some(Some(id)) => Vlan::Id(id),
+    };
+    InterfaceDraft {
+        name,
+        device,
+        realm: realm.map(|realm| realm.value),
+        addresses: addresses.unwrap_or_default(),
+        gateway: table.get("gateway").and_then(|field| field.parse(units::address, findings)),
+        mtu: table.get("mtu").and_then(|field| field.integer(MTU, findings)).map(|mtu| mtu.value),
+        vlan,
+        mac: table.get("mac").and_then(|field| mac(&field, findings)),
+    }
+}
+
+fn device(field: &Field<'_>, findings: &mut Findings) -> Option<At<DeviceSpec>> {
+    let At { value: text, at } = field.text(findings)?;
+    text.parse()
+        .map(|value| At { value, at })
+        .map_err(|error| findings.error(at, Mistake::Device(error)))
+        .ok()
+}
+
+fn mac(field: &Field<'_>, findings: &mut Findings) -> Option<At<MacAddr>> {
+    let At { value: text, at } = field.text(findings)?;
+    match text.parse::<MacAddr>() {
+        Ok(mac) if mac.is_group() || mac == MacAddr::default() => {
+            findings.error(at, Mistake::MacGroup(mac));
+            None
+        }
+        Ok(value) => Some(At { value, at }),
+        Err(_) => {
+            findings.error(at, Mistake::Mac(text.to_owned()));
+            None
+        }
+    }
+}
+
+fn route(table: &Table<'_>, findings: &mut Findings) -> RouteDraft {
+    RouteDraft {
+        to: table.require("to", findings).and_then(|field| field.parse(units::prefix, findings)),
+        via: table.require("via", findings).and_then(|field| field.parse(units::address, findings)),
+    }
+}
+
+fn pool(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> PoolDraft {
+    let ranges = table.require("addresses", findings).map(|field| {
+        if field.is_empty_list() {
+            field.empty(findings);
+        }
+        field.parse_list(units::address_range, findings)
+    });
+    let ports = table.get("ports").and_then(|field| ports(&field, findings));
+    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports: ports.map(|ports| ports.value) }
+}
+
+/// A port as a number, or a port or range as text.
+fn ports(field: &Field<'_>, findings: &mut Findings) -> Option<At<std::ops::RangeInclusive<u16>>> {
+    if field.value.is_integer() {
+        let port = field.integer::<u16>(1..=65535, findings)?;
+        return Some(At { value: port.value..=port.value, at: port.at });
+    }
+    field.parse(units::ports, findings)
+}
+
+fn prefixes(field: Option<Field<'_>>, findings: &mut Findings) -> Vec<At<Ipv4Net>> {
+    field.map(|field| field.parse_list(units::prefix, findings)).unwrap_or_default()
+}
+
+fn source(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<SourceName>> {
+    let field = field?;
+    let At { value: text, at } = field.text(findings)?;
+    if let Some(pool) = text.strip_prefix("pool.") {
+        return Some(At { value: SourceName::Pool(pool.to_owned()), at });
+    }
+    if text == "interface" {
+        return Some(At { value: SourceName::Interface, at });
+    }
+    let what = Mistake::UnknownWord {
+        key: field.key.into(),
+        value: text.to_owned(),
+        known: "\"interface\", \"pool.NAME\"".into(),
+        meant: crate::config::reader::nearest(text, ["interface"]),
+    };
+    findings.error(at, what);
+    None
+}
+
+fn name(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<String>> {
+    field?.text(findings).map(|At { value, at }| At { value: value.to_owned(), at })
+}
+
+fn snat(table: &Table<'_>, findings: &mut Findings) -> SnatDraft {
+    SnatDraft {
+        at: table.at,
+        from: prefixes(table.get("from"), findings),
+        to: prefixes(table.get("to"), findings),
+        out: name(table.get("out"), findings),
+        source: source(table.get("source"), findings),
+    }
+}
+
+fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
+    let target = table.either("on", "address", findings);
+    let (on, address) = match target {
+        Some(field) if field.key == "on" => (name(Some(field), findings), None),
+        Some(field) => (None, field.parse(units::address, findings)),
+        None => (None, None),
+    };
+    DnatDraft {
+        on,
+        address,
+        protocols: table.require("protocol", findings).map(|f| protocols(&f, findings)).unwrap_or_default(),
+        ports: table.require("port", findings).and_then(|field| ports(&field, findings)),
+        to: table.require("to", findings).and_then(|field| field.parse(units::backend, findings)),
+        source: source(table.get("source"), findings),
+    }
+}
+
+fn protocols(field: &Field<'_>, findings: &mut Findings) -> Vec<At<u8>> {
+    if field.is_empty_list() {
+        field.empty(findings);
+    }
+    let mut found: Vec<At<u8>> = Vec::new();
+    for item in field.items() {
+        let Some(protocol) = item.word(PROTOCOLS, findings) else { continue };
+        if found.iter().any(|known| known.value == protocol.value) {
+            let value = item.value.as_str().unwrap_or_default().to_owned();
+            findings.error(item.at, Mistake::Repeated { key: field.key.into(), value });
+        } else {
+            found.push(protocol);
+        }
+    }
+    found
+}
+
+fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
+    let workers = i64::try_from(MAX_WORKERS).unwrap_or(i64::MAX);
+    RuntimeDraft {
+        workers: table.get("workers").and_then(|field| field.integer(1..=workers, findings)),
+        cpus: table.get("cpus").and_then(|field| cpus(&field, findings)),
+        poll: table.get("poll").and_then(|field| field.word(POLL_MODES, findings)).map(|poll| poll.value),
+        control: table.get("control").and_then(|field| socket(&field, findings)),
+        frames: table.get("frames").and_then(|field| field.integer(FRAMES, findings)),
+        memory: table
+            .get("memory")
+            .and_then(|field| field.parse_with_unit(units::mebibytes, ValueError::SizeWithoutUnit, findings)),
+        eal: table.get("eal").map(|field| strings(&field, findings)).unwrap_or_default(),
+        icmp_errors_per_second: table
+            .get("icmp_errors_per_second")
+            .and_then(|field| field.integer(0..=1_000_000, findings))
+            .map(|rate| rate.value),
+    }
+}
+
+/// A list of strings and nothing else: one string would be read as one argument although it may hold several.
+fn strings(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {
+    if field.value.is_array() {
+        return field.texts(findings).into_iter().map(|text| text.value.to_owned()).collect();
+    }
+    field.wrong_type(findings);
+    Vec::new()
+}
+
+fn cpus(field: &Field<'_>, findings: &mut Findings) -> Option<At<Vec<usize>>> {
+    if !field.value.is_array() {
+        field.wrong_type(findings);
+        return None;
+    }
+    let mut cpus: Vec<usize> = Vec::new();
+    let mut complete = true;
+    for item in field.items() {
+        match item.integer::<usize>(0..=4095, findings) {
+            Some(cpu) if cpus.contains(&cpu.value) => {
+                complete = false;
+                let value = cpu.value.to_string();
+                findings.error(cpu.at, Mistake::Repeated { key: field.key.into(), value });
+            }
+            Some(cpu) => cpus.push(cpu.value),
+            None => complete = false,
+        }
+    }
+    complete.then_some(At { value: cpus, at: field.at })
+}
+
+fn socket(field: &Field<'_>, findings: &mut Findings) -> Option<PathBuf> {
+    let At { value: text, at } = field.text(findings)?;
+    let path = PathBuf::from(text);
+    if path.is_absolute() && text.len() <= SOCKET_PATH && !text.contains('\0') {
+        return Some(path);
+    }
+    findings.error(at, Mistake::SocketPath(text.to_owned()));
+    None
+}
+
+fn timeouts(table: &Table<'_>, findings: &mut Findings) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    for timeout in Timeout::ALL {
+        let Some(field) = table.get(timeout.name()) else { continue };
+        let length = field.parse_with_unit(units::duration, ValueError::DurationWithoutUnit, findings);
+        let Some(At { value: length, at }) = length else { continue };
+        timeouts.set(*timeout, length);
+        let (minimum, rfc) = rfc_minimum(*timeout);
+        if length < minimum {
+            let write = |length| humantime::format_duration(length).to_string();
+            let (given, minimum) = (write(length), write(minimum).replace(' ', ""));
+            findings.warn(at, Caution::TimeoutBelowRfc { key: timeout.name(), given, minimum, rfc });
+        }
+    }
+    timeouts
+}
+
+/// The shortest length that the RFCs allow or recommend.
+fn rfc_minimum(timeout: Timeout) -> (Duration, &'static str) {
+    match timeout {
+        Timeout::TcpEstablished => (Duration::from_secs(7440), "RFC 5382 REQ-5"),
+        Timeout::TcpSynSent
+        | Timeout::TcpSynRecv
+        | Timeout::TcpFinWait
+        | Timeout::TcpCloseWait
+        | Timeout::TcpLastAck
+        | Timeout::TcpTimeWait => (Duration::from_secs(240), "RFC 5382 REQ-5"),
+        Timeout::TcpClose => (Duration::from_secs(240), "RFC 7857 section 2.2"),
+        Timeout::Udp | Timeout::UdpStream => (Duration::from_secs(120), "RFC 4787 REQ-5"),
+        Timeout::Icmp => (Duration::from_secs(60), "RFC 5508 REQ-2"),
+    }
+}

@@ -1,0 +1,233 @@
+//! The session table of one worker: shared sessions, a private index, a private free list.
+//!
+//! # Ownership
+//!
+//! [`Shard`] belongs to one worker, which alone writes. [`SessionView`] is for everybody else: it reads sessions
+//! by index and never sees one that is half built. See [`super::session`] for how.
+//!
+//! # Order
+//!
+//! Insert: take a free slot, write all of the session, publish its generation (release), then enter both keys
+//! into the index. Remove: take both keys out of the index, retire the generation, free the slot. Nothing can
+//! fail between taking and publishing.
+//!
+//! # Bounds
+//!
+//! The capacity is fixed at start; all memory is allocated then. Up to the capacity an insert fails only if one of its
+//! keys is taken. Lookup, insert and remove do work bounded by one run of the index ([`super::index`]), and
+//! compare full keys only where a 32-bit tag agrees.
+
+use super::index::Index;
+use super::key::FlowKey;
+pub use super::session::{Direction, Lease, NewSession, Session, SessionSnapshot};
+use crate::prefetch::prefetch;
+use crate::time::Tick;
+use std::sync::Arc;
+
+/// A session's place in its shard. Only meaningful to the shard that gave it out, and until it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u32);
+
+impl SessionId {
+    /// The index for [`SessionView::read`] and for messages, which need the generation with it.
+    #[inline]
+    #[must_use]
+    pub fn index(self) -> u32 {
+        self.0
+    }
+}
+
+/// Why a session could not be inserted. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InsertError {
+    /// As many sessions as the shard holds.
+    #[error("the session table is full")]
+    Full,
+    /// One of the keys belongs to a session already, or both are the same.
+    #[error("a session with the same tuple exists")]
+    Collision,
+}
+
+/// The session table of one worker; see the module's head.
+#[derive(Debug)]
+pub struct Shard<K: FlowKey> {
+    sessions: Arc<[Session<K>]>,
+    /// Stands in for a session that is not there, so that no access can be out of bounds. Never live.
+    nobody: Box<Session<K>>,
+    index: Index,
+    /// Slots without a session, last freed first: their lines are still in the cache.
+    free: Vec<u32>,
+    seed: u64,
+}
+
+impl<K: FlowKey> Shard<K> {
+    /// The largest capacity; larger ones are reduced to it.
+    pub const MAX_CAPACITY: u32 = Index::MAX_SESSIONS;
+
+    /// A table for `capacity` sessions, and the view of it for others. `seed` must be random and secret.
+    ///
+    /// Takes 128 bytes of sessions, 32 of index and 4 of free list for each IPv4 session.
+    pub fn new(capacity: u32, seed: u64) -> (Shard<K>, SessionView<K>) {
+        let capacity = capacity.min(Self::MAX_CAPACITY);
+        let sessions: Arc<[Session<K>]> = (0..capacity).map(|_| Session::vacant()).collect();
+        let shard = Shard {
+            sessions: Arc::clone(&sessions),
+            nobody: Box::new(Session::vacant()),
+            index: Index::new(capacity),
+            free: (0..capacity).rev().collect(),
+            seed,
+        };
+        (shard, SessionView { sessions })
+    }
+
+    /// The hash of a key, for the calls below.
+    #[inline]
+    pub fn hash(&self, key: &K) -> u64 {
+        key.hash(self.seed)
+    }
+
+    /// Asks for the cache line of the index in which a lookup of this hash begins.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Asks for the session that a lookup of this hash would compare first. Reads the index: call it some packets
+    /// after [`Shard::prefetch`].
+    #[inline]
+    pub fn prefetch_session(&self, hash: u64) {
+        if let Some(index) = self.index.first_candidate(hash) {
+            prefetch(self.at(index));
+        }
+    }
+
+    /// The session that packets with this key belong to, and which direction of it. `hash` is [`Shard::hash`] of it.
+    #[inline]
+    pub fn lookup(&self, key: &K, hash: u64) -> Option<(SessionId, Direction)> {
+        self.index
+            .find(hash, |index, direction| self.at(index).has_key(direction, key))
+            .map(|(index, direction)| (SessionId(index), direction))
+    }
+
+    /// The session at a place. After its removal: whatever is there now.
+    #[inline]
+    pub fn session(&self, id: SessionId) -> &Session<K> {
+        self.at(id.0)
+    }
+
+    /// The session that a message means by index and generation, if it is still the same.
+    #[inline]
+    pub fn resolve(&self, index: u32, generation: u32) -> Option<SessionId> {
+        let session = self.at(index);
+        (session.is_live() && session.generation() == generation).then_some(SessionId(index))
+    }
+
+    /// Which user of its slot a session is. Even while it lives.
+    #[inline]
+    pub fn generation(&self, id: SessionId) -> u32 {
+        self.at(id.0).generation()
+    }
+
+    /// Adds a session with both of its keys; others see it only when it is complete.
+    pub fn insert(&mut self, new: NewSession<K>) -> Result<SessionId, InsertError> {
+        let (original, reply) = (self.hash(&new.original), self.hash(&new.reply));
+        let taken =
+            self.lookup(&new.original, original).is_some() || self.lookup(&new.reply, reply).is_some();
+        if taken || new.original == new.reply {
+            return Err(InsertError::Collision);
+        }
+        let index = self.free.pop().ok_or(InsertError::Full)?;
+        self.at(index).fill(&new);
+        self.index.insert(original, index, Direction::Original);
+        self.index.insert(reply, index, Direction::Reply);
+        Ok(SessionId(index))
+    }
+
+    /// Takes a session out and gives back the port that it held. Does nothing if it is out already.
+    pub fn remove(&mut self, id: SessionId) -> Option<Lease> {
+        let SessionId(index) = id;
+        let session = self.at(index);
+        if !session.is_live() {
+            return None;
+        }
+        let lease = session.lease();
+        let keys = [Direction::Original, Direction::Reply].map(|d| (d, self.hash(&session.key(d))));
+        session.vacate();
+        for (direction, hash) in keys {
+            self.index.remove(hash, index, direction);
+        }
+        // Never grows: there are as many places in the list as slots.
+        self.free.push(index);
+        lease
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> u32 {
+        self.capacity() - u32::try_from(self.free.len()).unwrap_or(0)
+    }
+
+    /// Whether there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many sessions there can be.
+    pub fn capacity(&self) -> u32 {
+        u32::try_from(self.sessions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The next session at or after slot `cursor`, looking at no more than `budget` slots. Both are advanced; at
+    /// the end of the table the cursor goes on at the start. Sessions may be removed between the calls.
+    ///
+    /// ```
+    /// # use natgate::conntrack::{key::V4Key, table::Shard};
+    /// # let (mut shard, _) = Shard::<V4Key>::new(8, 1);
+    /// let (mut cursor, mut budget) = (0, shard.capacity());
+    /// while let Some(id) = shard.scan(&mut cursor, &mut budget) {
+    ///     shard.remove(id);
+    /// }
+    /// ```
+    pub fn scan(&self, cursor: &mut u32, budget: &mut u32) -> Option<SessionId> {
+        while *budget > 0 {
+            *budget -= 1;
+            let index = if *cursor < self.capacity() { *cursor } else { 0 };
+            *cursor = index + 1;
+            if self.at(index).is_live() {
+                return Some(SessionId(index));
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn at(&self, index: u32) -> &Session<K> {
+        self.sessions.get(index as usize).unwrap_or(&self.nobody)
+    }
+}
+
+/// The sessions of a shard, to read from other threads.
+#[derive(Clone, Debug)]
+pub struct SessionView<K: FlowKey> {
+    sessions: Arc<[Session<K>]>,
+}
+
+impl<K: FlowKey> SessionView<K> {
+    /// How many sessions there can be: indices run up to here.
+    pub fn capacity(&self) -> u32 {
+        u32::try_from(self.sessions.len()).unwrap_or(u32::MAX)
+    }
+
+    /// A consistent copy of the session at an index: `None` if there is none, or if the worker wrote to it at each
+    /// of a few tries.
+    pub fn read(&self, index: u32) -> Option<SessionSnapshot<K>> {
+        self.sessions.get(index as usize)?.snapshot(index)
+    }
+
+    /// The generation of the session at an index if it is idle for longer than its timeout.
+    ///
+    /// A hint: a packet may come right now. The worker has to check [`Session::is_expired`] before it removes the
+    /// session.
+    pub fn expired(&self, index: u32, now: Tick) -> Option<u32> {
+        self.sessions.get(index as usize)?.expired_generation(now)
+    }
+}

@@ -1,0 +1,179 @@
+//! What the gateway says itself: ARP, echo replies, ICMP errors.
+
+use super::Snapshot;
+use super::forward::{Answer, Exit};
+use super::mesh::Note;
+use super::message::FromWorker;
+use super::worker::Core;
+use crate::device::Device;
+use crate::ids::{InterfaceId, MacAddr};
+use crate::nat::icmp_make::{answer_echo, build_error, may_answer};
+use crate::packet::{Packet, PacketBuf, Parsed};
+use crate::telemetry::DropReason;
+use crate::time::Time;
+use crate::wire::arp::{self, ArpMessage};
+use crate::wire::ethernet;
+use crate::wire::icmp;
+use std::net::Ipv4Addr;
+use zerocopy::IntoBytes;
+
+impl<D: Device> Core<D> {
+    /// Answers a request for an address of ours, and passes on what a message tells of its sender (RFC 826).
+    pub(super) fn answer_arp(
+        &mut self,
+        snap: &Snapshot,
+        buf: D::Buf,
+        interface: InterfaceId,
+        message: &ArpMessage,
+    ) {
+        drop(buf);
+        let (sender, mac) = (message.sender_ip(), MacAddr(message.sender_mac));
+        let target = message.target_ip();
+        let here = snap.interface(interface);
+        // A sender 0.0.0.0 is a probe (RFC 5227): answered, not learned.
+        let probe = sender.is_unspecified();
+        let impossible =
+            mac.is_group() || snap.local.find(sender).is_some() || !(probe || here.is_on_link(sender));
+        if impossible {
+            self.counters.count_drop(DropReason::ArpInvalid);
+            return;
+        }
+        let asks_us = message.operation.get() == arp::REQUEST && answers_for(snap, interface, target);
+        if !probe {
+            self.tell(FromWorker::Heard { interface, address: sender, mac, asks_us });
+        }
+        self.counters.consumed.increment();
+        if asks_us {
+            let reply = ArpMessage::new(arp::REPLY, (here.mac.0, target), (mac.0, sender));
+            self.send_arp(snap, interface, mac, &reply);
+        }
+    }
+
+    /// Asks for a neighbour, or announces an address of ours.
+    pub(super) fn send_arp_request(
+        &mut self,
+        snap: &Snapshot,
+        interface: InterfaceId,
+        sender: Ipv4Addr,
+        target: Ipv4Addr,
+        mac: Option<MacAddr>,
+    ) {
+        let request =
+            ArpMessage::new(arp::REQUEST, (snap.interface(interface).mac.0, sender), ([0; 6], target));
+        self.send_arp(snap, interface, mac.unwrap_or(MacAddr::BROADCAST), &request);
+    }
+
+    fn send_arp(&mut self, snap: &Snapshot, interface: InterfaceId, mac: MacAddr, message: &ArpMessage) {
+        let Some(mut buf) = self.ports[snap.interface(interface).device.index()].device.alloc() else {
+            self.counters.generated_lost.increment();
+            return;
+        };
+        let written =
+            buf.grow_back(size_of::<ArpMessage>()).is_ok() && message.write_to_prefix(buf.data_mut()).is_ok();
+        if written {
+            let note = Note { interface, generated: true };
+            self.send(snap, buf, 0, ethernet::ARP, Exit { interface, mac }, note);
+        } else {
+            self.counters.generated_lost.increment();
+        }
+    }
+
+    /// Answers an echo request to an address of the gateway.
+    pub(super) fn answer_echo(&mut self, snap: &Snapshot, now: Time, mut packet: Packet<D::Buf, Parsed>) {
+        let client = packet.state.tuple.src;
+        let is_echo = packet.state.tuple.dport == u16::from(icmp::ECHO_REQUEST);
+        let sum_is_right = crate::wire::checksum::is_valid(packet.l4_bytes());
+        if !is_echo || !sum_is_right || !may_answer(&packet) {
+            let reason = match (is_echo, sum_is_right) {
+                (false, _) => DropReason::GatewayUnsupported,
+                (_, false) => DropReason::IcmpInvalid,
+                _ => DropReason::MartianSource,
+            };
+            self.counters.count_drop(reason);
+            return;
+        }
+        let Some(hop) = snap.route(client) else {
+            self.counters.count_drop(DropReason::NoRoute);
+            return;
+        };
+        let neighbor = hop.neighbor(client);
+        let Some(mac) = self.resolve(now, hop.interface, neighbor) else {
+            if self.waiting.enter(now, (hop.interface, neighbor), packet).is_err() {
+                self.counters.count_drop(DropReason::NeighborQueueFull);
+            }
+            return;
+        };
+        match answer_echo(&mut packet) {
+            Ok(()) => {
+                self.counters.consumed.increment();
+                let l3 = usize::from(packet.state.l3);
+                let note = Note { interface: hop.interface, generated: true };
+                let exit = Exit { interface: hop.interface, mac };
+                self.send(snap, packet.buf, l3, ethernet::IPV4, exit, note);
+            }
+            Err(reason) => self.counters.count_drop(reason),
+        }
+    }
+
+    /// Drops a packet and tells its sender, if it may be told.
+    pub(super) fn refuse(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        packet: Packet<D::Buf, Parsed>,
+        reason: DropReason,
+        answer: Option<Answer>,
+    ) {
+        self.counters.count_drop(reason);
+        if let Some(answer) = answer
+            && may_answer(&packet)
+        {
+            if self.icmp_limit.allow(now) {
+                self.send_error(snap, now, &packet, answer);
+            } else {
+                self.counters.icmp_limited.increment();
+            }
+        }
+    }
+
+    /// Drops a packet whose next hop does not answer (RFC 1812 5.2.7.1: code 1).
+    pub(super) fn refuse_unresolved(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
+        let answer = Answer::unreachable(icmp::CODE_HOST_UNREACHABLE);
+        self.refuse(snap, now, packet, DropReason::NeighborUnresolved, Some(answer));
+    }
+
+    /// Sends an ICMP error about a packet to its sender, from the address of the interface that it leaves by
+    /// (RFC 1812 4.3.2.4).
+    fn send_error(&mut self, snap: &Snapshot, now: Time, packet: &Packet<D::Buf, Parsed>, answer: Answer) {
+        let Ok(header) = packet.ipv4() else { return };
+        let sender = header.source();
+        let Some(hop) = snap.route(sender) else { return };
+        let exit = self
+            .resolve(now, hop.interface, hop.neighbor(sender))
+            .map(|mac| Exit { interface: hop.interface, mac });
+        let out = snap.interface(hop.interface);
+        let buf = self.ports[out.device.index()].device.alloc();
+        let (Some(exit), Some(mut buf)) = (exit, buf) else {
+            self.counters.generated_lost.increment();
+            return;
+        };
+        let Answer { kind, code, mtu } = answer;
+        match build_error(&mut buf, packet.l3_bytes(), out.primary(), kind, code, mtu) {
+            Ok(()) => {
+                let note = Note { interface: hop.interface, generated: true };
+                self.send(snap, buf, 0, ethernet::IPV4, exit, note);
+            }
+            Err(_) => self.counters.generated_lost.increment(),
+        }
+    }
+}
+
+/// Whether a request for `target` on this interface is answered: for the interface's own addresses, and for
+/// others of ours (pools, forwards) that lie on the interface's link.
+fn answers_for(snap: &Snapshot, interface: InterfaceId, target: Ipv4Addr) -> bool {
+    let Some(local) = snap.local.find(target).and_then(|number| snap.local.get(number)) else { return false };
+    match local.interface {
+        Some(own) => own == interface,
+        None => snap.interface(interface).is_on_link(target),
+    }
+}

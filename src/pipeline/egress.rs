@@ -1,0 +1,127 @@
+//! Frames out: link header, transmit queue, verdict.
+
+use super::Snapshot;
+use super::forward::Exit;
+use super::mesh::{Handoff, Note};
+use super::worker::Core;
+use crate::device::Device;
+use crate::ids::DeviceId;
+use crate::packet::{NoRoom, Packet, PacketBuf, Parsed};
+use crate::telemetry::DropReason;
+use crate::wire::ethernet::{self, EthernetHeader, VlanTag};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// How often a transmit queue is tried when it does not take a whole burst.
+const TX_TRIES: usize = 4;
+
+impl<D: Device> Core<D> {
+    /// Sends a received packet on.
+    pub(super) fn send_packet(&mut self, snap: &Snapshot, packet: Packet<D::Buf, Parsed>, exit: Exit) {
+        let note = Note { interface: exit.interface, generated: false };
+        self.send(snap, packet.buf, usize::from(packet.state.l3), ethernet::IPV4, exit, note);
+    }
+
+    /// Writes the link header in front of the bytes from `l3` on, and queues the frame.
+    pub(super) fn send(
+        &mut self,
+        snap: &Snapshot,
+        mut buf: D::Buf,
+        l3: usize,
+        ethertype: u16,
+        exit: Exit,
+        note: Note,
+    ) {
+        let interface = snap.interface(exit.interface);
+        if write_link_header(&mut buf, l3, interface.vlan, (exit.mac.0, interface.mac.0), ethertype).is_err()
+        {
+            self.not_sent(note, DropReason::NoHeadroom);
+            return;
+        }
+        self.queue(interface.device, buf, note);
+    }
+
+    /// Puts a finished frame into the device's burst, or hands it to the worker that transmits there.
+    pub(super) fn queue(&mut self, device: DeviceId, buf: D::Buf, note: Note) {
+        let port = &mut self.ports[device.index()];
+        if port.transmitter != self.id {
+            let to = port.transmitter;
+            self.hand_off(to, Handoff::Send(buf, device, note));
+            return;
+        }
+        if port.out.is_full() {
+            self.flush(device);
+        }
+        let port = &mut self.ports[device.index()];
+        port.out.push(buf);
+        port.notes.push(note);
+    }
+
+    /// Sends what is queued on every device.
+    pub(super) fn flush_all(&mut self) {
+        for device in 0..self.ports.len() {
+            if !self.ports[device].out.is_empty() {
+                self.flush(DeviceId(u8::try_from(device).unwrap_or(u8::MAX)));
+            }
+        }
+    }
+
+    fn flush(&mut self, device: DeviceId) {
+        let port = &mut self.ports[device.index()];
+        let mut lengths = [0u64; crate::device::BURST];
+        for (length, buf) in lengths.iter_mut().zip(&port.out) {
+            *length = buf.data().len() as u64;
+        }
+        let total = port.out.len();
+        for _ in 0..TX_TRIES {
+            port.device.tx_burst(&mut port.out);
+            if port.out.is_empty() {
+                break;
+            }
+        }
+        let sent = total - port.out.len();
+        for (note, length) in port.notes.drain(..sent).zip(lengths) {
+            let counters = &self.counters.interfaces[note.interface.index()];
+            counters.tx_packets.increment();
+            counters.tx_bytes.add(length);
+            let verdict = if note.generated { &self.counters.generated } else { &self.counters.sent };
+            verdict.increment();
+        }
+        port.out.clear();
+        for note in std::mem::take(&mut port.notes) {
+            self.not_sent(note, DropReason::TxFull);
+        }
+    }
+
+    fn not_sent(&self, note: Note, reason: DropReason) {
+        if note.generated {
+            self.counters.generated_lost.increment();
+        } else {
+            self.counters.count_drop(reason);
+        }
+    }
+}
+
+/// Replaces what stands before `l3` by an Ethernet header, with a tag if `vlan` is not 0.
+fn write_link_header<B: PacketBuf>(
+    buf: &mut B,
+    l3: usize,
+    vlan: u16,
+    (destination, source): ([u8; 6], [u8; 6]),
+    ethertype: u16,
+) -> Result<(), NoRoom> {
+    let tag = if vlan == 0 { 0 } else { ethernet::VLAN_LEN };
+    let wanted = ethernet::HEADER_LEN + tag;
+    if wanted > l3 {
+        buf.grow_front(wanted - l3)?;
+    } else {
+        buf.shrink_front(l3 - wanted);
+    }
+    let outer = if vlan == 0 { ethertype } else { ethernet::VLAN };
+    let (header, rest) = EthernetHeader::mut_from_prefix(buf.data_mut()).map_err(|_| NoRoom)?;
+    *header = EthernetHeader { destination, source, ethertype: outer.into() };
+    if vlan != 0 {
+        let tag = VlanTag { tci: vlan.into(), ethertype: ethertype.into() };
+        tag.write_to_prefix(rest).map_err(|_| NoRoom)?;
+    }
+    Ok(())
+}

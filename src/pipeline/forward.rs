@@ -1,0 +1,200 @@
+//! The fast path: a packet at its owner, looked up, checked, rewritten, sent.
+//!
+//! Nothing is changed, in the packet or in a session, before every check has passed.
+
+use super::Snapshot;
+use super::setup::{Plan, stays_inside};
+use super::worker::{Core, Work};
+use crate::conntrack::session::Direction;
+use crate::conntrack::table::SessionId;
+use crate::conntrack::tracker;
+use crate::device::Device;
+use crate::ids::{InterfaceId, MacAddr, Realm};
+use crate::nat::icmp_error::rewrite_error;
+use crate::nat::rewrite::{Translation, rewrite};
+use crate::packet::{Fragment, Kind, Packet, Parsed};
+use crate::route::neighbor_table::NeighborState;
+use crate::telemetry::DropReason;
+use crate::time::Time;
+use crate::wire::icmp;
+use std::net::Ipv4Addr;
+
+/// An ICMP error for the sender of a refused packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) kind: u8,
+    pub(super) code: u8,
+    /// MTU of the next link, for fragmentation needed.
+    pub(super) mtu: u16,
+}
+
+impl Answer {
+    pub(super) fn unreachable(code: u8) -> Answer {
+        Answer { kind: icmp::UNREACHABLE, code, mtu: 0 }
+    }
+}
+
+/// Why a packet does not go on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    /// It is dropped, and its sender may be told.
+    Refused(DropReason, Option<Answer>),
+    /// Its next hop's Ethernet address is not known yet.
+    Wait(InterfaceId, Ipv4Addr),
+}
+
+impl From<DropReason> for Stop {
+    fn from(reason: DropReason) -> Stop {
+        Stop::Refused(reason, None)
+    }
+}
+
+/// Where a packet leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exit {
+    pub(super) interface: InterfaceId,
+    pub(super) mac: MacAddr,
+}
+
+impl<D: Device> Core<D> {
+    /// Brings one packet to its verdict.
+    pub(super) fn forward(&mut self, snap: &Snapshot, now: Time, mut work: Work<D::Buf>) {
+        let done = match work.packet.state.kind {
+            Kind::IcmpError => self.translate_error(snap, now, &mut work),
+            _ => self.translate(snap, now, &mut work),
+        };
+        match done {
+            Ok(exit) => self.send_packet(snap, work.packet, exit),
+            Err(Stop::Refused(reason, answer)) => self.refuse(snap, now, work.packet, reason, answer),
+            Err(Stop::Wait(interface, address)) => self.wait(snap, now, work.packet, interface, address),
+        }
+    }
+
+    fn translate(&mut self, snap: &Snapshot, now: Time, work: &mut Work<D::Buf>) -> Result<Exit, Stop> {
+        let state = work.packet.state;
+        match self.shard.lookup(&work.key, work.hash) {
+            Some((id, direction)) => {
+                let translation = self.translation_of(id, direction);
+                let exit = self.check_exit(snap, now, &state, translation.to.dst)?;
+                let session = self.shard.session(id);
+                if state.fragment == Fragment::Later {
+                    tracker::touch(session, direction, state.total_len, now.tick());
+                } else {
+                    let (kind, len) = (&state.kind, state.total_len);
+                    tracker::track(session, direction, kind, len, now.tick(), &snap.timeouts)?;
+                }
+                rewrite(&mut work.packet, &translation)?;
+                Ok(exit)
+            }
+            None => {
+                let plan = self.plan(snap, &state)?;
+                let exit = self.check_exit(snap, now, &state, plan.destination(&state))?;
+                let translation = match plan {
+                    Plan::Route => Translation::new(state.tuple, state.tuple),
+                    Plan::Session(session) => self.set_up(snap, now, work, &session)?,
+                };
+                rewrite(&mut work.packet, &translation)?;
+                Ok(exit)
+            }
+        }
+    }
+
+    /// What becomes of a packet of a session in this direction.
+    fn translation_of(&self, id: SessionId, direction: Direction) -> Translation {
+        let session = self.shard.session(id);
+        Translation {
+            to: session.translated(direction),
+            l3: session.l3(direction),
+            l4: session.l4(direction),
+        }
+    }
+
+    /// Translates an ICMP error about a session (RFC 5508 section 4). It neither refreshes nor changes the session
+    /// (RFC 5508 REQ-6, RFC 5382 REQ-10).
+    fn translate_error(&mut self, snap: &Snapshot, now: Time, work: &mut Work<D::Buf>) -> Result<Exit, Stop> {
+        let state = work.packet.state;
+        let header = *work.packet.ipv4()?;
+        // The tuple is the inverse of the quoted one: the error must go to whom the quoted packet came from.
+        if header.destination() != state.tuple.dst {
+            return Err(DropReason::IcmpInvalid.into());
+        }
+        if work.packet.l4_bytes().first() == Some(&icmp::REDIRECT) {
+            return Err(DropReason::IcmpTypeUnsupported.into());
+        }
+        let arrival = snap.interface(state.interface);
+        let to = match self.shard.lookup(&work.key, work.hash) {
+            Some((id, direction)) => self.translation_of(id, direction).to,
+            None if stays_inside(snap, arrival, state.tuple.dst) => state.tuple,
+            None => return Err(DropReason::IcmpUnsolicited.into()),
+        };
+        let exit = self.check_exit(snap, now, &state, to.dst)?;
+        let from_endpoint = header.source() == state.tuple.src;
+        // A router inside must not be seen outside (RFC 5508 REQ-5c); one outside stays who it is.
+        let hide = arrival.realm == Realm::Internal && to.src != state.tuple.src;
+        let source = (from_endpoint || hide).then_some(to.src);
+        rewrite_error(&mut work.packet, source, to.inverse())?;
+        Ok(exit)
+    }
+
+    /// Everything that can stop a packet on its way out: time to live, route, size, neighbour.
+    fn check_exit(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        state: &Parsed,
+        destination: Ipv4Addr,
+    ) -> Result<Exit, Stop> {
+        if state.ttl <= 1 {
+            let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
+            return Err(Stop::Refused(DropReason::TtlExpired, (state.ttl == 1).then_some(answer)));
+        }
+        let no_route =
+            Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE)));
+        let hop = snap.route(destination).ok_or(no_route)?;
+        let mtu = snap.interface(hop.interface).mtu;
+        if state.total_len > mtu {
+            let answer = Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) };
+            return Err(Stop::Refused(
+                DropReason::FragmentationNeeded,
+                state.dont_fragment.then_some(answer),
+            ));
+        }
+        let neighbor = hop.neighbor(destination);
+        match self.resolve(now, hop.interface, neighbor) {
+            Some(mac) => Ok(Exit { interface: hop.interface, mac }),
+            None => Err(Stop::Wait(hop.interface, neighbor)),
+        }
+    }
+
+    /// A neighbour's Ethernet address; if it is not known, the management core is asked for it once in a while.
+    pub(super) fn resolve(
+        &mut self,
+        now: Time,
+        interface: InterfaceId,
+        address: Ipv4Addr,
+    ) -> Option<MacAddr> {
+        match self.neighbors.get(interface, address) {
+            Some(NeighborState::Resolved(mac)) => Some(mac),
+            Some(NeighborState::Asked(at)) if now < at + crate::route::neighbors::RETRY => None,
+            _ => {
+                // A full table only means that it is asked for more often.
+                let _ = self.neighbors.set(interface, address, NeighborState::Asked(now));
+                self.tell(super::message::FromWorker::Resolve { interface, address });
+                None
+            }
+        }
+    }
+
+    fn wait(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        packet: Packet<D::Buf, Parsed>,
+        interface: InterfaceId,
+        address: Ipv4Addr,
+    ) {
+        if let Err(packet) = self.waiting.enter(now, (interface, address), packet) {
+            self.refuse(snap, now, packet, DropReason::NeighborQueueFull, None);
+        }
+    }
+}

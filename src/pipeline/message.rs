@@ -1,0 +1,75 @@
+//! What workers and the management core tell each other, over one ring each way and worker.
+//!
+//! Nothing here may be vital: a full ring loses the message, and a timer or a sweep on the other side makes up
+//! for it. The exception is a snapshot, which the management core sends again until it was taken.
+
+use super::Snapshot;
+use crate::ids::{InterfaceId, MacAddr};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// From the management core to a worker.
+#[derive(Clone, Debug)]
+pub enum ToWorker {
+    /// Use this configuration from the next burst on.
+    Snapshot(Arc<Snapshot>),
+    /// A neighbour has this Ethernet address.
+    Neighbor {
+        /// Where.
+        interface: InterfaceId,
+        /// Who.
+        address: Ipv4Addr,
+        /// Its Ethernet address.
+        mac: MacAddr,
+    },
+    /// A neighbour does not answer.
+    NeighborGone {
+        /// Where.
+        interface: InterfaceId,
+        /// Who.
+        address: Ipv4Addr,
+    },
+    /// Send an ARP request.
+    AskNeighbor {
+        /// Where.
+        interface: InterfaceId,
+        /// With which address of ours; a pool's when it is announced.
+        sender: Ipv4Addr,
+        /// For whom; equal to `sender` to announce it (RFC 5227).
+        target: Ipv4Addr,
+        /// To one address only; `None`: to all.
+        mac: Option<MacAddr>,
+    },
+    /// Remove a session if it still is what it was and is idle for too long.
+    Expire {
+        /// Index in the shard.
+        index: u32,
+        /// Generation that was seen.
+        generation: u32,
+    },
+}
+
+/// From a worker to the management core.
+#[derive(Clone, Debug)]
+pub enum FromWorker {
+    /// An ARP message told where a neighbour is.
+    Heard {
+        /// Where.
+        interface: InterfaceId,
+        /// Who.
+        address: Ipv4Addr,
+        /// Its Ethernet address.
+        mac: MacAddr,
+        /// Whether it asked for an address of ours.
+        asks_us: bool,
+    },
+    /// A packet waits for this neighbour.
+    Resolve {
+        /// Where.
+        interface: InterfaceId,
+        /// Who.
+        address: Ipv4Addr,
+    },
+    /// The worker no longer uses this configuration.
+    Retired(Arc<Snapshot>),
+}

@@ -1,0 +1,237 @@
+//! The slow path: the first packet of a conversation. Which rule, which external port, new session.
+//!
+//! [`Core::plan`] only decides; [`Core::set_up`] acquires in order (port, session) and releases on failure.
+
+use super::Snapshot;
+use super::forward::{Answer, Stop};
+use super::snapshot::Interface;
+use super::worker::{Core, Work};
+use crate::classify::Source;
+use crate::classify::martian::{is_martian_destination, is_martian_source};
+use crate::conntrack::key::V4Key;
+use crate::conntrack::session::Lease;
+use crate::conntrack::table::{InsertError, NewSession};
+use crate::conntrack::tracker;
+use crate::device::Device;
+use crate::ids::Realm;
+use crate::nat::rewrite::Translation;
+use crate::packet::{Kind, Parsed, Tuple};
+use crate::telemetry::DropReason;
+use crate::time::Time;
+use crate::wire::icmp;
+use std::net::Ipv4Addr;
+
+/// What is to become of a packet without a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Plan {
+    /// Forwarded as it is, without a session: between internal networks.
+    Route,
+    /// Gets a session.
+    Session(SessionPlan),
+}
+
+/// A session to be set up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionPlan {
+    /// Destination after translation.
+    dst: Ipv4Addr,
+    dport: u16,
+    /// Number of the local address that the source becomes; `None`: the source stays.
+    source: Option<u16>,
+    /// Realm of the interface that answers will come in by.
+    answers_from: Realm,
+}
+
+impl Plan {
+    /// Where the packet goes.
+    pub(super) fn destination(&self, state: &Parsed) -> Ipv4Addr {
+        match self {
+            Plan::Route => state.tuple.dst,
+            Plan::Session(session) => session.dst,
+        }
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// Decides what becomes of a packet without a session.
+    pub(super) fn plan(&self, snap: &Snapshot, state: &Parsed) -> Result<Plan, Stop> {
+        let Tuple { src, dst, dport, protocol, .. } = state.tuple;
+        let arrival = snap.interface(state.interface);
+        check_addresses(snap, arrival, src, dst)?;
+        let local = snap.local.find(dst);
+        if local.is_none() && stays_inside(snap, arrival, dst) {
+            return Ok(Plan::Route);
+        }
+        match state.kind {
+            Kind::Tcp { .. } | Kind::Udp | Kind::IcmpRequest => {}
+            Kind::IcmpReply => return Err(DropReason::IcmpUnsolicited.into()),
+            Kind::IcmpOther(_) | Kind::IcmpError => return Err(DropReason::IcmpTypeUnsupported.into()),
+            Kind::Other => return Err(DropReason::ProtocolUnsupported.into()),
+        }
+        match local {
+            Some(number) => match snap.local.forward(number, protocol, dport) {
+                Some(forward) => {
+                    let to_port = forward.backend_port(dport);
+                    self.plan_forward(snap, arrival, src, number, (forward.to, to_port), forward.source)
+                }
+                None => Err(unclaimed(snap, state, number).into()),
+            },
+            None => plan_outbound(snap, arrival, &state.tuple),
+        }
+    }
+
+    /// Destination translation, and with `source` full NAT.
+    fn plan_forward(
+        &self,
+        snap: &Snapshot,
+        arrival: &Interface,
+        src: Ipv4Addr,
+        number: u16,
+        (dst, dport): (Ipv4Addr, u16),
+        source: Option<Source>,
+    ) -> Result<Plan, Stop> {
+        let out = route_out(snap, dst)?;
+        let source = match source {
+            Some(Source::Interface) => Some(out.local),
+            Some(Source::Pool(pool)) => Some(from_pool(snap, pool, src)?),
+            // Hairpin: client and backend are both inside. The backend must see the client's outside form, or it
+            // would answer directly (RFC 4787 REQ-9): the address that the client itself used.
+            None if arrival.realm == Realm::Internal => {
+                let has_ports = snap.local.get(number).is_some_and(|local| local.ports.is_some());
+                Some(if has_ports { number } else { out.local })
+            }
+            None if out.realm == Realm::External => return Err(DropReason::NoRule.into()),
+            None => None,
+        };
+        Ok(Plan::Session(SessionPlan { dst, dport, source, answers_from: out.realm }))
+    }
+
+    /// Makes the session that was planned and says how its packets are translated.
+    pub(super) fn set_up(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        work: &Work<D::Buf>,
+        plan: &SessionPlan,
+    ) -> Result<Translation, Stop> {
+        let state = &work.packet.state;
+        let opening = tracker::open(&state.kind, &snap.timeouts)?;
+        let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
+        let lease = match plan.source {
+            Some(number) => Some(self.lease(snap, number, &mut to)?),
+            None => None,
+        };
+        let translation = Translation::new(state.tuple, to);
+        let inserted = self.shard.insert(NewSession {
+            original: work.key,
+            reply: V4Key::new(to.inverse(), plan.answers_from, 0),
+            opening,
+            now: now.tick(),
+            length: state.total_len,
+            lease,
+            l3: translation.l3,
+            l4: translation.l4,
+        });
+        match inserted {
+            Ok(_) => {
+                self.counters.sessions_created.increment();
+                Ok(translation)
+            }
+            Err(error) => {
+                if let Some(lease) = lease {
+                    self.space.release(lease.address, lease.protocol, lease.port);
+                }
+                Err(match error {
+                    InsertError::Full => out_of_resources(DropReason::SessionTableFull),
+                    InsertError::Collision => DropReason::TupleCollision.into(),
+                })
+            }
+        }
+    }
+
+    /// Takes an external port and writes it, with its address, into the source of `to`.
+    fn lease(&mut self, snap: &Snapshot, number: u16, to: &mut Tuple) -> Result<Lease, Stop> {
+        let exhausted = out_of_resources(DropReason::PortsExhausted);
+        let local = snap.local.get(number).ok_or(exhausted)?;
+        let random = self.rng.next();
+        let port = self.space.allocate(number, to.protocol, to.sport, random).ok_or(exhausted)?;
+        to.src = local.address;
+        to.sport = port;
+        Ok(Lease { address: number, port, protocol: to.protocol })
+    }
+}
+
+/// No session possible: the sender is told by ICMP 3/1 (RFC 6888 REQ-11).
+fn out_of_resources(reason: DropReason) -> Stop {
+    Stop::Refused(reason, Some(Answer::unreachable(icmp::CODE_HOST_UNREACHABLE)))
+}
+
+fn route_out(snap: &Snapshot, dst: Ipv4Addr) -> Result<&Interface, Stop> {
+    let hop = snap
+        .route(dst)
+        .ok_or(Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE))))?;
+    Ok(snap.interface(hop.interface))
+}
+
+/// The address of a pool that a subscriber is translated to. An empty pool has none: never untranslated.
+fn from_pool(snap: &Snapshot, pool: usize, subscriber: Ipv4Addr) -> Result<u16, Stop> {
+    snap.pool_address(pool, subscriber).ok_or(out_of_resources(DropReason::PortsExhausted))
+}
+
+/// Whether a packet goes from one internal network to another: forwarded without translation.
+pub(super) fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> bool {
+    arrival.realm == Realm::Internal
+        && snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).realm == Realm::Internal)
+}
+
+/// Refuses addresses that can not be, and sources that belong on the other side (RFC 1812 5.3.7, RFC 2827).
+fn check_addresses(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr, dst: Ipv4Addr) -> Result<(), Stop> {
+    if is_martian_source(src)
+        || src == dst
+        || snap.local.find(src).is_some()
+        || arrival.is_directed_broadcast(src)
+    {
+        return Err(DropReason::MartianSource.into());
+    }
+    if is_martian_destination(dst) {
+        return Err(DropReason::MartianDestination.into());
+    }
+    let back = snap.route(src).map(|hop| snap.interface(hop.interface).realm);
+    if back != Some(arrival.realm) {
+        return Err(DropReason::SpoofedSource.into());
+    }
+    if snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).is_directed_broadcast(dst)) {
+        return Err(DropReason::MartianDestination.into());
+    }
+    Ok(())
+}
+
+/// Why a packet to one of our addresses, without session and forward, is dropped.
+fn unclaimed(snap: &Snapshot, state: &Parsed, number: u16) -> DropReason {
+    match (snap.local.get(number), state.kind) {
+        (Some(local), Kind::IcmpRequest) if local.interface.is_some() => DropReason::FragmentToGateway,
+        (Some(local), Kind::Tcp { .. } | Kind::Udp) if local.ports.is_some() => DropReason::NoSession,
+        _ => DropReason::GatewayUnsupported,
+    }
+}
+
+/// A packet from inside to outside: source translation.
+fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<Plan, Stop> {
+    if arrival.realm == Realm::External {
+        return Err(DropReason::NoRule.into());
+    }
+    let hop = snap
+        .route(tuple.dst)
+        .ok_or(Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE))))?;
+    let out = snap.interface(hop.interface);
+    let rule =
+        snap.snat.iter().find(|rule| rule.matches(tuple.src, tuple.dst, hop.interface)).ok_or(
+            Stop::Refused(DropReason::NoRule, Some(Answer::unreachable(icmp::CODE_ADMIN_PROHIBITED))),
+        )?;
+    let source = match rule.source {
+        Source::Interface => out.local,
+        Source::Pool(pool) => from_pool(snap, pool, tuple.src)?,
+    };
+    let source = Some(source);
+    Ok(Plan::Session(SessionPlan { dst: tuple.dst, dport: tuple.dport, source, answers_from: out.realm }))
+}

@@ -1,0 +1,131 @@
+//! The configuration as workers read it: immutable, compiled off the hot path, swapped by pointer.
+
+use crate::classify::{LocalAddresses, Source};
+use crate::conntrack::timeouts::Timeouts;
+use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
+use crate::route::{NextHop, RouteTable};
+use crate::steering::Steering;
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+
+/// An interface as the pipeline sees it.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Its name in the config.
+    pub name: String,
+    /// The device that it lives on.
+    pub device: DeviceId,
+    /// VLAN id, 0 for untagged frames.
+    pub vlan: u16,
+    /// Which side it faces.
+    pub realm: Realm,
+    /// Its Ethernet address.
+    pub mac: MacAddr,
+    /// Its addresses with their prefixes, the primary one first.
+    pub addresses: Vec<Ipv4Net>,
+    /// Largest IPv4 packet in bytes.
+    pub mtu: u16,
+    /// The number of its primary address among the local addresses.
+    pub local: u16,
+}
+
+impl Interface {
+    /// The primary address.
+    #[inline]
+    pub fn primary(&self) -> Ipv4Addr {
+        self.addresses.first().map_or(Ipv4Addr::UNSPECIFIED, Ipv4Net::addr)
+    }
+
+    /// The address of ours to speak to `neighbor` with: the one on the same prefix, else the primary one.
+    pub fn address_towards(&self, neighbor: Ipv4Addr) -> Ipv4Addr {
+        self.addresses.iter().find(|net| net.contains(&neighbor)).map_or(self.primary(), Ipv4Net::addr)
+    }
+
+    /// Whether an address is on the link itself.
+    pub fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|net| net.contains(&address))
+    }
+
+    /// Whether an address is the broadcast or network address of one of the prefixes (RFC 1812 5.3.5.2).
+    pub fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
+        self.addresses
+            .iter()
+            .any(|net| net.prefix_len() < 31 && (net.broadcast() == address || net.network() == address))
+    }
+}
+
+/// A source translation rule.
+#[derive(Clone, Debug)]
+pub struct Snat {
+    /// Source prefixes; empty: any.
+    pub from: Vec<Ipv4Net>,
+    /// Destination prefixes; empty: any.
+    pub to: Vec<Ipv4Net>,
+    /// The interface to leave by; `None`: any external one.
+    pub out: Option<InterfaceId>,
+    /// What the source becomes.
+    pub source: Source,
+}
+
+impl Snat {
+    /// Whether the rule is for a packet with these addresses that leaves by `out`.
+    pub fn matches(&self, src: Ipv4Addr, dst: Ipv4Addr, out: InterfaceId) -> bool {
+        let holds =
+            |nets: &[Ipv4Net], address| nets.is_empty() || nets.iter().any(|net| net.contains(&address));
+        self.out.is_none_or(|only| only == out) && holds(&self.from, src) && holds(&self.to, dst)
+    }
+}
+
+/// Everything that a worker needs to know of the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts reloads.
+    pub revision: u64,
+    /// Who owns which packet.
+    pub steering: Steering,
+    /// The interfaces, by [`InterfaceId`]. At least one.
+    pub interfaces: Box<[Interface]>,
+    /// The interfaces of each device: (VLAN id, interface), by [`DeviceId`].
+    pub by_device: Box<[Box<[(u16, InterfaceId)]>]>,
+    /// Routes, connected and static.
+    pub routes: RouteTable,
+    /// The addresses that natgate answers to, and the forwards.
+    pub local: LocalAddresses,
+    /// Source translation; the first rule that matches decides.
+    pub snat: Box<[Snat]>,
+    /// Pools: the numbers of their addresses among the local ones.
+    pub pools: Box<[Box<[u16]>]>,
+    /// Idle timeouts.
+    pub timeouts: Timeouts,
+}
+
+impl Snapshot {
+    /// An interface. The id comes from this snapshot, so it is there.
+    #[inline]
+    pub fn interface(&self, id: InterfaceId) -> &Interface {
+        &self.interfaces[id.index()]
+    }
+
+    /// The interface that frames of a device with this VLAN id (0: untagged) belong to.
+    #[inline]
+    pub fn interface_of(&self, device: DeviceId, vlan: u16) -> Option<(InterfaceId, [u8; 6])> {
+        let list = self.by_device.get(device.index())?;
+        let (_, id) = list.iter().find(|(tag, _)| *tag == vlan)?;
+        Some((*id, self.interface(*id).mac.0))
+    }
+
+    /// The address (as a local number) that a subscriber is translated to: always the same one, so that all of
+    /// its sessions come from one address (paired pooling, RFC 4787 REQ-2).
+    #[inline]
+    pub fn pool_address(&self, pool: usize, subscriber: Ipv4Addr) -> Option<u16> {
+        let addresses = self.pools.get(pool)?;
+        let mixed = u64::from(subscriber.to_bits().wrapping_mul(0x9e37_79b1));
+        addresses.get(usize::try_from((mixed * addresses.len() as u64) >> 32).unwrap_or(0)).copied()
+    }
+
+    /// Where a packet to `destination` goes.
+    #[inline]
+    pub fn route(&self, destination: Ipv4Addr) -> Option<NextHop> {
+        self.routes.lookup(destination)
+    }
+}

@@ -1,0 +1,308 @@
+//! One worker: what it owns, and one turn of its loop.
+
+use super::Snapshot;
+use super::mesh::{Handoff, Peers};
+use super::message::{FromWorker, ToWorker};
+use super::waiting::WaitingRoom;
+use crate::conntrack::key::V4Key;
+use crate::conntrack::table::{SessionId, Shard};
+use crate::device::{BURST, Burst, Device};
+use crate::ids::{DeviceId, WorkerId};
+use crate::nat::fragment::FragmentTable;
+use crate::nat::icmp_make::RateLimit;
+use crate::nat::ports::Rng;
+use crate::nat::space::PortSpace;
+use crate::packet::{Packet, Parsed};
+use crate::route::NeighborTable;
+use crate::route::neighbor_table::NeighborState;
+use crate::telemetry::{DropReason, WorkerCounters};
+use crate::time::{Tick, Time};
+use arrayvec::ArrayVec;
+use rtrb::{Consumer, Producer};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages of the management core that are read a turn.
+const MAIL_BUDGET: usize = 64;
+/// Frames taken from each other worker a turn.
+const PEER_BUDGET: usize = BURST;
+/// Datagrams in fragments that a worker collects at once, and the fragments it holds for them.
+const FRAGMENT_DATAGRAMS: usize = 1024;
+const FRAGMENTS_HELD: usize = 512;
+/// How long fragments wait for the first one, in ticks: 2 s (RFC 6146 3.4 asks for at least that).
+const FRAGMENT_TIMEOUT: u32 = 20;
+/// Old fragment entries looked at a turn.
+const FRAGMENT_BUDGET: usize = 16;
+/// Packets that wait for neighbours.
+const WAITING: usize = 256;
+/// How long they wait at the most, should the management core not answer.
+const WAITING_DEADLINE: Duration = Duration::from_secs(5);
+/// Neighbours that a worker knows.
+pub const NEIGHBORS: usize = 16_384;
+/// Share of the ICMP rate that may come at once.
+const ICMP_BURST_SHARE: u32 = 10;
+
+/// What a worker is built from. The other ends of its rings are with the runtime.
+pub struct WorkerParts<D: Device> {
+    /// Its number.
+    pub id: WorkerId,
+    /// The first configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// Its handle on each device, by [`DeviceId`].
+    pub devices: Vec<D>,
+    /// Who transmits for it, by [`DeviceId`]: itself where its handle has a transmit queue.
+    pub transmitters: Vec<WorkerId>,
+    /// Its shard of the session table.
+    pub shard: Shard<V4Key>,
+    /// Handoff rings.
+    pub peers: Peers<D::Buf>,
+    /// Messages from the management core.
+    pub mail: Consumer<ToWorker>,
+    /// Messages to the management core.
+    pub management: Producer<FromWorker>,
+    /// Its counters.
+    pub counters: Arc<WorkerCounters>,
+    /// ICMP errors that this worker may make a second.
+    pub icmp_errors_per_second: u32,
+    /// Seed of its random numbers.
+    pub seed: u64,
+}
+
+/// A poll-mode worker.
+pub struct Worker<D: Device> {
+    snapshot: Arc<Snapshot>,
+    mail: Consumer<ToWorker>,
+    core: Core<D>,
+}
+
+/// A device handle with the frames that are to be sent by it.
+pub(super) struct Port<D: Device> {
+    pub(super) device: D,
+    pub(super) out: Burst<D::Buf>,
+    pub(super) notes: ArrayVec<super::mesh::Note, BURST>,
+    pub(super) transmitter: WorkerId,
+}
+
+/// A packet at its owner, with its hash computed and its bucket on the way from memory.
+pub(super) struct Work<B> {
+    pub(super) packet: Packet<B, Parsed>,
+    pub(super) key: V4Key,
+    pub(super) hash: u64,
+}
+
+/// Everything of a worker but the configuration, so that stages can borrow both at once.
+pub(super) struct Core<D: Device> {
+    pub(super) id: WorkerId,
+    pub(super) ports: Box<[Port<D>]>,
+    pub(super) shard: Shard<V4Key>,
+    pub(super) space: PortSpace,
+    pub(super) rng: Rng,
+    pub(super) fragments: FragmentTable<D::Buf>,
+    pub(super) neighbors: NeighborTable,
+    pub(super) waiting: WaitingRoom<D::Buf>,
+    pub(super) peers: Peers<D::Buf>,
+    pub(super) management: Producer<FromWorker>,
+    pub(super) icmp_limit: RateLimit,
+    pub(super) counters: Arc<WorkerCounters>,
+    pub(super) batch: ArrayVec<Work<D::Buf>, BURST>,
+    last_tick: Tick,
+}
+
+impl<D: Device> Worker<D> {
+    /// Builds a worker. This is the last time that it allocates.
+    pub fn new(parts: WorkerParts<D>) -> Self {
+        let WorkerParts {
+            id, snapshot, devices, transmitters, shard, peers, mail, management, counters, ..
+        } = parts;
+        let space = PortSpace::new(&snapshot.local, &snapshot.steering, id);
+        let ports = devices
+            .into_iter()
+            .zip(transmitters)
+            .map(|(device, transmitter)| Port {
+                device,
+                out: ArrayVec::new(),
+                notes: ArrayVec::new(),
+                transmitter,
+            })
+            .collect();
+        let core = Core {
+            id,
+            ports,
+            shard,
+            space,
+            rng: Rng::seeded(parts.seed),
+            fragments: FragmentTable::new(FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, FRAGMENT_TIMEOUT),
+            neighbors: NeighborTable::new(NEIGHBORS),
+            waiting: WaitingRoom::new(WAITING),
+            peers,
+            management,
+            icmp_limit: RateLimit::new(
+                parts.icmp_errors_per_second,
+                parts.icmp_errors_per_second.div_ceil(ICMP_BURST_SHARE),
+            ),
+            counters,
+            batch: ArrayVec::new(),
+            last_tick: Tick::default(),
+        };
+        Worker { snapshot, mail, core }
+    }
+
+    /// One turn: messages, every device, every other worker, what is due. Returns whether there was anything to do.
+    ///
+    /// Never waits, allocates, locks or logs. The work of a turn is bounded.
+    pub fn poll_once(&mut self, now: Time) -> bool {
+        let mut busy = self.read_mail(now);
+        let snapshot = &*self.snapshot;
+        for device in (0..self.core.ports.len()).filter_map(|n| u8::try_from(n).ok()).map(DeviceId) {
+            busy |= self.core.receive(snapshot, now, device);
+        }
+        for peer in 0..self.core.peers.len() {
+            busy |= self.core.take_over(snapshot, now, peer, PEER_BUDGET);
+        }
+        if now.tick() != self.core.last_tick {
+            self.core.last_tick = now.tick();
+            self.core.look_after_old(snapshot, now);
+        }
+        self.core.flush_all();
+        self.core.count_turn(busy);
+        busy
+    }
+
+    /// Gives up everything that is held, with a named drop each; for shutdown. Frames in handoff rings to this
+    /// worker are taken too, so every worker must have made its last turn before.
+    pub fn drain(&mut self) {
+        self.core.flush_all();
+        self.core.give_up_held();
+    }
+
+    /// The worker's counters.
+    pub fn counters(&self) -> &Arc<WorkerCounters> {
+        &self.core.counters
+    }
+
+    fn read_mail(&mut self, now: Time) -> bool {
+        let mut busy = false;
+        for _ in 0..MAIL_BUDGET {
+            let Ok(message) = self.mail.pop() else { break };
+            busy = true;
+            match message {
+                ToWorker::Snapshot(new) => {
+                    let old = std::mem::replace(&mut self.snapshot, new);
+                    self.core.tell(FromWorker::Retired(old));
+                }
+                other => self.core.read_message(&self.snapshot, now, other),
+            }
+        }
+        busy
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// Posts a message to the management core; a full ring loses it, which is counted.
+    pub(super) fn tell(&mut self, message: FromWorker) {
+        if self.management.push(message).is_err() {
+            self.counters.messages_lost.increment();
+        }
+    }
+
+    fn read_message(&mut self, snap: &Snapshot, now: Time, message: ToWorker) {
+        match message {
+            ToWorker::Neighbor { interface, address, mac } => {
+                // If the table is full, packets to this neighbour are dropped by name.
+                let _ = self.neighbors.set(interface, address, NeighborState::Resolved(mac));
+                while let Some(packet) = self.waiting.call((interface, address)) {
+                    self.own(snap, now, packet);
+                }
+                self.process(snap, now);
+            }
+            ToWorker::NeighborGone { interface, address } => {
+                self.neighbors.remove(interface, address);
+                while let Some(packet) = self.waiting.call((interface, address)) {
+                    self.refuse_unresolved(snap, now, packet);
+                }
+            }
+            ToWorker::AskNeighbor { interface, sender, target, mac } => {
+                self.send_arp_request(snap, interface, sender, target, mac);
+            }
+            ToWorker::Expire { index, generation } => self.expire(now, index, generation),
+            ToWorker::Snapshot(_) => {}
+        }
+    }
+
+    /// Removes a session if it still is the one that was meant and is idle for too long.
+    fn expire(&mut self, now: Time, index: u32, generation: u32) {
+        if let Some(id) = self.shard.resolve(index, generation)
+            && self.shard.session(id).is_expired(now.tick())
+        {
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: SessionId) {
+        if let Some(lease) = self.shard.remove(id) {
+            let released = self.space.release(lease.address, lease.protocol, lease.port);
+            debug_assert!(released, "a session's port was not allocated");
+        }
+        self.counters.sessions_removed.increment();
+    }
+
+    /// Takes what another worker handed over.
+    fn take_over(&mut self, snap: &Snapshot, now: Time, peer: usize, budget: usize) -> bool {
+        let mut taken = 0;
+        while taken < budget {
+            let Some(handoff) = self.peers[peer].as_mut().and_then(|peer| peer.from.pop().ok()) else {
+                break;
+            };
+            taken += 1;
+            match handoff {
+                Handoff::Own(packet) => self.own(snap, now, packet),
+                Handoff::Collect(packet) => self.collect(snap, now, packet),
+                Handoff::Send(buf, device, note) => self.queue(device, buf, note),
+            }
+        }
+        if taken > 0 {
+            self.counters.taken_over.add(taken as u64);
+            self.process(snap, now);
+        }
+        taken > 0
+    }
+
+    /// What is due once a tick: fragments and packets that waited in vain.
+    fn look_after_old(&mut self, snap: &Snapshot, now: Time) {
+        let counters = &self.counters;
+        self.fragments
+            .expire(now.tick(), FRAGMENT_BUDGET, &mut |_| counters.count_drop(DropReason::FragmentTimeout));
+        let deadline = Time::from_nanos(
+            now.as_nanos().saturating_sub(u64::try_from(WAITING_DEADLINE.as_nanos()).unwrap_or(u64::MAX)),
+        );
+        while let Some(packet) = self.waiting.overdue(deadline) {
+            self.refuse_unresolved(snap, now, packet);
+        }
+    }
+
+    fn count_turn(&mut self, busy: bool) {
+        self.counters.polls.increment();
+        if busy {
+            self.counters.busy_polls.increment();
+        }
+        self.counters.held.set((self.waiting.len() + self.fragments.held()) as u64);
+        self.counters.sessions.set(u64::from(self.shard.len()));
+    }
+
+    fn give_up_held(&mut self) {
+        let counters = &self.counters;
+        self.fragments.drain(&mut |_| counters.count_drop(DropReason::Shutdown));
+        while let Some(_packet) = self.waiting.overdue(Time::from_nanos(u64::MAX)) {
+            self.counters.count_drop(DropReason::Shutdown);
+        }
+        for peer in self.peers.iter_mut().flatten() {
+            while let Ok(handoff) = peer.from.pop() {
+                match handoff {
+                    Handoff::Send(_, _, note) if note.generated => self.counters.generated_lost.increment(),
+                    _ => self.counters.count_drop(DropReason::Shutdown),
+                }
+            }
+        }
+        self.counters.held.set(0);
+    }
+}

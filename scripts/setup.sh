@@ -33,10 +33,13 @@ install_packages() {
 need_rust() {
     local needed found
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPOSITORY/Cargo.toml" | head -n 1)
-    # sudo and services have a PATH without it.
-    local place
-    for place in "${CARGO_HOME:-$HOME/.cargo}/bin" "${SUDO_USER:+$(getent passwd "$SUDO_USER" | cut -d: -f6)/.cargo/bin}"; do
-        if ! command -v cargo >/dev/null && [ -x "$place/cargo" ]; then PATH=$place:$PATH; fi
+    # sudo has a PATH without it, and rustup looks for its toolchains in the home directory.
+    local home
+    for home in "$HOME" "$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)"; do
+        if ! command -v cargo >/dev/null && [ -x "$home/.cargo/bin/cargo" ]; then
+            PATH=$home/.cargo/bin:$PATH
+            [ ! -d "$home/.rustup" ] || export RUSTUP_HOME=$home/.rustup
+        fi
     done
     if ! command -v cargo >/dev/null && apt-cache show rustup >/dev/null 2>&1; then
         install_packages rustup

@@ -152,9 +152,12 @@ fn load(steps: &mut Steps, binary: &Path, site: &Site) {
 
 fn sessions(gateway: &Gateway) -> Result<String, LabError> {
     let table = gateway.sessions()?;
-    let translated = format!("src={CLIENT} dst={SERVER} ");
-    let line =
-        table.lines().find(|line| line.starts_with("ipv4     2 tcp      6 ") && line.contains(&translated));
+    let original = format!("{CLIENT} dst={SERVER} ");
+    let opened_by_client = |line: &&str| {
+        line.starts_with("ipv4     2 tcp      6 ")
+            && line.split_once("src=").is_some_and(|(_, flow)| flow.starts_with(&original))
+    };
+    let line = table.lines().find(opened_by_client);
     match line {
         Some(line) => Ok(format!("{} sessions, one of them: {line}", table.lines().count())),
         None => Err(LabError::unexpected(format!("no TCP session of the client to the server: {table}"))),

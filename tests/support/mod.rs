@@ -9,20 +9,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The natgate binary under test.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_natgate"))
 }
 
 /// One experiment at a time also under plain `cargo test`, which runs tests in threads. nextest, which runs each
 /// in a process, is told by `.config/nextest.toml`.
-pub fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     // A test that failed has cleaned up: the next one may go on.
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the test has to be skipped because it needs root. In CI (`CI=true`) that is a failure.
-pub fn skipped_without_root() -> bool {
+pub(crate) fn skipped_without_root() -> bool {
     if is_root().expect("/proc is there") {
         return false;
     }
@@ -35,14 +35,14 @@ pub fn skipped_without_root() -> bool {
 /// The steps of one experiment. All are run, so that one look shows everything that is wrong; the test fails at
 /// the end if one failed.
 #[derive(Default)]
-pub struct Steps {
+pub(crate) struct Steps {
     failures: Vec<String>,
     seen: usize,
 }
 
 impl Steps {
     /// Runs a step that says what was seen.
-    pub fn see(&mut self, name: &str, step: impl FnOnce() -> Result<String, LabError>) {
+    pub(crate) fn see(&mut self, name: &str, step: impl FnOnce() -> Result<String, LabError>) {
         assert!(!interrupted(), "interrupted by a signal");
         let begun = Instant::now();
         let outcome = step();
@@ -58,12 +58,12 @@ impl Steps {
     }
 
     /// Whether all steps passed so far.
-    pub fn all_passed(&self) -> bool {
+    pub(crate) fn all_passed(&self) -> bool {
         self.failures.is_empty()
     }
 
     /// Fails the test if a step failed.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         let failed = self.failures.len();
         assert!(failed == 0, "{failed} of {} steps failed:\n{}", self.seen, self.failures.join("\n"));
     }

@@ -137,6 +137,6 @@ mod tests {
         let mut out = Vec::new();
         write_count(&mut out, &count).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().last(), Some("all           30     2,000   1.5 %"), "{text}");
+        assert_eq!(text.lines().last(), Some("all           30     2,000  1.5 %"), "{text}");
     }
 }

@@ -225,7 +225,6 @@ pub fn write_neighbors(out: &mut dyn Write, neighbors: &[api::Neighbor]) -> io::
         ("mac", Align::Left),
         ("state", Align::Left),
         ("since", Align::Right),
-        ("packets waiting", Align::Right),
     ]);
     for neighbor in neighbors {
         table.row([
@@ -234,7 +233,6 @@ pub fn write_neighbors(out: &mut dyn Write, neighbors: &[api::Neighbor]) -> io::
             neighbor.mac.clone().unwrap_or_else(|| "-".into()),
             neighbor.state.clone(),
             duration(neighbor.age_seconds),
-            grouped(neighbor.waiting.into()),
         ]);
     }
     table.write(out)

@@ -160,8 +160,6 @@ pub struct Neighbor {
     pub state: String,
     /// Whole seconds since the state last changed or was confirmed.
     pub age_seconds: u64,
-    /// Packets that wait for the Ethernet address.
-    pub waiting: u32,
 }
 
 /// `GET /v1/sessions/count`.

@@ -171,7 +171,6 @@ pub fn neighbors(state: &ControlState) -> Vec<api::Neighbor> {
             mac: row.mac.map(|mac| mac.to_string()),
             state: row.state.to_owned(),
             age_seconds: super::sessions::seconds(now.since(row.updated)),
-            waiting: row.waiting,
         })
         .collect()
 }

@@ -39,7 +39,7 @@ pub const GRACE: Duration = Duration::from_secs(1);
 /// Pause after `accept` failed, which it does when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-    content-length: 61\r\nconnection: close\r\n\r\n\
+    content-length: 62\r\nconnection: close\r\n\r\n\
     {\"error\":\"too many connections to the control socket at once\"}";
 
 /// What one client may take.

@@ -86,8 +86,6 @@ pub struct NeighborRow {
     pub state: &'static str,
     /// When the state last changed or was confirmed.
     pub updated: Tick,
-    /// Packets that wait for the Ethernet address.
-    pub waiting: u32,
 }
 
 /// The neighbours as the management core last published them. Clones share one list.

@@ -1,12 +1,14 @@
 //! Start, pin, run, drain, stop.
 //!
 //! [`Gateway`] is the running pipeline over any device: one pinned thread a worker, and the management core on its
-//! own. [`run`] is the process: it opens the devices, starts a gateway and the control socket, waits for a
-//! signal, and takes everything down in the opposite order.
+//! own. [`process`] is what `natgate run` does with it.
 //!
 //! Stopping is in two steps, so that every packet gets its verdict: first every worker makes its last turn, then
 //! each gives up what it still holds (`shutdown` drops), when nobody can hand anything over any more. Only after
 //! that are devices stopped and the frame pool is checked to be whole.
+
+#[cfg(feature = "dpdk")]
+pub mod process;
 
 use crate::config::compile::compile;
 use crate::config::model::{Config, PollMode};

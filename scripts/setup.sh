@@ -41,7 +41,7 @@ need_rust() {
             [ ! -d "$home/.rustup" ] || export RUSTUP_HOME=$home/.rustup
         fi
     done
-    if ! command -v cargo >/dev/null && apt-cache show rustup >/dev/null 2>&1; then
+    if ! command -v cargo >/dev/null && apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
         install_packages rustup
         rustup default stable
     fi

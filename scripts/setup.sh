@@ -48,8 +48,8 @@ need_rust() {
     local remedy="install a current one as https://rustup.rs says:
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
 and run this again"
-    command -v cargo >/dev/null || die "natgate needs Rust $needed or newer, and there is none (Debian 12's own is 1.63); $remedy"
+    command -v cargo >/dev/null || die "needs Rust $needed or newer, and there is none (Debian 12's own is 1.63); $remedy"
     found=$(rustc --version | cut -d' ' -f2)
     [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
-        die "natgate needs Rust $needed or newer, and this is $found; $remedy"
+        die "needs Rust $needed or newer, and this is $found; $remedy"
 }

@@ -23,3 +23,8 @@ fn every_config_in_the_readme_is_valid_without_a_warning() {
 fn the_first_config_has_five_lines() {
     assert_eq!(blocks().first().expect("there is one").lines().count(), 5);
 }
+
+#[test]
+fn the_rust_version_in_the_readme_is_that_of_the_package() {
+    assert!(include_str!("../README.md").contains(&format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"))));
+}

@@ -26,5 +26,7 @@ fn the_first_config_has_five_lines() {
 
 #[test]
 fn the_rust_version_in_the_readme_is_that_of_the_package() {
-    assert!(include_str!("../README.md").contains(&format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION"))));
+    assert!(
+        include_str!("../README.md").contains(&format!("Rust {} or newer", env!("CARGO_PKG_RUST_VERSION")))
+    );
 }

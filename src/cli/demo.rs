@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// Show natgate at work between real hosts in network namespaces (needs root; changes nothing on this machine).
 #[derive(Debug, Parser)]
-pub struct Args {
+pub(super) struct Args {
     /// How natgate reaches the kernel's interfaces.
     #[arg(long, value_enum, default_value_t = Device::AfPacket)]
     device: Device,
@@ -50,7 +50,7 @@ impl From<Device> for DeviceKind {
 
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(super) enum DemoError {
     /// One of the steps.
     #[error("the demo failed in step {number} ({name}): {source}")]
     Step {
@@ -90,7 +90,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// With the step that failed and why.
-pub fn run(args: &Args) -> Result<(), DemoError> {
+pub(super) fn run(args: &Args) -> Result<(), DemoError> {
     for (program, package) in PROGRAMS {
         let found = run_command(&["sh", "-c", &format!("command -v {program}")], QUICK);
         if !found.is_ok_and(|output| output.status.success()) {

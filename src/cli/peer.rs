@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 /// Which role to play.
 #[derive(Debug, Subcommand)]
-pub enum Args {
+pub(super) enum Args {
     /// Serve pages over HTTP until killed.
     HttpServer {
         /// Address and port to listen on.
@@ -45,7 +45,7 @@ pub enum Args {
 ///
 /// # Errors
 /// When a socket can not be used.
-pub fn run(args: Args) -> io::Result<()> {
+pub(super) fn run(args: Args) -> io::Result<()> {
     match args {
         Args::HttpServer { listen } => block_on(http::serve(listen, ready)),
         Args::HttpLoad { to, count } => {

@@ -17,7 +17,7 @@ Examples:
 
 The list is written while the table is read: a session is shown as it was at that moment.
 Exit codes: 0 shown, 1 no answer from a gateway, 2 wrong usage.")]
-pub struct SessionsArgs {
+pub(super) struct SessionsArgs {
     /// What to do; `list` if left out.
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -34,7 +34,7 @@ pub struct SessionsArgs {
 
 /// What to do with the sessions.
 #[derive(Clone, Copy, Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Prints one line a session.
     List,
     /// Prints how many sessions there are and how many fit.
@@ -43,7 +43,7 @@ pub enum Command {
 
 /// How sessions are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// The line of `conntrack -L -o extended`.
     Extended,
     /// A JSON object a line.
@@ -63,7 +63,7 @@ impl Format {
 ///
 /// # Errors
 /// No gateway answers, or the output can not be written. A reader that goes away is not an error.
-pub fn run(args: &SessionsArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.socket);
     match args.command {
         None | Some(Command::List) => list(&client, args),
@@ -88,7 +88,7 @@ fn list(client: &Client, args: &SessionsArgs) -> anyhow::Result<()> {
 }
 
 /// Writes the text of `natgate sessions count`.
-pub fn write_count(out: &mut dyn Write, count: &api::SessionCount) -> io::Result<()> {
+pub(super) fn write_count(out: &mut dyn Write, count: &api::SessionCount) -> io::Result<()> {
     let mut table = Table::new(&[
         ("worker", Align::Left),
         ("sessions", Align::Right),

@@ -17,7 +17,7 @@ Examples:
   natgate show status -s /tmp/n.sock  a gateway with `runtime.control = \"/tmp/n.sock\"`
 
 Exit codes: 0 shown, 1 no answer from a gateway, 2 wrong usage.")]
-pub struct ShowArgs {
+pub(super) struct ShowArgs {
     /// What to show.
     #[command(subcommand)]
     pub what: What,
@@ -31,7 +31,7 @@ pub struct ShowArgs {
 
 /// What to show.
 #[derive(Debug, clap::Subcommand)]
-pub enum What {
+pub(super) enum What {
     /// Uptime, workers, sessions, packets, and whether the packets add up.
     Status,
     /// Dropped packets by reason, with what each reason means.
@@ -50,7 +50,7 @@ pub enum What {
 ///
 /// # Errors
 /// No gateway answers, or the output can not be written. A reader that goes away is not an error.
-pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
+pub(super) fn run(args: &ShowArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.socket);
     match args.what {
         What::Status => {
@@ -81,7 +81,7 @@ fn output(
 }
 
 /// Writes the text of `natgate show status`.
-pub fn write_status(out: &mut dyn Write, status: &api::Status) -> io::Result<()> {
+pub(super) fn write_status(out: &mut dyn Write, status: &api::Status) -> io::Result<()> {
     let dpdk = status.dpdk.as_ref().map(|version| format!(" with DPDK {version}")).unwrap_or_default();
     let total = &status.total;
     let sessions = &status.sessions;
@@ -166,7 +166,7 @@ fn write_workers(out: &mut dyn Write, workers: &[api::WorkerStatus]) -> io::Resu
 }
 
 /// Writes the text of `natgate show drops`.
-pub fn write_drops(out: &mut dyn Write, drops: &api::Drops, all: bool) -> io::Result<()> {
+pub(super) fn write_drops(out: &mut dyn Write, drops: &api::Drops, all: bool) -> io::Result<()> {
     if drops.total == 0 && !all {
         return writeln!(out, "Nothing was dropped. (`--all` lists every reason that there is.)");
     }
@@ -180,7 +180,7 @@ pub fn write_drops(out: &mut dyn Write, drops: &api::Drops, all: bool) -> io::Re
 }
 
 /// Writes the text of `natgate show interfaces`.
-pub fn write_interfaces(out: &mut dyn Write, interfaces: &[api::Interface]) -> io::Result<()> {
+pub(super) fn write_interfaces(out: &mut dyn Write, interfaces: &[api::Interface]) -> io::Result<()> {
     let mut table = Table::new(&[
         ("interface", Align::Left),
         ("realm", Align::Left),
@@ -215,7 +215,7 @@ pub fn write_interfaces(out: &mut dyn Write, interfaces: &[api::Interface]) -> i
 }
 
 /// Writes the text of `natgate show neighbors`.
-pub fn write_neighbors(out: &mut dyn Write, neighbors: &[api::Neighbor]) -> io::Result<()> {
+pub(super) fn write_neighbors(out: &mut dyn Write, neighbors: &[api::Neighbor]) -> io::Result<()> {
     if neighbors.is_empty() {
         return writeln!(out, "No neighbours are known yet.");
     }

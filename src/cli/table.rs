@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 /// Which side of its column a cell is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
+pub(super) enum Align {
     /// Words.
     Left,
     /// Numbers.
@@ -13,24 +13,24 @@ pub enum Align {
 
 /// Rows under a heading, each column as wide as its widest cell. The last column is not padded.
 #[derive(Debug)]
-pub struct Table {
+pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty table with these columns.
-    pub fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
         Table { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row; cells beyond the last column are not shown, missing ones are empty.
-    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
     /// Writes heading and rows, one line each.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let widths: Vec<usize> = self
             .columns
             .iter()
@@ -70,7 +70,7 @@ impl Table {
 }
 
 /// A number with its thousands grouped: `1,234,567`.
-pub fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -83,7 +83,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// `part` of `whole` in percent with one decimal, rounded down: `12.3 %`. Empty when there is no whole.
-pub fn percent(part: u64, whole: u64) -> String {
+pub(super) fn percent(part: u64, whole: u64) -> String {
     match (u128::from(part) * 1000).checked_div(u128::from(whole)) {
         Some(permille) => format!("{}.{} %", permille / 10, permille % 10),
         None => String::new(),
@@ -91,7 +91,7 @@ pub fn percent(part: u64, whole: u64) -> String {
 }
 
 /// Whole seconds as people say them: `2h 4m`, the two largest units.
-pub fn duration(seconds: u64) -> String {
+pub(super) fn duration(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let first = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
     let mut rest = seconds;
@@ -108,7 +108,7 @@ pub fn duration(seconds: u64) -> String {
 }
 
 /// Runs `write` on a buffered standard output. When the reader went away (`| head`) that is a good end, not an error.
-pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(super) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let result = write(&mut out).and_then(|()| Ok(out.flush()?));
     // What is left after an error was not wanted or not writable; dropping the writer would try once more.
@@ -121,7 +121,7 @@ pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> an
 }
 
 /// Writes a value as indented JSON with a line end.
-pub fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
+pub(super) fn json(out: &mut dyn Write, value: &impl serde::Serialize) -> anyhow::Result<()> {
     // Into memory first, so that errors of the output stay `io::Error`s.
     let text = serde_json::to_string_pretty(value)?;
     writeln!(out, "{text}")?;

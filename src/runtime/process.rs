@@ -96,7 +96,7 @@ fn serve(
     let state = ControlState {
         started: Started::now(),
         version: env!("CARGO_PKG_VERSION").into(),
-        dpdk_version: Some(dpdk::version()),
+        dpdk_version: Some(dpdk::version().trim_start_matches("DPDK ").to_owned()),
         config_path: path.to_owned(),
         workers: gateway.counters.clone(),
         interfaces: interface_infos(config, devices),
@@ -105,7 +105,7 @@ fn serve(
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();
-    let outcome = match Server::start(&config.runtime.control, Arc::new(state)) {
+    let outcome: Result<(), RunError> = match Server::start(&config.runtime.control, Arc::new(state)) {
         Ok(server) => {
             tell_started(config, devices);
             while !stop.load(Ordering::Relaxed) && !gateway.has_failed() {

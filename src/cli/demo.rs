@@ -52,14 +52,14 @@ impl From<Device> for DeviceKind {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DemoError {
     /// One of the steps.
-    #[error("the demo failed in step {number} ({name}): {source}")]
+    #[error("the demo failed in step {number} ({name}): {cause}")]
     Step {
         /// The step's number, from 1.
         number: usize,
         /// What it does.
         name: &'static str,
         /// What went wrong.
-        source: LabError,
+        cause: LabError,
     },
     /// A program that the demo needs is not installed.
     #[error("the demo needs the program `{program}`; install it with: apt-get install {package}")]
@@ -70,7 +70,7 @@ pub(super) enum DemoError {
         package: &'static str,
     },
     /// Nobody reads what the demo prints.
-    #[error("writing to standard output: {0}")]
+    #[error("writing to standard output")]
     Output(#[from] io::Error),
 }
 
@@ -284,9 +284,9 @@ impl<W: Write> Steps<W> {
                 writeln!(self.out, "{}  {seconds:>5.2} s  {seen}", self.paint("ok", "32"))?;
                 Ok(value)
             }
-            Err(source) => {
+            Err(cause) => {
                 writeln!(self.out, "{}  {seconds:>5.2} s", self.paint("FAILED", "31"))?;
-                Err(DemoError::Step { number, name, source })
+                Err(DemoError::Step { number, name, cause })
             }
         }
     }

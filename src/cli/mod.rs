@@ -106,7 +106,10 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Show(args) => show::run(&args).map_err(Failure::from),
         Command::Sessions(args) => sessions::run(&args).map_err(Failure::from),
-        Command::Demo(args) => demo::run(&args).map_err(|error| Failure::Other(error.into())),
+        Command::Demo(args) => demo::run(&args).map_err(|error| match error {
+            demo::DemoError::Output(error) => Failure::from(error),
+            error => Failure::Other(error.into()),
+        }),
         Command::Peer(args) => peer::run(args).map_err(Failure::from),
     };
     match done {

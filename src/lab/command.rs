@@ -118,7 +118,7 @@ fn run_bounded(argv: &[&str], limit: Duration, interruptible: bool) -> Result<Ou
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|source| LabError::Start { command: name.clone(), source })?;
+        .map_err(|cause| LabError::Start { command: name.clone(), cause })?;
     let stdout = drain(child.stdout.take())?;
     let stderr = drain(child.stderr.take())?;
     let ended = wait(&mut child, limit, interruptible);
@@ -219,7 +219,7 @@ impl Background {
             .stdout(stdout)
             .stderr(stderr)
             .spawn()
-            .map_err(|source| LabError::Start { command: name.clone(), source })?;
+            .map_err(|cause| LabError::Start { command: name.clone(), cause })?;
         Ok(Background { command: name, child, log: log.to_owned() })
     }
 

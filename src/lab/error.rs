@@ -10,12 +10,12 @@ pub enum LabError {
     #[error("network namespaces need root; run this as root (for example with sudo)")]
     NotRoot,
     /// The program is not on this machine, or can not be run.
-    #[error("`{command}` could not be started: {source}")]
+    #[error("`{command}` could not be started: {cause}")]
     Start {
         /// The command line.
         command: String,
         /// Why.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The command ended with an exit code other than 0.
     #[error("`{command}` ended with {status}{}", said(.output))]
@@ -41,12 +41,12 @@ pub enum LabError {
     #[error("interrupted by a signal")]
     Interrupted,
     /// A file or a thread of our own.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Io {
         /// What was being done.
         what: String,
         /// Why it failed.
-        source: io::Error,
+        cause: io::Error,
     },
     /// Everything ran, but what was seen is not what should have been seen.
     #[error("{0}")]
@@ -55,8 +55,8 @@ pub enum LabError {
 
 impl LabError {
     /// An I/O error with what was being done.
-    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> LabError {
-        LabError::Io { what: what.into(), source }
+    pub(crate) fn io(what: impl Into<String>, cause: io::Error) -> LabError {
+        LabError::Io { what: what.into(), cause }
     }
 
     /// Something was seen that should not have been.

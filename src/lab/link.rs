@@ -106,7 +106,7 @@ pub fn silence(namespace: &Namespace, interface: &str) -> Result<(), LabError> {
     // AF_PACKET and AF_XDP see a frame before this hook: it only saves the kernel's own work.
     let rules = format!(
         "table netdev natgate_{interface} {{ chain in {{ type filter hook ingress device \"{interface}\" \
-         priority 0; policy drop; }} }}"
+         priority 0; policy drop; }}; }}"
     );
     namespace.check(&["nft", &rules], QUICK).map(|_| ())
 }

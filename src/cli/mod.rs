@@ -5,6 +5,8 @@
 //! `NO_COLOR` is set.
 
 mod check;
+mod demo;
+mod peer;
 mod report;
 mod run;
 pub mod sessions;
@@ -28,6 +30,7 @@ Examples:
   natgate run -c natgate.toml     run the gateway until Ctrl-C or SIGTERM
   natgate show status             what the running gateway does
   natgate sessions -o extended    its sessions, as classic conntrack lines
+  natgate demo                    all of it between hosts made for the purpose
 
 Environment:
   NATGATE_LOG   which messages to log: error, warn, info, debug, trace,
@@ -57,6 +60,11 @@ enum Command {
     Show(show::ShowArgs),
     /// Show the sessions of a running gateway
     Sessions(sessions::SessionsArgs),
+    /// Show natgate at work between real hosts, on this machine
+    Demo(demo::Args),
+    /// Play a part in the demo and in tests
+    #[command(subcommand, hide = true)]
+    Peer(peer::Args),
 }
 
 /// Why a command did not do what it should.
@@ -98,6 +106,11 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Show(args) => show::run(&args).map_err(Failure::from),
         Command::Sessions(args) => sessions::run(&args).map_err(Failure::from),
+        Command::Demo(args) => demo::run(&args).map_err(|error| match error {
+            demo::DemoError::Output(error) => Failure::from(error),
+            error => Failure::Other(error.into()),
+        }),
+        Command::Peer(args) => peer::run(args).map_err(Failure::from),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -94,7 +94,7 @@ pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     pub(crate) workers: Vec<Worker<D>>,
     pub(crate) management: Management,
     pub(crate) wires: Vec<MemWire>,
-    pub(crate) counters: Vec<Arc<crossbeam_utils::CachePadded<WorkerCounters>>>,
+    pub(crate) counters: Vec<Arc<WorkerCounters>>,
     pub(crate) sessions: Vec<SessionView<V4Key>>,
     pub(crate) pool: MemPool,
     pub(crate) bindings: Bindings,
@@ -160,7 +160,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             let (shard, view) = Shard::new(share, 0x1234 + id as u64);
             let (to, mail) = rtrb::RingBuffer::new(RING);
             let (management, from) = rtrb::RingBuffer::new(RING);
-            let own: Arc<crossbeam_utils::CachePadded<WorkerCounters>> = Arc::default();
+            let own: Arc<WorkerCounters> = Arc::default();
             links.push(WorkerLink { to, from, sessions: view.clone() });
             counters.push(own.clone());
             sessions.push(view);

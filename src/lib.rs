@@ -21,6 +21,7 @@
 //! | [`control`] | HTTP/JSON on a UNIX socket, and its client |
 //! | [`runtime`] | start, pin, run, stop |
 //! | [`cli`] | the commands |
+//! | [`lab`] | network namespaces with real clients, for `natgate demo` and the tests |
 //!
 //! Time is a parameter and is never read in the core. A worker allocates nothing after start-up, takes no
 //! lock, makes no system call and logs nothing. `unsafe` lives in `device::dpdk` and in [`prefetch`].
@@ -34,6 +35,7 @@ pub mod conntrack;
 pub mod control;
 pub mod device;
 pub mod ids;
+pub mod lab;
 pub mod management;
 pub mod nat;
 pub mod packet;

@@ -1,3 +1,7 @@
 //! The `natgate` binary: see `natgate --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    natgate::cli::main()
+}

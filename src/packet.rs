@@ -387,6 +387,10 @@ pub fn read_quote(message: &[u8]) -> Result<Tuple, DropReason> {
     }
     let transport: &[u8; 8] =
         quote.get(len..).and_then(|rest| rest.first_chunk()).ok_or(DropReason::IcmpInvalid)?;
+    // The packet itself would have been refused, so this is about none that came through here.
+    if has_source_route(head.get(ipv4::HEADER_LEN..).unwrap_or_default()) {
+        return Err(DropReason::SourceRouted);
+    }
     let [a, b, c, d, e, f, _, _] = *transport;
     let (sport, dport) = match header.protocol {
         protocol::TCP | protocol::UDP => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),

@@ -1,1 +1,165 @@
-//! stub
+//! The commands, one file each: their arguments, and what they print.
+//!
+//! Exit codes: 0 done, 1 failed while running, 2 the command line or the config is wrong. Results go to standard
+//! output, everything else (logs, errors, warnings) to standard error. Colours only on a terminal, and not if
+//! `NO_COLOR` is set.
+
+mod check;
+mod demo;
+mod peer;
+mod report;
+mod run;
+pub mod sessions;
+pub mod show;
+pub mod table;
+
+use clap::{ArgAction, Parser, Subcommand};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Which messages are logged, in the syntax of `tracing_subscriber::EnvFilter`.
+const LOG_VARIABLE: &str = "NATGATE_LOG";
+
+/// With the version of DPDK: see `build.rs`.
+const VERSION: &str = env!("NATGATE_VERSION");
+
+const EXAMPLES: &str = "\
+Examples:
+  natgate check natgate.toml      every mistake in the file, or what it means
+  natgate run -c natgate.toml     run the gateway until Ctrl-C or SIGTERM
+  natgate show status             what the running gateway does
+  natgate sessions -o extended    its sessions, as classic conntrack lines
+  natgate demo                    all of it between hosts made for the purpose
+
+Environment:
+  NATGATE_LOG   which messages to log: error, warn, info, debug, trace,
+                or by module, such as natgate::device=debug
+  NO_COLOR      if set, no colours
+
+Exit codes: 0 done, 1 failed while running, 2 wrong command line or config";
+
+/// A stateful NAT gateway on DPDK.
+#[derive(Debug, Parser)]
+#[command(name = "natgate", version = VERSION, after_help = EXAMPLES)]
+struct Cli {
+    /// Log more: -v debug, -vv trace. NATGATE_LOG, if set, decides instead
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Run(run::Args),
+    /// Check a config: every mistake at once, and what the config means
+    Check(check::Args),
+    /// Show what a running gateway does
+    Show(show::ShowArgs),
+    /// Show the sessions of a running gateway
+    Sessions(sessions::SessionsArgs),
+    /// Show natgate at work between real hosts, on this machine
+    Demo(demo::Args),
+    /// Play a part in the demo and in tests
+    #[command(subcommand, hide = true)]
+    Peer(peer::Args),
+}
+
+/// Why a command did not do what it should.
+enum Failure {
+    /// The config is wrong; the user has been told.
+    Config,
+    /// Something else.
+    Other(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::Other(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Other(error.into())
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are "errors" too, to standard output. Nobody is left to tell if that is closed.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    if let Err(problem) = start_logging(cli.verbose) {
+        complain(&format!("{LOG_VARIABLE} is not a filter for log messages: {problem}"));
+        return ExitCode::from(2);
+    }
+    let done = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Show(args) => show::run(&args).map_err(Failure::from),
+        Command::Sessions(args) => sessions::run(&args).map_err(Failure::from),
+        Command::Demo(args) => demo::run(&args).map_err(|error| match error {
+            demo::DemoError::Output(error) => Failure::from(error),
+            error => Failure::Other(error.into()),
+        }),
+        Command::Peer(args) => peer::run(args).map_err(Failure::from),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config) => ExitCode::from(2),
+        Err(Failure::Other(error)) => {
+            complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One sentence to standard error.
+fn complain(sentence: &str) {
+    let _ = writeln!(io::stderr().lock(), "natgate: {sentence}");
+}
+
+fn start_logging(verbose: u8) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let level = match verbose {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    let filter = match std::env::var(LOG_VARIABLE) {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
+        _ => EnvFilter::new(level),
+    };
+    let colour = report::colours(io::stderr().is_terminal());
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
+    // Only a second call could fail, and there is none.
+    let _ = subscriber.try_init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_config_is_an_argument_of_run_and_check() {
+        assert!(Cli::try_parse_from(["natgate", "run", "-c", "x.toml", "-vv"]).is_ok());
+        assert!(Cli::try_parse_from(["natgate", "check", "x.toml", "--json"]).is_ok());
+        assert!(Cli::try_parse_from(["natgate", "run"]).is_err());
+        assert!(Cli::try_parse_from(["natgate"]).is_err());
+    }
+}

@@ -235,7 +235,7 @@ static DNAT: &[Key] = &[
         "address",
         "`on` is given",
         "\"203.0.113.9\"",
-        "Translate what is sent to this address: an interface's, a pool's, or one that is routed here.",
+        "Translate what is sent to this address. natgate answers ARP for it if it lies in a connected prefix; if not, it must be routed to natgate.",
     ),
     required("protocol", "`\"tcp\"`, `\"udp\"` or a list of both", "\"tcp\"", "Transport protocol."),
     required(

@@ -2,7 +2,7 @@
 //! its cure.
 
 use crate::config::units::ValueError;
-use crate::device::spec::SpecError;
+use crate::device::spec::DeviceSpecError;
 use crate::ids::{MAX_INTERFACES, MacAddr};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -17,7 +17,7 @@ pub enum Mistake {
     UnknownKey { key: String, section: String, meant: Option<&'static str>, known: Vec<&'static str> },
     #[error("missing key `{key}` in {section}")]
     MissingKey { key: &'static str, section: String, example: String },
-    #[error("`{key}` must be {expected}, not {found}")]
+    #[error("wrong type for `{key}`: expected {expected}; found {found}")]
     WrongType { key: String, expected: String, found: &'static str, example: String },
     #[error("`{key}`: {problem}")]
     Value { key: String, problem: ValueError },
@@ -36,7 +36,7 @@ pub enum Mistake {
     #[error("\"{0}\" can not be a name")]
     Name(String),
     #[error("{0}")]
-    Device(#[from] SpecError),
+    Device(#[from] DeviceSpecError),
     #[error("\"{0}\" is not an Ethernet address")]
     Mac(String),
     #[error("{0} is not the address of a single device")]
@@ -134,11 +134,8 @@ impl Mistake {
             Mistake::Neither { example, .. } => format!("add one of them, such as `{example}`"),
             Mistake::Repeated { .. } => "remove one of them".into(),
             Mistake::Name(_) => "use 1 to 32 letters, digits, `-` and `_`".into(),
-            Mistake::Device(_) => {
-                "write a PCI address (\"0000:01:00.0\"), \"af_packet:eth1\", \"af_xdp:eth1\", \"tap:nat0\", \
-                 \"memif:/run/x.sock\" or \"vdev:…\""
-                    .into()
-            }
+            // The sentence says what to write; this is where all forms are.
+            Mistake::Device(_) => "see `device` in docs/config.md".into(),
             Mistake::Mac(_) => "write six pairs of hexadecimal digits, such as \"02:00:00:00:00:01\"".into(),
             Mistake::MacGroup(_) => "use an address whose first byte is even, such as \"02:00:00:00:00:01\"".into(),
             Mistake::SocketPath(_) => "write a path such as \"/run/natgate/control.sock\"".into(),
@@ -216,7 +213,8 @@ fn syntax_cure(message: &str) -> &'static str {
     const CURES: &[(&str, &str)] = &[
         ("must be quoted", "put the value in double quotes, such as \"eth1\""),
         ("duplicate key", "a key may be given once in a table: remove one, or use a list"),
-        ("unclosed table", "close the header with `]` (`]]` for a list of tables)"),
+        ("unclosed array table", "close the header with `]]`"),
+        ("unclosed table", "close the header with `]`"),
         ("unclosed array", "close the list with `]`"),
         ("invalid basic string", "close the string with `\"`"),
         ("invalid literal string", "close the string with `'`"),
@@ -253,8 +251,6 @@ pub enum Caution {
     PoolInternal { pool: String, address: Ipv4Addr, net: Ipv4Net, interface: String },
     #[error("\"{0}\" is internal: the rule does not apply to what comes from outside")]
     DnatOnInternal(String),
-    #[error("CPU {cpu} is not one of this machine's {count}")]
-    NoSuchCpu { cpu: usize, count: usize },
 }
 
 impl Caution {
@@ -281,7 +277,6 @@ impl Caution {
             Caution::PoolUnused(name) => format!("use it: source = \"pool.{name}\", or remove it"),
             Caution::PoolInternal { .. } => "use addresses that are valid on the external side".into(),
             Caution::DnatOnInternal(_) => "name an external interface".into(),
-            Caution::NoSuchCpu { .. } => "see `lscpu -e` for the CPUs of this machine".into(),
         }
     }
 }

@@ -117,7 +117,7 @@ fn listed<T>(
     findings: &mut Findings,
     read: impl Fn(&Table<'_>, &mut Findings) -> T,
 ) -> Vec<T> {
-    if field.value.as_array().is_none() {
+    if field.value.is_table() {
         let what = Mistake::WrongType {
             key: field.key.into(),
             expected: "a list of tables".into(),

@@ -267,7 +267,9 @@ fn upper(bits: u128) -> u64 {
 }
 
 fn lower(bits: u128) -> u64 {
-    (bits & u128::from(u64::MAX)) as u64
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    let lower = bits as u64;
+    lower
 }
 
 fn join(upper: u64, lower: u64) -> u128 {
@@ -291,7 +293,7 @@ fn fold(a: u64, b: u64) -> u64 {
     upper(product) ^ lower(product)
 }
 
-#[cfg(all(test, not(natgate_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -346,19 +348,34 @@ mod tests {
         }
     }
 
-    /// Flows as they are in life: one host, one server, ports that count up.
-    fn counted_up(n: u16) -> Tuple {
-        Tuple { src: [10, 0, 0, 1].into(), dst: [192, 0, 2, 1].into(), sport: n, dport: 443, protocol: 6 }
-    }
-
     #[test]
-    fn the_upper_half_of_the_hash_spreads_flows_that_differ_in_one_port() {
+    fn the_upper_half_of_the_hash_spreads_flows_that_differ_in_one_field() {
+        let base = Tuple {
+            src: [10, 0, 0, 0].into(),
+            dst: [192, 0, 2, 0].into(),
+            sport: 0,
+            dport: 443,
+            protocol: 6,
+        };
+        let vary: [fn(&mut Tuple, u16); 5] = [
+            |tuple, n| tuple.sport = n,
+            |tuple, n| tuple.dport = n,
+            |tuple, n| tuple.src = (tuple.src.to_bits() | u32::from(n)).into(),
+            |tuple, n| tuple.dst = (tuple.dst.to_bits() ^ u32::from(n)).into(),
+            |tuple, n| tuple.src = (u32::from(n) << 16).into(),
+        ];
         for seed in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
-            let places: HashSet<u64> = (0..=u16::MAX)
-                .map(|n| V4Key::new(counted_up(n), Realm::Internal, 0).hash(seed) >> 48)
-                .collect();
-            // 65,536 balls thrown at random into as many bins hit 63.2 % of them.
-            assert!((40_500..42_400).contains(&places.len()), "seed {seed:#x}: {}", places.len());
+            for (field, vary) in vary.iter().enumerate() {
+                let places: HashSet<u64> = (0..=u16::MAX)
+                    .map(|n| {
+                        let mut tuple = base;
+                        vary(&mut tuple, n);
+                        V4Key::new(tuple, Realm::Internal, 0).hash(seed) >> 48
+                    })
+                    .collect();
+                // 65,536 balls thrown at random into as many bins hit 63.2 % of them: 41,427, give or take 80.
+                assert!((41_000..41_900).contains(&places.len()), "{seed:#x} {field}: {}", places.len());
+            }
         }
     }
 

@@ -60,3 +60,125 @@ fn answer_to(request: u16) -> u16 {
         u16::from(icmp::ECHO_REPLY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::tracker::State;
+    use crate::ids::Realm;
+
+    fn key(from: ([u8; 4], u16), to: ([u8; 4], u16), protocol: u8, realm: Realm) -> V4Key {
+        let tuple = Tuple { src: from.0.into(), dst: to.0.into(), sport: from.1, dport: to.1, protocol };
+        V4Key::new(tuple, realm, 0)
+    }
+
+    /// A client that appears outside under `mapped`. Last seen at tick 100, one packet of 60 bytes so far.
+    fn session(
+        client: ([u8; 4], u16),
+        server: ([u8; 4], u16),
+        mapped: ([u8; 4], u16),
+        protocol: u8,
+        state: State,
+        seconds: u32,
+    ) -> SessionSnapshot<V4Key> {
+        SessionSnapshot {
+            index: 0,
+            generation: 2,
+            original: key(client, server, protocol, Realm::Internal),
+            reply: key(server, mapped, protocol, Realm::External),
+            protocol,
+            state,
+            seen_reply: false,
+            assured: false,
+            last_seen: Tick(100),
+            created: Tick(0),
+            timeout_ticks: seconds * 10,
+            packets: [1, 0],
+            bytes: [60, 0],
+            lease: None,
+        }
+    }
+
+    const CLIENT: [u8; 4] = [192, 168, 95, 5];
+    const SERVER: [u8; 4] = [8, 8, 8, 8];
+    const MAPPED: [u8; 4] = [203, 0, 113, 10];
+
+    #[test]
+    fn an_established_tcp_connection_reads_as_conntrack_prints_it() {
+        let ports = ((CLIENT, 49832), (SERVER, 443), (MAPPED, 49832));
+        let mut tcp = session(ports.0, ports.1, ports.2, 6, State::Established, 432_000);
+        (tcp.seen_reply, tcp.assured) = (true, true);
+        (tcp.packets, tcp.bytes) = ([5, 3], [1234, 5_000_000_000]);
+        assert_eq!(
+            classic_line(&tcp, Tick(101)),
+            "ipv4     2 tcp      6 431999 ESTABLISHED \
+             src=192.168.95.5 dst=8.8.8.8 sport=49832 dport=443 packets=5 bytes=1234 \
+             src=8.8.8.8 dst=203.0.113.10 sport=443 dport=49832 packets=3 bytes=5000000000 \
+             [ASSURED] mark=0 zone=0 use=1"
+        );
+    }
+
+    #[test]
+    fn an_unanswered_syn_is_unreplied() {
+        let ports = ((CLIENT, 49832), (SERVER, 443), (MAPPED, 1024));
+        let syn = session(ports.0, ports.1, ports.2, 6, State::SynSent, 120);
+        assert_eq!(
+            classic_line(&syn, Tick(100)),
+            "ipv4     2 tcp      6 120 SYN_SENT \
+             src=192.168.95.5 dst=8.8.8.8 sport=49832 dport=443 packets=1 bytes=60 [UNREPLIED] \
+             src=8.8.8.8 dst=203.0.113.10 sport=443 dport=1024 packets=0 bytes=0 \
+             mark=0 zone=0 use=1"
+        );
+    }
+
+    #[test]
+    fn udp_has_no_state_but_the_flags() {
+        let ports = ((CLIENT, 54321), (SERVER, 53), (MAPPED, 54321));
+        let mut udp = session(ports.0, ports.1, ports.2, 17, State::Udp, 30);
+        assert_eq!(
+            classic_line(&udp, Tick(150)),
+            "ipv4     2 udp      17 25 \
+             src=192.168.95.5 dst=8.8.8.8 sport=54321 dport=53 packets=1 bytes=60 [UNREPLIED] \
+             src=8.8.8.8 dst=203.0.113.10 sport=53 dport=54321 packets=0 bytes=0 \
+             mark=0 zone=0 use=1"
+        );
+        (udp.state, udp.seen_reply, udp.assured) = (State::UdpStream, true, true);
+        (udp.packets, udp.bytes) = ([2, 1], [120, 90]);
+        assert_eq!(
+            classic_line(&udp, Tick(100)),
+            "ipv4     2 udp      17 30 \
+             src=192.168.95.5 dst=8.8.8.8 sport=54321 dport=53 packets=2 bytes=120 \
+             src=8.8.8.8 dst=203.0.113.10 sport=53 dport=54321 packets=1 bytes=90 \
+             [ASSURED] mark=0 zone=0 use=1"
+        );
+    }
+
+    #[test]
+    fn icmp_shows_type_code_and_identifier_as_they_are_on_the_wire() {
+        let icmp = |request| {
+            let mut icmp = session((CLIENT, 1234), (SERVER, request), (MAPPED, 4321), 1, State::Icmp, 30);
+            icmp.reply = key((SERVER, request), (MAPPED, 4321), 1, Realm::External);
+            icmp
+        };
+        let mut echo = icmp(8);
+        echo.seen_reply = true;
+        (echo.packets, echo.bytes) = ([1, 1], [84, 84]);
+        assert_eq!(
+            classic_line(&echo, Tick(101)),
+            "ipv4     2 icmp     1 29 \
+             src=192.168.95.5 dst=8.8.8.8 type=8 code=0 id=1234 packets=1 bytes=84 \
+             src=8.8.8.8 dst=203.0.113.10 type=0 code=0 id=4321 packets=1 bytes=84 \
+             mark=0 zone=0 use=1"
+        );
+        let timestamp = classic_line(&icmp(13), Tick(101));
+        assert!(timestamp.contains("type=13 code=0 id=1234"), "{timestamp}");
+        assert!(timestamp.contains("type=14 code=0 id=4321"), "{timestamp}");
+    }
+
+    #[test]
+    fn what_should_be_gone_already_has_zero_seconds_left() {
+        let ports = ((CLIENT, 1), (SERVER, 2), (MAPPED, 3));
+        let udp = session(ports.0, ports.1, ports.2, 17, State::Udp, 30);
+        assert!(classic_line(&udp, Tick(10_000)).starts_with("ipv4     2 udp      17 0 src="));
+    }
+}

@@ -11,7 +11,7 @@
 //! | [`table`] | the [`table::Shard`] of a worker and the [`table::SessionView`] of everybody else |
 //! | [`tracker`], [`tcp`] | what a packet does to its session |
 //! | [`timeouts`] | the idle timeouts |
-//! | [`line`] | a session as the classic conntrack line |
+//! | [`mod@line`] | a session as the classic conntrack line |
 //!
 //! # Life of a session
 //!
@@ -27,7 +27,7 @@
 //! A shard and its sessions are written by one worker. Sessions are relaxed atomics in an `Arc<[Session]>`; others
 //! read them through the sequence number that is also the session's generation. [`seqlock`] states the memory
 //! ordering, [`session`] states what is consistent with what. Nothing here allocates after [`table::Shard::new`]
-//! but [`line`], which runs on the side of the readers. No clock is read: the time is a parameter.
+//! but [`mod@line`], which runs on the side of the readers. No clock is read: the time is a parameter.
 
 mod index;
 pub mod key;

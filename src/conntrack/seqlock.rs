@@ -87,7 +87,7 @@ impl SeqCount {
     }
 }
 
-#[cfg(all(test, not(natgate_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

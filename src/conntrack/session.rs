@@ -12,7 +12,7 @@
 //! - What each packet changes (state, flags, idle timer, counters) is not: it would make the generation useless
 //!   as a name. A reader gets each of these as it was at some moment of its reading. Two relations hold all the
 //!   same: a reader that sees a new timeout sees the `last_seen` that came with it (so that a timeout which
-//!   shrinks never makes a session look expired), and a packet is counted exactly once (see [`Counters`]).
+//!   shrinks never makes a session look expired), and a packet is counted exactly once (see `Counters`).
 //!
 //! # Layout
 //!

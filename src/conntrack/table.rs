@@ -14,7 +14,7 @@
 //! # Bounds
 //!
 //! The capacity is fixed at start; all memory is allocated then. Up to the capacity an insert fails only if one of its
-//! keys is taken. Lookup, insert and remove do work bounded by one run of the index ([`super::index`]), and
+//! keys is taken. Lookup, insert and remove do work bounded by one run of the index (`index.rs`), and
 //! compare full keys only where a 32-bit tag agrees.
 
 use super::index::Index;
@@ -231,3 +231,7 @@ impl<K: FlowKey> SessionView<K> {
         self.sessions.get(index as usize)?.expired_generation(now)
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -131,7 +131,7 @@ const TABLE: [[[Next; STATES]; Segment::ALL.len()]; 2] = [
     ],
 ];
 
-#[cfg(all(test, not(natgate_loom)))]
+#[cfg(test)]
 mod tests {
     use super::Next::{Ignore, Invalid, Reopen, To};
     use super::Segment::{Ack, Fin, Rst, Syn, SynAck};
@@ -139,9 +139,12 @@ mod tests {
     use crate::conntrack::session::Direction::{Original, Reply};
     use crate::wire::tcp::{PSH, URG};
 
+    /// A segment and what it does in the original and in the reply direction.
+    type Arrow = (Segment, Next, Next);
+
     /// Every arrow, written down a second time, by state: what the original and the reply direction do in it.
     #[rustfmt::skip]
-    const ARROWS: &[(State, [(Segment, Next, Next); 5])] = &[
+    const ARROWS: &[(State, [Arrow; 5])] = &[
         (State::None, [
             (Syn,    To(State::SynSent),     Invalid),
             (SynAck, Invalid,                Invalid),

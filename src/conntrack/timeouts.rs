@@ -89,7 +89,7 @@ impl Timeouts {
     }
 }
 
-#[cfg(all(test, not(natgate_loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

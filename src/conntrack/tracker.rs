@@ -209,3 +209,206 @@ fn icmp_step(direction: Direction, kind: Kind) -> Result<Step, DropReason> {
         _ => Err(DropReason::IcmpUnsolicited),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::key::V4Key;
+    use crate::conntrack::session::NewSession;
+    use crate::conntrack::table::Shard;
+    use crate::ids::Realm;
+    use crate::packet::Tuple;
+    use crate::time::Time;
+    use crate::wire::checksum::Delta;
+    use crate::wire::tcp::{ACK, FIN, PSH, RST, SYN};
+    use Direction::{Original, Reply};
+    use std::time::Duration;
+
+    const OPENED: Tick = Tick(1000);
+
+    /// Opens a session with this packet and hands it to `check` with the default timeouts.
+    fn with_session(kind: Kind, check: impl FnOnce(&Session<V4Key>, &Timeouts)) {
+        let timeouts = Timeouts::default();
+        let tuple =
+            Tuple { src: [10, 0, 0, 1].into(), dst: [192, 0, 2, 1].into(), sport: 1, dport: 2, protocol: 6 };
+        let (mut shard, _) = Shard::new(1, 0);
+        let id = shard
+            .insert(NewSession {
+                original: V4Key::new(tuple, Realm::Internal, 0),
+                reply: V4Key::new(tuple.inverse(), Realm::External, 0),
+                opening: open(&kind, &timeouts).unwrap(),
+                now: OPENED,
+                length: 60,
+                lease: None,
+                l3: Delta::ZERO,
+                l4: Delta::ZERO,
+            })
+            .unwrap();
+        check(shard.session(id), &timeouts);
+    }
+
+    fn tcp(flags: u8) -> Kind {
+        Kind::Tcp { flags }
+    }
+
+    #[test]
+    fn only_a_request_opens_a_session() {
+        let timeouts = Timeouts::default();
+        for (kind, expected) in [
+            (tcp(SYN), Ok((State::SynSent, 2400))),
+            (tcp(SYN | 0xc0), Ok((State::SynSent, 2400))),
+            (tcp(SYN | ACK), Err(DropReason::TcpNotSyn)),
+            (tcp(ACK), Err(DropReason::TcpNotSyn)),
+            (tcp(FIN | ACK), Err(DropReason::TcpNotSyn)),
+            (tcp(RST), Err(DropReason::TcpNotSyn)),
+            (tcp(SYN | FIN), Err(DropReason::TcpInvalid)),
+            (tcp(0), Err(DropReason::TcpInvalid)),
+            (Kind::Udp, Ok((State::Udp, 3000))),
+            (Kind::IcmpRequest, Ok((State::Icmp, 600))),
+            (Kind::IcmpReply, Err(DropReason::IcmpUnsolicited)),
+            (Kind::IcmpError, Err(DropReason::IcmpUnsolicited)),
+            (Kind::IcmpOther(9), Err(DropReason::IcmpTypeUnsupported)),
+            (Kind::Other, Err(DropReason::ProtocolUnsupported)),
+        ] {
+            let expected = expected.map(|(state, timeout_ticks)| Opening { state, timeout_ticks });
+            assert_eq!(open(&kind, &timeouts), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn tcp_states_flags_and_timeouts_follow_the_connection() {
+        with_session(tcp(SYN), |session, timeouts| {
+            let mut now = OPENED;
+            for (direction, flags, outcome, state, timeout, (seen_reply, assured)) in [
+                (Original, SYN, Tracked::Kept, State::SynSent, 240, (false, false)),
+                (Reply, SYN | ACK, Tracked::Kept, State::SynRecv, 240, (true, false)),
+                (Original, ACK, Tracked::Kept, State::Established, 432_000, (true, true)),
+                (Reply, ACK | PSH, Tracked::Kept, State::Established, 432_000, (true, true)),
+                (Original, FIN | ACK, Tracked::Shortened, State::FinWait, 240, (true, true)),
+                (Reply, ACK, Tracked::Kept, State::CloseWait, 240, (true, true)),
+                (Reply, FIN | ACK, Tracked::Kept, State::LastAck, 240, (true, true)),
+                (Original, ACK, Tracked::Kept, State::TimeWait, 240, (true, true)),
+                (Original, SYN, Tracked::Reopened, State::SynSent, 240, (false, false)),
+                (Reply, SYN | ACK, Tracked::Kept, State::SynRecv, 240, (true, false)),
+                (Original, ACK, Tracked::Kept, State::Established, 432_000, (true, true)),
+                (Reply, RST, Tracked::Shortened, State::Close, 240, (true, true)),
+                (Original, SYN, Tracked::Reopened, State::SynSent, 240, (false, false)),
+            ] {
+                now.0 += 7;
+                assert_eq!(
+                    track(session, direction, &tcp(flags), 40, now, timeouts),
+                    Ok(outcome),
+                    "{state:?}"
+                );
+                assert_eq!((session.state(), session.timeout_ticks()), (state, timeout * 10));
+                assert_eq!((session.seen_reply(), session.assured()), (seen_reply, assured), "{state:?}");
+                assert_eq!(session.last_seen(), now);
+            }
+            assert_eq!(session.created(), OPENED);
+        });
+    }
+
+    #[test]
+    fn a_syn_into_a_connection_passes_but_does_not_keep_it_alive() {
+        with_session(tcp(SYN), |session, timeouts| {
+            track(session, Reply, &tcp(SYN | ACK), 40, OPENED, timeouts).unwrap();
+            track(session, Original, &tcp(ACK), 40, OPENED, timeouts).unwrap();
+            assert_eq!(track(session, Original, &tcp(SYN), 40, Tick(2000), timeouts), Ok(Tracked::Kept));
+            assert_eq!((session.state(), session.last_seen()), (State::Established, OPENED));
+        });
+    }
+
+    #[test]
+    fn a_refused_packet_changes_nothing() {
+        with_session(tcp(SYN), |session, timeouts| {
+            let before = format!("{session:?}");
+            for (direction, kind, reason) in [
+                (Original, tcp(SYN | FIN), DropReason::TcpInvalid),
+                (Original, tcp(0), DropReason::TcpInvalid),
+                (Original, tcp(ACK), DropReason::TcpInvalid),
+                (Reply, tcp(FIN | ACK), DropReason::TcpInvalid),
+                (Original, Kind::IcmpReply, DropReason::IcmpUnsolicited),
+                (Reply, Kind::IcmpRequest, DropReason::IcmpUnsolicited),
+                (Original, Kind::IcmpOther(9), DropReason::IcmpTypeUnsupported),
+                (Original, Kind::Other, DropReason::ProtocolUnsupported),
+            ] {
+                assert_eq!(
+                    track(session, direction, &kind, 40, Tick(2000), timeouts),
+                    Err(reason),
+                    "{kind:?}"
+                );
+            }
+            // Nor does an ICMP error, which passes.
+            assert_eq!(track(session, Reply, &Kind::IcmpError, 56, Tick(2000), timeouts), Ok(Tracked::Kept));
+            assert_eq!(format!("{session:?}"), before);
+        });
+    }
+
+    #[test]
+    fn udp_is_a_stream_once_answered_and_assured_once_it_goes_on() {
+        with_session(Kind::Udp, |session, timeouts| {
+            let mut timeouts = timeouts.clone();
+            timeouts.set(Timeout::UdpStream, Duration::from_secs(120));
+            for (direction, outcome, state, timeout, (seen_reply, assured)) in [
+                (Original, Tracked::Kept, State::Udp, 300, (false, false)),
+                (Reply, Tracked::Shortened, State::UdpStream, 120, (true, false)),
+                (Reply, Tracked::Kept, State::UdpStream, 120, (true, false)),
+                (Original, Tracked::Kept, State::UdpStream, 120, (true, true)),
+                (Reply, Tracked::Kept, State::UdpStream, 120, (true, true)),
+            ] {
+                assert_eq!(track(session, direction, &Kind::Udp, 60, OPENED, &timeouts), Ok(outcome));
+                assert_eq!((session.state(), session.timeout_ticks()), (state, timeout * 10));
+                assert_eq!((session.seen_reply(), session.assured()), (seen_reply, assured));
+            }
+        });
+    }
+
+    #[test]
+    fn an_icmp_query_is_never_assured() {
+        with_session(Kind::IcmpRequest, |session, timeouts| {
+            for (direction, kind) in
+                [(Reply, Kind::IcmpReply), (Original, Kind::IcmpRequest), (Reply, Kind::IcmpReply)]
+            {
+                assert_eq!(track(session, direction, &kind, 84, Tick(1010), timeouts), Ok(Tracked::Kept));
+            }
+            assert_eq!(
+                (session.state(), session.seen_reply(), session.assured()),
+                (State::Icmp, true, false)
+            );
+            assert_eq!(session.last_seen(), Tick(1010));
+        });
+    }
+
+    #[test]
+    fn a_later_fragment_counts_as_activity_whatever_its_flags_would_be() {
+        with_session(tcp(SYN), |session, _| {
+            touch(session, Original, 1500, Tick(1234));
+            assert_eq!((session.state(), session.last_seen()), (State::SynSent, Tick(1234)));
+            assert!(!session.seen_reply());
+        });
+    }
+
+    #[test]
+    fn a_session_expires_never_early_and_at_most_one_tick_late() {
+        const TICK_NANOS: u64 = 100_000_000;
+        for offset in [0, 1, TICK_NANOS / 2, TICK_NANOS - 1] {
+            for length in [60_000_000_000, 60_000_000_001, 60_099_999_999] {
+                with_session(Kind::IcmpRequest, |session, timeouts| {
+                    let mut timeouts = timeouts.clone();
+                    timeouts.set(Timeout::Icmp, Duration::from_nanos(length));
+                    let seen = Time::from_nanos(500 * TICK_NANOS + offset);
+                    track(session, Original, &Kind::IcmpRequest, 84, seen.tick(), &timeouts).unwrap();
+                    let expired_after = |idle| session.is_expired((seen + Duration::from_nanos(idle)).tick());
+                    assert!(!expired_after(0));
+                    assert!(!expired_after(length - 1), "early: {offset} {length}");
+                    assert!(!expired_after(length), "early: {offset} {length}");
+                    // The timeout itself is rounded up to a whole tick, then at most one more.
+                    assert!(
+                        expired_after(length.next_multiple_of(TICK_NANOS) + TICK_NANOS),
+                        "late: {offset}"
+                    );
+                });
+            }
+        }
+    }
+}

@@ -409,3 +409,6 @@ fn at(index: u32) -> usize {
 fn link(n: usize, len: usize) -> u32 {
     if n < len { u32::try_from(n).unwrap_or(NONE) } else { NONE }
 }
+
+#[cfg(test)]
+mod tests;

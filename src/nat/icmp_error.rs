@@ -20,8 +20,6 @@ use zerocopy::network_endian::U16;
 
 /// Offset of the checksum in a TCP header.
 const TCP_CHECKSUM: usize = 16;
-/// Offset of the data offset in a TCP header.
-const TCP_DATA_OFFSET: usize = 12;
 
 /// Translates an ICMP error and lowers its TTL. `packet.state` says afterwards what the packet is now.
 ///
@@ -133,16 +131,19 @@ fn rewrite_quote(quote: &mut [u8], end: usize, translation: &Translation) -> Res
 
 /// Updates the checksum of a quoted TCP header if the quote reaches that far.
 ///
-/// A quote that ends before may be followed by zeros, to which RFC 4884 pads it in front of an extension. A real
-/// header has a data offset there that is not zero (it is at least 5).
+/// Zeros up to the end are taken for what RFC 4884 pads a shorter quote with. One real checksum in 65,536 is zero
+/// and stays so then, which does no harm: nobody may rely on it (RFC 5508 REQ-3c).
 fn quoted_tcp_checksum(transport: &mut [u8], change: Delta) -> Delta {
-    let padding = transport.get(TCP_DATA_OFFSET).is_none_or(|offset| offset >> 4 == 0);
-    match transport.get_mut(TCP_CHECKSUM..).map(view_mut::<U16>) {
-        Some(Ok(checksum)) if !padding => {
+    let rest = transport.get_mut(TCP_CHECKSUM..).unwrap_or_default();
+    if rest.iter().all(|byte| *byte == 0) {
+        return Delta::ZERO;
+    }
+    match view_mut::<U16>(rest) {
+        Ok(checksum) => {
             let new = change.apply(checksum.get());
             set(checksum, new)
         }
-        _ => Delta::ZERO,
+        Err(_) => Delta::ZERO,
     }
 }
 
@@ -151,4 +152,149 @@ fn set(word: &mut U16, new: u16) -> Delta {
     let change = Delta::word(word.get(), new);
     word.set(new);
     change
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_checksums, echo, error_frame, frame, l3, packet, tuple};
+    use super::*;
+    use etherparse::Icmpv4Type;
+    use etherparse::icmpv4::{DestUnreachableHeader, TimeExceededCode};
+
+    /// The client's flow, and what the world sees of it.
+    fn flow(protocol: u8) -> (Tuple, Tuple) {
+        let dport = if protocol == protocol::ICMP { u16::from(icmp::ECHO_REQUEST) } else { 53 };
+        let from = tuple(protocol, ("192.168.1.10", 4000, "198.51.100.1", dport));
+        (from, Tuple { src: Ipv4Addr::new(203, 0, 113, 9), sport: 61_001, ..from })
+    }
+
+    const PORT: Icmpv4Type = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
+
+    #[test]
+    fn an_error_from_outside_reaches_the_client_quoting_what_the_client_sent() {
+        for (inside, outside) in [protocol::TCP, protocol::UDP, protocol::ICMP].map(flow) {
+            let quote = &frame(outside, b"payload")[14..];
+            let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", PORT, quote));
+            assert_eq!(packet.state.tuple, outside.inverse());
+            rewrite_error(&mut packet, None, inside).unwrap();
+            assert_eq!((packet.state.tuple, packet.state.ttl), (inside.inverse(), 63));
+            let sent = error_frame("192.0.2.77", "192.168.1.10", PORT, &frame(inside, b"payload")[14..]);
+            assert_eq!(packet.buf.data()[26..], sent[26..], "router's address, the client's own packet");
+            assert_checksums(packet.buf.data());
+        }
+    }
+
+    #[test]
+    fn an_error_from_inside_leaves_with_the_outside_address_quoting_what_the_server_sent() {
+        let (inside, outside) = flow(protocol::UDP);
+        // The server's packet as the client got it, refused by the client.
+        let quote = &frame(inside.inverse(), b"late answer")[14..];
+        let mut packet = packet(&error_frame("192.168.1.10", "198.51.100.1", PORT, quote));
+        assert_eq!(packet.state.tuple, inside);
+        rewrite_error(&mut packet, Some(outside.src), outside.inverse()).unwrap();
+        let sent =
+            error_frame("203.0.113.9", "198.51.100.1", PORT, &frame(outside.inverse(), b"late answer")[14..]);
+        assert_eq!(packet.buf.data()[26..], sent[26..]);
+        assert_eq!(packet.state.tuple, outside);
+        assert_checksums(packet.buf.data());
+    }
+
+    #[test]
+    fn a_quote_of_eight_bytes_is_enough_and_its_missing_checksum_is_not_invented() {
+        let (inside, outside) = flow(protocol::TCP);
+        let quote = &frame(outside, b"")[14..42];
+        let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", PORT, quote));
+        rewrite_error(&mut packet, None, inside).unwrap();
+        assert_eq!(l3(&packet)[28..], frame(inside, b"")[14..42]);
+        assert_checksums(packet.buf.data());
+    }
+
+    #[test]
+    fn padding_and_extension_behind_a_short_tcp_quote_survive() {
+        let (inside, outside) = flow(protocol::TCP);
+        let mut quote = frame(outside, b"")[14..42].to_vec();
+        quote.resize(128, 0);
+        quote.extend_from_slice(&[0x20, 0, 0xdf, 0xfd, 0, 8, 1, 1, 1, 2, 3, 4]);
+        let mut bytes = error_frame(
+            "192.0.2.77",
+            "203.0.113.9",
+            Icmpv4Type::TimeExceeded(TimeExceededCode::TtlExceededInTransit),
+            &quote,
+        );
+        // 128 bytes of quote are 32 words; the ICMP checksum follows by hand.
+        bytes[39] = 32;
+        let sum = u16::from_be_bytes([bytes[36], bytes[37]]);
+        bytes[36..38].copy_from_slice(&Delta::word(0, 32).apply(sum).to_be_bytes());
+        let mut packet = packet(&bytes);
+        rewrite_error(&mut packet, None, inside).unwrap();
+        assert_eq!(l3(&packet)[56..], quote[28..]);
+        assert_eq!(l3(&packet)[25], 32);
+        assert!(checksum::is_valid(&l3(&packet)[20..]));
+    }
+
+    #[test]
+    fn the_mtu_of_fragmentation_needed_survives() {
+        let (inside, outside) = flow(protocol::UDP);
+        let kind = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::FragmentationNeeded {
+            next_hop_mtu: 1280,
+        });
+        let quote = &frame(outside, b"large")[14..];
+        let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", kind, quote));
+        rewrite_error(&mut packet, None, inside).unwrap();
+        assert_eq!(l3(&packet)[20..22], [3, 4]);
+        assert_eq!(l3(&packet)[26..28], 1280u16.to_be_bytes());
+    }
+
+    #[test]
+    fn a_quoted_transport_checksum_that_is_wrong_stays_wrong_and_does_not_matter() {
+        let (inside, outside) = flow(protocol::UDP);
+        let mut quote = frame(outside, b"payload")[14..].to_vec();
+        let right = u16::from_be_bytes([quote[26], quote[27]]);
+        quote[26..28].copy_from_slice(&(right ^ 0x0100).to_be_bytes());
+        let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", PORT, &quote));
+        rewrite_error(&mut packet, None, inside).unwrap();
+        let now = u16::from_be_bytes([l3(&packet)[54], l3(&packet)[55]]);
+        let expected = frame(inside, b"payload");
+        let expected = u16::from_be_bytes([expected[40], expected[41]]);
+        assert_eq!(
+            Delta::word(right, right ^ 0x0100).apply(!expected),
+            !now,
+            "wrong by the same amount as before"
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_sound_error_is_refused_and_left_as_it_was() {
+        let (inside, outside) = flow(protocol::UDP);
+        let quote = &frame(outside, b"payload")[14..];
+        let sound = error_frame("192.0.2.77", "203.0.113.9", PORT, quote);
+
+        let mut damaged = sound.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        let redirect = {
+            let mut bytes = sound.clone();
+            bytes[34] = 5;
+            let sum = u16::from_be_bytes([bytes[36], bytes[37]]);
+            bytes[36..38].copy_from_slice(&Delta::word(0x0303, 0x0503).apply(sum).to_be_bytes());
+            bytes
+        };
+        let reply = error_frame("192.0.2.77", "203.0.113.9", echo(4), b"");
+        for (bytes, reason) in [
+            (damaged, DropReason::IcmpInvalid),
+            (redirect, DropReason::IcmpTypeUnsupported),
+            (reply, DropReason::IcmpInvalid),
+        ] {
+            let mut packet = packet(&bytes);
+            assert_eq!(rewrite_error(&mut packet, None, inside), Err(reason));
+            assert_eq!(packet.buf.data(), bytes);
+        }
+
+        let mut packet = packet(&sound);
+        packet.state.ttl = 1;
+        assert_eq!(rewrite_error(&mut packet, None, inside), Err(DropReason::TtlExpired));
+        packet.state.ttl = 64;
+        let other = Tuple { protocol: protocol::TCP, ..inside };
+        assert_eq!(rewrite_error(&mut packet, None, other), Err(DropReason::IcmpInvalid));
+        assert_eq!(packet.buf.data(), sound);
+    }
 }

@@ -161,3 +161,154 @@ impl RateLimit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_checksums, error_frame, fragments, frame, l3, packet, tuple};
+    use super::*;
+    use crate::device::membuf::MemPool;
+    use std::time::Duration;
+
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+
+    fn built(offending: &[u8], kind: u8, code: u8, mtu: u16) -> Vec<u8> {
+        let mut buf = MemPool::new(1, 2048).alloc().unwrap();
+        build_error(&mut buf, offending, GATEWAY, kind, code, mtu).unwrap();
+        buf.data().to_vec()
+    }
+
+    #[test]
+    fn an_error_goes_to_the_sender_and_quotes_what_it_sent() {
+        let flow = tuple(17, ("192.168.1.10", 4000, "198.51.100.1", 53));
+        let mut offending = frame(flow, b"hello")[14..].to_vec();
+        // Expedited forwarding, congestion experienced.
+        offending[1] = 46 << 2 | 3;
+        let sum = u16::from_be_bytes([offending[10], offending[11]]);
+        let sum = Delta::word(0x4500, 0x4500 | 46 << 2 | 3).apply(sum);
+        offending[10..12].copy_from_slice(&sum.to_be_bytes());
+        let error = built(&offending, icmp::UNREACHABLE, icmp::CODE_FRAGMENTATION_NEEDED, 1280);
+        let link = frame(flow, b"")[..14].to_vec();
+        let packet = packet(&[link, error.clone()].concat()[..]);
+        assert_checksums(packet.buf.data());
+        assert_eq!((packet.state.kind, packet.state.ttl), (Kind::IcmpError, 64));
+        assert_eq!(packet.ipv4().unwrap().destination(), flow.src);
+        assert_eq!(packet.ipv4().unwrap().source(), GATEWAY);
+        assert_eq!(error[1], 46 << 2, "DSCP as offending, no ECN");
+        assert_eq!(error[26..28], 1280u16.to_be_bytes());
+        assert_eq!(error[28..], offending);
+    }
+
+    #[test]
+    fn an_error_is_at_most_576_bytes_long_and_quotes_no_link_padding() {
+        let flow = tuple(17, ("192.168.1.10", 4000, "198.51.100.1", 53));
+        let long = frame(flow, &[7; 1400]);
+        let error = built(&long[14..], icmp::TIME_EXCEEDED, 0, 0);
+        assert_eq!(error.len(), 576);
+        assert_eq!(error[28..], long[14..14 + 548]);
+        assert!(checksum::is_valid(&error[20..]));
+
+        let mut padded = frame(flow, b"x")[14..].to_vec();
+        padded.extend_from_slice(&[0; 17]);
+        assert_eq!(built(&padded, icmp::TIME_EXCEEDED, 0, 0).len(), 28 + 29);
+    }
+
+    #[test]
+    fn an_error_that_does_not_fit_or_has_nothing_to_quote_leaves_an_empty_frame() {
+        let flow = tuple(17, ("192.168.1.10", 4000, "198.51.100.1", 53));
+        let mut small = MemPool::new(1, 40).alloc().unwrap();
+        for offending in [&frame(flow, &[1; 99])[14..], &[], &[0x45; 19]] {
+            assert_eq!(build_error(&mut small, offending, GATEWAY, 11, 0, 0), Err(NoRoom));
+            assert!(small.data().is_empty());
+        }
+    }
+
+    #[test]
+    fn errors_fragments_and_group_addresses_are_not_answered() {
+        let flow = ("192.168.1.10", 4000, "198.51.100.1", 53);
+        let answered = |frame: &[u8]| may_answer(&packet(frame));
+        for protocol in [6, 17] {
+            assert!(answered(&frame(tuple(protocol, flow), b"")));
+        }
+        assert!(answered(&frame(tuple(1, (flow.0, 1, flow.2, 8)), b"")), "a query may be answered");
+        for (src, dst) in [
+            ("0.0.0.0", flow.2),
+            ("127.0.0.1", flow.2),
+            ("224.0.0.1", flow.2),
+            ("255.255.255.255", flow.2),
+            (flow.0, "0.1.2.3"),
+            (flow.0, "127.0.0.1"),
+            (flow.0, "239.255.255.250"),
+            (flow.0, "240.0.0.1"),
+            (flow.0, "255.255.255.255"),
+        ] {
+            assert!(!answered(&frame(tuple(17, (src, 1, dst, 2)), b"")), "{src} to {dst}");
+        }
+        let parts = fragments(&frame(tuple(17, flow), &[0; 200]), 64, 1);
+        assert!(answered(&parts[0]), "the first fragment may be answered");
+        assert!(!answered(&parts[1]), "a later one may not");
+
+        let time_exceeded =
+            etherparse::Icmpv4Type::TimeExceeded(etherparse::icmpv4::TimeExceededCode::TtlExceededInTransit);
+        let quote = &frame(tuple(17, flow), b"")[14..];
+        assert!(!answered(&error_frame("192.0.2.1", "192.168.1.10", time_exceeded, quote)));
+        let unknown = etherparse::Icmpv4Type::Unknown { type_u8: 40, code_u8: 0, bytes5to8: [0; 4] };
+        assert!(!answered(&error_frame("192.0.2.1", "192.168.1.10", unknown, b"")));
+    }
+
+    #[test]
+    fn an_echo_request_becomes_its_reply() {
+        let flow = tuple(1, ("192.168.1.10", 99, "192.168.1.1", 8));
+        let mut packet = packet(&frame(flow, b"ping payload"));
+        answer_echo(&mut packet).unwrap();
+        assert_eq!(packet.buf.data()[14..], frame(flow.inverse(), b"ping payload")[14..]);
+        assert_eq!((packet.state.tuple, packet.state.kind), (flow.inverse(), Kind::IcmpReply));
+        assert_checksums(packet.buf.data());
+    }
+
+    #[test]
+    fn what_is_not_a_whole_sound_echo_request_is_not_answered() {
+        let flow = tuple(1, ("192.168.1.10", 99, "192.168.1.1", 8));
+        let sound = frame(flow, &[1; 100]);
+        let mut damaged = sound.clone();
+        damaged[60] ^= 1;
+        for (bytes, reason) in [
+            (damaged, DropReason::IcmpInvalid),
+            (fragments(&sound, 64, 1).remove(0), DropReason::FragmentToGateway),
+            (frame(flow.inverse(), b""), DropReason::GatewayUnsupported),
+            (frame(tuple(17, ("10.0.0.1", 1, "10.0.0.2", 2)), b""), DropReason::GatewayUnsupported),
+        ] {
+            let mut packet = packet(&bytes);
+            assert_eq!(answer_echo(&mut packet), Err(reason));
+            assert_eq!(l3(&packet), bytes[14..]);
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_allows_its_burst_and_then_its_rate() {
+        let mut limit = RateLimit::new(10, 5);
+        let start = Time::from_secs(1000);
+        let allowed = |limit: &mut RateLimit, now| (0..100).filter(|_| limit.allow(now)).count();
+        assert_eq!(allowed(&mut limit, start), 5);
+        assert_eq!(allowed(&mut limit, start + Duration::from_millis(99)), 0);
+        assert_eq!(allowed(&mut limit, start + Duration::from_millis(100)), 1);
+        assert_eq!(
+            allowed(&mut limit, start + Duration::from_secs(60)),
+            5,
+            "it saves up no more than a burst"
+        );
+        assert_eq!(allowed(&mut limit, start), 0, "time that goes back gives nothing");
+        let one_second: usize =
+            (1..=1000).map(|ms| allowed(&mut limit, start + Duration::from_millis(60_000 + ms))).sum();
+        assert_eq!(one_second, 10);
+    }
+
+    #[test]
+    fn a_rate_of_zero_allows_nothing_and_a_burst_of_zero_counts_as_one() {
+        let mut never = RateLimit::new(0, 100);
+        assert!(!never.allow(Time::from_secs(5)));
+        let mut one = RateLimit::new(1, 0);
+        assert!(one.allow(Time::from_secs(5)));
+        assert!(!one.allow(Time::from_secs(5)));
+        assert!(RateLimit::new(u32::MAX, u32::MAX).allow(Time::ZERO));
+    }
+}

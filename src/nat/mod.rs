@@ -3,6 +3,7 @@
 //! | file | concept |
 //! |---|---|
 //! | [`ports`] | the free external ports of one address, exactly and in bounded time |
+//! | [`space`] | those of all addresses of one worker |
 //! | [`rewrite`] | addresses, ports, TTL and checksums of a packet (RFC 3022 4.1, RFC 1624) |
 //! | [`icmp_error`] | ICMP errors in transit: the outside and the quote (RFC 5508 4) |
 //! | [`icmp_make`] | ICMP that the gateway says itself: errors, echo replies, and how often (RFC 1812 4.3) |
@@ -17,6 +18,8 @@ pub mod icmp_make;
 pub mod ports;
 pub mod rewrite;
 pub mod space;
+#[cfg(test)]
+mod testing;
 
 pub use fragment::{FragmentTable, Later};
 pub use icmp_error::rewrite_error;

@@ -123,3 +123,133 @@ pub(super) fn view_mut<T: FromBytes + IntoBytes + KnownLayout + Immutable>(
 ) -> Result<&mut T, DropReason> {
     T::mut_from_prefix(bytes).map(|(header, _)| header).map_err(|_| DropReason::Truncated)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{assert_checksums, fragments, frame, packet, tuple};
+    use super::*;
+    use crate::wire::{icmp, tcp};
+
+    const PROTOCOLS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::ICMP];
+
+    /// The flow of a client behind the gateway, and what the world sees of it.
+    fn flow(protocol: u8) -> (Tuple, Tuple) {
+        let dport = if protocol == protocol::ICMP { u16::from(icmp::ECHO_REQUEST) } else { 53 };
+        let from = tuple(protocol, ("192.168.1.10", 4000, "198.51.100.1", dport));
+        (from, Tuple { src: Ipv4Addr::new(203, 0, 113, 9), sport: 61_001, ..from })
+    }
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_request_leaves_with_its_translation_a_lower_ttl_and_right_checksums() {
+        for (from, to) in PROTOCOLS.map(flow) {
+            let mut packet = packet(&frame(from, b"an odd payload!"));
+            rewrite(&mut packet, &Translation::new(from, to)).unwrap();
+            assert_eq!((packet.state.tuple, packet.state.ttl), (to, 63));
+            let mut expected = frame(to, b"an odd payload!");
+            expected[22] = 63;
+            expected[24..26].copy_from_slice(&packet.buf.data()[24..26]);
+            assert_eq!(packet.buf.data(), expected);
+            assert_checksums(packet.buf.data());
+        }
+    }
+
+    #[test]
+    fn a_reply_comes_back_under_the_inverse_translation() {
+        for (from, to) in PROTOCOLS.map(flow) {
+            let mut packet = packet(&frame(to.inverse(), b"answer"));
+            let back = Translation::new(to.inverse(), from.inverse());
+            let there = Translation::new(from, to);
+            assert_eq!(
+                there.l4.reverse().apply(0x1234),
+                back.l4.apply(0x1234),
+                "stored deltas can be reversed"
+            );
+            rewrite(&mut packet, &back).unwrap();
+            assert_eq!(packet.buf.data()[26..], frame(from.inverse(), b"answer")[26..]);
+            assert_checksums(packet.buf.data());
+        }
+    }
+
+    #[test]
+    fn a_translation_to_itself_only_lowers_the_ttl() {
+        for (from, _) in PROTOCOLS.map(flow) {
+            let before = frame(from, b"routed");
+            let mut packet = packet(&before);
+            rewrite(&mut packet, &Translation::new(from, from)).unwrap();
+            assert_eq!(packet.buf.data()[26..], before[26..]);
+            assert_eq!(packet.buf.data()[22], 63);
+            assert_checksums(packet.buf.data());
+        }
+    }
+
+    #[test]
+    fn a_udp_packet_without_a_checksum_stays_without() {
+        let (from, to) = flow(protocol::UDP);
+        let mut bytes = frame(from, b"dns");
+        bytes[40..42].fill(0);
+        let mut packet = packet(&bytes);
+        rewrite(&mut packet, &Translation::new(from, to)).unwrap();
+        assert_eq!(packet.buf.data()[40..42], [0, 0]);
+    }
+
+    #[test]
+    fn a_first_fragment_gets_ports_and_checksum_and_a_later_one_only_addresses() {
+        for (from, to) in PROTOCOLS.map(flow) {
+            let payload: Vec<u8> = (0..200).collect();
+            let translation = Translation::new(from, to);
+            let whole = frame(from, &payload);
+            let mut translated = Vec::new();
+            for (index, part) in fragments(&whole, 64, 2).iter().enumerate() {
+                let mut packet = packet(part);
+                rewrite(&mut packet, &translation).unwrap();
+                assert_eq!(packet.state.fragment == Fragment::Later, index > 0);
+                if index > 0 {
+                    assert_eq!(
+                        packet.buf.data()[34..],
+                        part[34..],
+                        "payload of fragment {index} is untouched"
+                    );
+                }
+                translated.extend_from_slice(&packet.buf.data()[34..]);
+            }
+            assert_eq!(translated, frame(to, &payload)[34..], "reassembled, it is the translated datagram");
+        }
+    }
+
+    #[test]
+    fn a_packet_at_the_end_of_its_life_is_left_as_it_was() {
+        let (from, to) = flow(protocol::TCP);
+        for ttl in [0, 1] {
+            let mut packet = packet(&frame(from, b""));
+            packet.state.ttl = ttl;
+            let before = packet.buf.data().to_vec();
+            assert_eq!(rewrite(&mut packet, &Translation::new(from, to)), Err(DropReason::TtlExpired));
+            assert_eq!(packet.buf.data(), before);
+        }
+    }
+
+    #[test]
+    fn an_icmp_error_passes_untranslated_or_not_at_all() {
+        let (from, to) = flow(protocol::UDP);
+        let quoted = frame(from.inverse(), b"")[14..].to_vec();
+        let unreachable =
+            etherparse::Icmpv4Type::DestinationUnreachable(etherparse::icmpv4::DestUnreachableHeader::Port);
+        let bytes = super::super::testing::error_frame("192.168.1.10", "198.51.100.1", unreachable, &quoted);
+        let mut packet = packet(&bytes);
+        assert_eq!(packet.state.tuple, from, "an error belongs to the flow whose inverse it quotes");
+        assert_eq!(rewrite(&mut packet, &Translation::new(from, to)), Err(DropReason::IcmpInvalid));
+        rewrite(&mut packet, &Translation::new(from, from)).unwrap();
+        assert_eq!(packet.buf.data()[26..], bytes[26..]);
+        assert_checksums(packet.buf.data());
+    }
+
+    #[test]
+    fn tcp_flags_and_options_are_not_touched() {
+        let (from, to) = flow(protocol::TCP);
+        let mut packet = packet(&frame(from, b""));
+        rewrite(&mut packet, &Translation::new(from, to)).unwrap();
+        assert_eq!(packet.state.kind, Kind::Tcp { flags: tcp::SYN });
+        assert_eq!(packet.buf.data()[47], tcp::SYN);
+    }
+}

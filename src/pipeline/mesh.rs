@@ -40,8 +40,8 @@ pub type Peers<B> = Vec<Option<Peer<B>>>;
 pub fn full_mesh<B>(workers: usize, capacity: usize) -> Vec<Peers<B>> {
     let mut ends: Vec<Vec<(Option<Producer<_>>, Option<Consumer<_>>)>> =
         (0..workers).map(|_| (0..workers).map(|_| (None, None)).collect()).collect();
-    for from in 0..workers {
-        for to in (0..workers).filter(|to| *to != from) {
+    for (from, to) in (0..workers).flat_map(|from| (0..workers).map(move |to| (from, to))) {
+        if from != to {
             let (producer, consumer) = RingBuffer::new(capacity);
             ends[from][to].0 = Some(producer);
             ends[to][from].1 = Some(consumer);

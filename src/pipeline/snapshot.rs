@@ -54,6 +54,9 @@ impl Interface {
     }
 }
 
+/// The interfaces on one device, by VLAN id.
+pub type DeviceVlans = Box<[(u16, InterfaceId)]>;
+
 /// A source translation rule.
 #[derive(Clone, Debug)]
 pub struct Snat {
@@ -86,7 +89,7 @@ pub struct Snapshot {
     /// The interfaces, by [`InterfaceId`]. At least one.
     pub interfaces: Box<[Interface]>,
     /// The interfaces of each device: (VLAN id, interface), by [`DeviceId`].
-    pub by_device: Box<[Box<[(u16, InterfaceId)]>]>,
+    pub by_device: Box<[DeviceVlans]>,
     /// Routes, connected and static.
     pub routes: RouteTable,
     /// The addresses that natgate answers to, and the forwards.

@@ -18,7 +18,6 @@ use crate::route::neighbor_table::NeighborState;
 use crate::telemetry::{DropReason, WorkerCounters};
 use crate::time::{Tick, Time};
 use arrayvec::ArrayVec;
-use crossbeam_utils::CachePadded;
 use rtrb::{Consumer, Producer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +61,7 @@ pub struct WorkerParts<D: Device> {
     /// Messages to the management core.
     pub management: Producer<FromWorker>,
     /// Its counters.
-    pub counters: Arc<CachePadded<WorkerCounters>>,
+    pub counters: Arc<WorkerCounters>,
     /// ICMP errors that this worker may make a second.
     pub icmp_errors_per_second: u32,
     /// Seed of its random numbers.
@@ -104,7 +103,7 @@ pub(super) struct Core<D: Device> {
     pub(super) peers: Peers<D::Buf>,
     pub(super) management: Producer<FromWorker>,
     pub(super) icmp_limit: RateLimit,
-    pub(super) counters: Arc<CachePadded<WorkerCounters>>,
+    pub(super) counters: Arc<WorkerCounters>,
     pub(super) batch: ArrayVec<Work<D::Buf>, BURST>,
     last_tick: Tick,
 }
@@ -177,7 +176,7 @@ impl<D: Device> Worker<D> {
     }
 
     /// The worker's counters.
-    pub fn counters(&self) -> &Arc<CachePadded<WorkerCounters>> {
+    pub fn counters(&self) -> &Arc<WorkerCounters> {
         &self.core.counters
     }
 

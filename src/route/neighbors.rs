@@ -28,9 +28,9 @@ pub const REACHABLE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    Incomplete { tries: u8, next: Time },
-    Reachable { mac: MacAddr, until: Time },
-    Probing { mac: MacAddr, tries: u8, next: Time },
+    Incomplete { tries: u8, asked: Time },
+    Reachable { mac: MacAddr, since: Time },
+    Probing { mac: MacAddr, tries: u8, asked: Time },
 }
 
 /// What the management core has to do.
@@ -74,6 +74,8 @@ pub struct Neighbor {
     pub mac: Option<MacAddr>,
     /// `incomplete`, `reachable` or `probing`.
     pub state: &'static str,
+    /// When it last was heard of, or last was asked.
+    pub updated: Time,
 }
 
 /// Every neighbour of the gateway.
@@ -109,7 +111,7 @@ impl Neighbors {
                 act(Action::Gone { interface, address });
             }
             None => {
-                let state = State::Incomplete { tries: 1, next: now + RETRY };
+                let state = State::Incomplete { tries: 1, asked: now };
                 self.entries.insert((interface, address), state);
                 act(Action::Request { interface, address, mac: None });
             }
@@ -134,7 +136,7 @@ impl Neighbors {
             Some(State::Reachable { mac: old, .. } | State::Probing { mac: old, .. }) => *old != mac,
             _ => true,
         };
-        self.entries.insert(key, State::Reachable { mac, until: now + REACHABLE });
+        self.entries.insert(key, State::Reachable { mac, since: now });
         if news {
             act(Action::Resolved { interface, address, mac });
         }
@@ -144,25 +146,25 @@ impl Neighbors {
     pub fn poll(&mut self, now: Time, act: &mut dyn FnMut(Action)) {
         self.entries.retain(|&(interface, address), state| {
             match *state {
-                State::Reachable { until, .. } if now < until => {}
+                State::Reachable { since, .. } if now < since + REACHABLE => {}
                 State::Reachable { mac, .. } => {
                     act(Action::Request { interface, address, mac: Some(mac) });
-                    *state = State::Probing { mac, tries: 1, next: now + RETRY };
+                    *state = State::Probing { mac, tries: 1, asked: now };
                 }
-                State::Incomplete { next, .. } | State::Probing { next, .. } if now < next => {}
+                State::Incomplete { asked, .. } | State::Probing { asked, .. } if now < asked + RETRY => {}
                 State::Incomplete { tries, .. } | State::Probing { tries, .. } if tries >= TRIES => {
                     act(Action::Gone { interface, address });
                     return false;
                 }
                 State::Incomplete { tries, .. } => {
                     act(Action::Request { interface, address, mac: None });
-                    *state = State::Incomplete { tries: tries + 1, next: now + RETRY };
+                    *state = State::Incomplete { tries: tries + 1, asked: now };
                 }
                 State::Probing { mac, tries, .. } => {
                     // The last attempt asks everyone: the address may have moved to another host.
                     let to = (tries + 1 < TRIES).then_some(mac);
                     act(Action::Request { interface, address, mac: to });
-                    *state = State::Probing { mac, tries: tries + 1, next: now + RETRY };
+                    *state = State::Probing { mac, tries: tries + 1, asked: now };
                 }
             }
             true
@@ -172,12 +174,12 @@ impl Neighbors {
     /// Every neighbour, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = Neighbor> {
         self.entries.iter().map(|(&(interface, address), state)| {
-            let (mac, state) = match *state {
-                State::Incomplete { .. } => (None, "incomplete"),
-                State::Reachable { mac, .. } => (Some(mac), "reachable"),
-                State::Probing { mac, .. } => (Some(mac), "probing"),
+            let (mac, updated, state) = match *state {
+                State::Incomplete { asked, .. } => (None, asked, "incomplete"),
+                State::Reachable { mac, since } => (Some(mac), since, "reachable"),
+                State::Probing { mac, asked, .. } => (Some(mac), asked, "probing"),
             };
-            Neighbor { interface, address, mac, state }
+            Neighbor { interface, address, mac, state, updated }
         })
     }
 }

@@ -51,7 +51,10 @@ pub struct InterfaceCounters {
 ///
 /// At rest `rx = sent + consumed + sum(drops) + held` over all workers together: a packet that is handed off is
 /// received by one worker and gets its verdict from another.
+///
+/// Aligned so that no two workers' counters share a cache line (or a pair of them, which are prefetched together).
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct WorkerCounters {
     /// Frames that devices delivered.
     pub rx: Counter,

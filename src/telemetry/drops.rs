@@ -42,7 +42,7 @@ drop_reasons! {
     ArpInvalid, "arp_invalid", "An ARP message with a wrong format or an impossible sender.";
     Ipv4HeaderInvalid, "ipv4_header_invalid", "IPv4 version, header length or total length is impossible (RFC 1812 5.2.2).";
     Ipv4ChecksumWrong, "ipv4_checksum_wrong", "The IPv4 header checksum is wrong (RFC 1812 5.2.2).";
-    SourceRouted, "source_routed", "The packet carries a source-route option, which is refused (RFC 7126 4.3).";
+    SourceRouted, "source_routed", "The packet, or the one that it quotes, carries a source-route option, which is refused (RFC 7126 4.3).";
     L4HeaderInvalid, "l4_header_invalid", "The TCP, UDP or ICMP header is truncated or contradicts itself.";
     FragmentInvalid, "fragment_invalid", "A fragment that is too small for its transport header, or ends past 65535 bytes (RFC 1858, 3128).";
     FragmentTableFull, "fragment_table_full", "More datagrams are in fragments at once than the fragment table holds.";

@@ -239,14 +239,16 @@ fn next_hop(draft: &Draft, via: At<Ipv4Addr>, findings: &mut Findings) -> Option
             interface.addresses.iter().map(move |address| (index, address.value))
         });
     match nets.find(|(_, net)| net.contains(&via.value)) {
-        Some((_, net)) if edge(via.value, net).is_some() => {
-            findings.mistakes.extend(edge(via.value, net).map(|what| found(via.at, what)));
-            None
-        }
-        Some((index, _)) => u8::try_from(index).ok().map(InterfaceId),
+        Some((index, net)) => match edge(via.value, net) {
+            Some(what) => {
+                findings.error(via.at, what);
+                None
+            }
+            None => u8::try_from(index).ok().map(InterfaceId),
+        },
         None => {
             // An interface whose address was wrong may be the one.
-            if draft.interfaces.iter().all(|interface| !interface.addresses.is_empty()) {
+            if draft.interfaces.iter().all(placed) {
                 findings.error(via.at, Mistake::ViaUnreachable { via: via.value });
             }
             None
@@ -254,8 +256,9 @@ fn next_hop(draft: &Draft, via: At<Ipv4Addr>, findings: &mut Findings) -> Option
     }
 }
 
-fn found(at: Span, what: Mistake) -> crate::config::error::Found<Mistake> {
-    crate::config::error::Found { at, other: None, what }
+/// Whether the interface's addresses were given and can be.
+fn placed(interface: &InterfaceDraft) -> bool {
+    !interface.addresses.is_empty() && interface.addresses.iter().all(|own| unicast(own.value.addr()))
 }
 
 fn gateway_is_near(
@@ -266,7 +269,7 @@ fn gateway_is_near(
 ) -> bool {
     let Some(net) = interface.addresses.iter().map(|a| a.value).find(|net| net.contains(&gateway.value))
     else {
-        if !interface.addresses.is_empty() {
+        if placed(interface) {
             let prefixes: Vec<_> = interface.addresses.iter().map(|a| a.value.trunc().to_string()).collect();
             let what = Mistake::GatewayOutside {
                 gateway: gateway.value,

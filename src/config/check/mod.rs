@@ -13,11 +13,11 @@ use crate::config::estimate;
 use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{Config, ConntrackConfig, PollMode, RuntimeConfig};
 use crate::config::reader::{Findings, nearest};
+use crate::control::DEFAULT_SOCKET;
 use crate::ids::{MAX_WORKERS, Realm};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-const DEFAULT_CONTROL: &str = "/run/natgate/control.sock";
 const DEFAULT_ICMP_ERRORS: u32 = 1000;
 const DEFAULT_SESSIONS: u32 = 262_144;
 /// Enough for full receive and transmit rings and the cache of one worker on one device.
@@ -73,7 +73,7 @@ fn runtime(draft: &RuntimeDraft, devices: usize, mtu: u16, findings: &mut Findin
         workers,
         cpus: draft.cpus.as_ref().map(|cpus| cpus.value.clone()).unwrap_or_default(),
         poll: draft.poll.unwrap_or(PollMode::Busy),
-        control: draft.control.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_CONTROL)),
+        control: draft.control.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         frames,
         memory_mib: draft.memory.map(|memory| memory.value),
         eal_args: draft.eal.clone(),

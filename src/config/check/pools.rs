@@ -1,10 +1,10 @@
 //! Pools: every address belongs to one pool and to nobody else.
 
 use super::{links, unicast};
-use crate::config::draft::{Draft, PoolDraft, SourceName};
+use crate::config::draft::{Draft, PoolDraft};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
-use crate::config::model::{Config, PoolConfig};
+use crate::config::model::{Config, PoolConfig, SourcePool};
 use crate::config::reader::Findings;
 use crate::config::units;
 use crate::ids::Realm;
@@ -117,20 +117,19 @@ fn overlaps(ranges: &[Range<'_>], findings: &mut Findings) {
 }
 
 pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
-    let sources =
-        draft.snat.iter().map(|rule| &rule.source).chain(draft.dnat.iter().map(|rule| &rule.source));
-    let used: Vec<&SourceName> = sources.flatten().map(|source| &source.value).collect();
-    for pool in &draft.pools {
-        let name = &pool.name.value;
-        let forwarded = config
-            .pools
-            .iter()
-            .filter(|built| built.name == *name)
-            .any(|built| config.dnat.iter().any(|rule| built.addresses.contains(&rule.address)));
-        if !forwarded && !used.iter().any(|source| **source == SourceName::Pool(name.clone())) {
-            findings.warn(pool.name.at, Caution::PoolUnused(name.clone()));
+    for (index, pool) in draft.pools.iter().enumerate() {
+        let source = SourcePool::Pool(index);
+        let outbound = config.snat.iter().any(|rule| rule.source == source);
+        let full_nat = config.dnat.iter().any(|rule| rule.source == Some(source));
+        let forwarded = || {
+            let addresses = config.pools.get(index).map(|pool| pool.addresses.as_slice()).unwrap_or_default();
+            config.dnat.iter().any(|rule| addresses.contains(&rule.address))
+        };
+        if !outbound && !full_nat && !forwarded() {
+            findings.warn(pool.name.at, Caution::PoolUnused(pool.name.value.clone()));
         }
-        for range in ranges(pool) {
+        // Full NAT towards internal backends takes internal addresses.
+        for range in ranges(pool).filter(|_| outbound) {
             internal(config, &range, findings);
         }
     }
@@ -138,9 +137,8 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
 
 fn internal(config: &Config, range: &Range<'_>, findings: &mut Findings) {
     for interface in config.interfaces.iter().filter(|interface| interface.realm == Realm::Internal) {
-        let nets = interface.addresses.iter().map(|address| address.trunc());
-        let hit = nets.filter(|net| range.first <= net.broadcast() && net.network() <= range.last).next();
-        if let Some(net) = hit {
+        let mut nets = interface.addresses.iter().map(|address| address.trunc());
+        if let Some(net) = nets.find(|net| range.first <= net.broadcast() && net.network() <= range.last) {
             let what = Caution::PoolInternal {
                 pool: range.pool.name.value.clone(),
                 address: range.first.max(net.network()),

@@ -1,0 +1,193 @@
+//! `natgate check`: a dry run. Every mistake and doubt in the file, or what the config means: interfaces, rules, the
+//! memory that it takes and the rate of new sessions that its table sustains.
+
+use super::{Failure, report, table};
+use crate::config::estimate::{Estimate, SESSION_BYTES, mebibytes};
+use crate::config::model::{Config, PollMode};
+use crate::config::{self, Checked, Diagnostic, LoadError, Problem};
+use crate::conntrack::timeouts::Timeout;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `natgate check`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing is started and no device is touched. Exit code 2 if the config is wrong.
+
+Examples:
+  natgate check /etc/natgate.toml
+  natgate check --json natgate.toml | jq '.errors[] | \"\\(.line): \\(.message)\"'")]
+pub(super) struct Args {
+    /// The config
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print one JSON object to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    if args.json {
+        return json(&args.file);
+    }
+    let Checked { config, warnings } = report::load(&args.file)?;
+    let found = match warnings.len() {
+        0 => String::new(),
+        n => format!(", {}", report::count(n, "warning")),
+    };
+    let text = |out: &mut dyn Write| {
+        writeln!(out, "{}: valid{found}\n", args.file.display())?;
+        Ok(summary(out, &config)?)
+    };
+    Ok(table::to_stdout(text)?)
+}
+
+fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    let names = config.interfaces.iter().map(|interface| interface.name.len());
+    let width = names.max().unwrap_or(0).max("interface".len());
+    let specs = config.devices.iter().map(|device| device.spec.to_string());
+    let specs: Vec<String> = specs.collect();
+    let device_width = specs.iter().map(String::len).max().unwrap_or(0).max("device".len());
+    writeln!(out, "{:width$}  realm     {:device_width$}  vlan  mtu   addresses", "interface", "device")?;
+    for interface in &config.interfaces {
+        let device = specs.get(interface.device.index()).map_or("", String::as_str);
+        let vlan = if interface.vlan == 0 { "-".to_owned() } else { interface.vlan.to_string() };
+        let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "{:width$}  {}  {device:device_width$}  {vlan:4}  {:<4}  {}",
+            interface.name,
+            interface.realm.name(),
+            interface.mtu,
+            addresses.join(", "),
+        )?;
+    }
+    writeln!(out)?;
+    let runtime = &config.runtime;
+    let poll = match runtime.poll {
+        PollMode::Busy => "busy polling",
+        PollMode::Adaptive => "sleeping when idle",
+    };
+    let cpus: Vec<String> = runtime.cpus.iter().map(ToString::to_string).collect();
+    let cpus = if cpus.is_empty() { "the last CPUs".to_owned() } else { format!("CPU {}", cpus.join(", ")) };
+    writeln!(out, "workers   {} on {cpus}, {poll}", runtime.workers)?;
+    let pools: usize = config.pools.iter().map(|pool| pool.addresses.len()).sum();
+    writeln!(
+        out,
+        "rules     {} snat, {} dnat; {} with {}; {}",
+        config.snat.len(),
+        config.dnat.len(),
+        report::count(config.pools.len(), "pool"),
+        if pools == 1 { "1 address".to_owned() } else { format!("{pools} addresses") },
+        report::count(config.routes.len(), "static route"),
+    )?;
+    let estimate = Estimate::of(config);
+    writeln!(
+        out,
+        "memory    {} MiB: {} MiB for {} sessions of {SESSION_BYTES} bytes, {} MiB for {} frames",
+        mebibytes(estimate.frame_bytes + estimate.session_bytes),
+        mebibytes(estimate.session_bytes),
+        config.conntrack.max_sessions,
+        mebibytes(estimate.frame_bytes),
+        runtime.frames,
+    )?;
+    writeln!(out, "control   {}\n", runtime.control.display())?;
+    rates(out, config, &estimate)
+}
+
+/// What the table sustains: it is full when sessions come faster than they expire.
+fn rates(out: &mut dyn Write, config: &Config, estimate: &Estimate) -> io::Result<()> {
+    writeln!(out, "sustainable new sessions/s = max_sessions / timeout")?;
+    let rows = [
+        ("TCP, opened and closed", Timeout::TcpTimeWait, estimate.tcp_closed_per_second),
+        ("TCP, never answered", Timeout::TcpSynSent, estimate.tcp_unanswered_per_second),
+        ("UDP, answered", Timeout::UdpStream, estimate.udp_stream_per_second),
+        ("UDP, never answered", Timeout::Udp, estimate.udp_per_second),
+    ];
+    for (what, timeout, rate) in rows {
+        let length = humantime::format_duration(config.conntrack.timeouts.get(timeout));
+        writeln!(out, "  {what:24} {rate:>10}   {} = {length}", timeout.name())?;
+    }
+    Ok(())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    valid: bool,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Summary>,
+}
+
+/// An error or a warning. Without a line if the file could not be read.
+#[derive(Serialize)]
+struct Finding {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    interfaces: Vec<String>,
+    workers: u8,
+    snat_rules: usize,
+    dnat_rules: usize,
+    pool_addresses: usize,
+    max_sessions: u32,
+    #[serde(flatten)]
+    estimate: Estimate,
+}
+
+fn json(file: &Path) -> Result<(), Failure> {
+    let mut report = Report {
+        file: file.display().to_string(),
+        valid: false,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+        summary: None,
+    };
+    match config::load(file) {
+        Ok(Checked { config, warnings }) => {
+            report.valid = true;
+            report.warnings = findings(&warnings);
+            report.summary = Some(Summary {
+                interfaces: config.interfaces.iter().map(|interface| interface.name.clone()).collect(),
+                workers: config.runtime.workers,
+                snat_rules: config.snat.len(),
+                dnat_rules: config.dnat.len(),
+                pool_addresses: config.pools.iter().map(|pool| pool.addresses.len()).sum(),
+                max_sessions: config.conntrack.max_sessions,
+                estimate: Estimate::of(&config),
+            });
+        }
+        Err(LoadError::Invalid(found)) => {
+            report.errors = findings(&found.errors);
+            report.warnings = findings(&found.warnings);
+        }
+        Err(error @ LoadError::Unreadable { .. }) => {
+            report.errors =
+                vec![Finding { line: None, column: None, message: error.to_string(), help: None }];
+        }
+    }
+    table::to_stdout(|out| table::json(out, &report))?;
+    if report.valid { Ok(()) } else { Err(Failure::Config) }
+}
+
+fn findings<P: Problem>(diagnostics: &[Diagnostic<P>]) -> Vec<Finding> {
+    let finding = |diagnostic: &Diagnostic<P>| Finding {
+        line: Some(diagnostic.place.line),
+        column: Some(diagnostic.place.column),
+        message: diagnostic.what.to_string(),
+        help: Some(diagnostic.what.cure()),
+    };
+    diagnostics.iter().map(finding).collect()
+}

@@ -1,0 +1,222 @@
+//! The answers of the control socket. The server writes them, the client reads them.
+//!
+//! Every number says its unit in its name or documentation; counters start at 0 when the gateway starts and only
+//! grow. Fields may be added in later versions and are ignored by older clients; none changes its meaning.
+
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// The answer to a request that failed: any status other than 200.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was wrong, in a sentence.
+    pub error: String,
+}
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of natgate.
+    pub version: String,
+    /// Version of DPDK, if natgate was built with it.
+    pub dpdk: Option<String>,
+    /// Process id of the gateway.
+    pub pid: u32,
+    /// Path of the config file that it runs.
+    pub config: String,
+    /// When the gateway started: RFC 3339, UTC, whole seconds.
+    pub started: String,
+    /// How long ago that was, in whole seconds.
+    pub uptime_seconds: u64,
+    /// Sessions of all workers together.
+    pub sessions: Usage,
+    /// All workers together.
+    pub total: Counts,
+    /// `rx - (sent + consumed + dropped + held)`: 0 when the gateway is at rest. Under traffic it is the number of
+    /// packets that were in work, or moved between the reading of one counter and the next.
+    pub unaccounted: i64,
+    /// Each worker, in the order of their numbers.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// How full a session table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Sessions in the table.
+    pub used: u64,
+    /// Sessions that fit.
+    pub capacity: u64,
+}
+
+/// What became of packets. At rest, `rx = sent + consumed + dropped + held` over all workers together; not for
+/// one worker alone, because a packet that is handed off is received by one worker and gets its verdict from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Packets received.
+    pub rx: u64,
+    /// Packets forwarded.
+    pub sent: u64,
+    /// Packets for the gateway itself that it dealt with (ARP, echo requests).
+    pub consumed: u64,
+    /// Packets dropped, for all reasons together; `/v1/drops` has them one by one.
+    pub dropped: u64,
+    /// Gauge: packets that wait for a neighbour or a first fragment.
+    pub held: u64,
+    /// Packets that the gateway made itself and sent (ARP, echo replies, ICMP errors).
+    pub generated: u64,
+    /// Packets that the gateway made itself and could not send.
+    pub generated_lost: u64,
+    /// ICMP errors that the rate limit suppressed.
+    pub icmp_limited: u64,
+    /// Packets handed to the worker that owns them.
+    pub handed_off: u64,
+    /// Packets received from other workers.
+    pub taken_over: u64,
+    /// Sessions created.
+    pub sessions_created: u64,
+    /// Sessions removed.
+    pub sessions_removed: u64,
+    /// Messages to the management core that found the ring full; a sweep catches up.
+    pub messages_lost: u64,
+}
+
+/// One worker in [`Status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// The worker's number, from 0.
+    pub worker: u64,
+    /// Its part of the session table.
+    pub sessions: Usage,
+    /// Bursts polled.
+    pub polls: u64,
+    /// Bursts polled that held at least one packet.
+    pub busy_polls: u64,
+    /// Its packets.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// `GET /v1/drops`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// Packets dropped, for all reasons together.
+    pub total: u64,
+    /// Every reason that there is, also those with 0 packets.
+    pub reasons: Vec<Drop>,
+}
+
+/// One reason in [`Drops`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// The reason's name, as in metrics.
+    pub reason: String,
+    /// Packets dropped for it by all workers.
+    pub packets: u64,
+    /// The same for each worker, in the order of their numbers.
+    pub workers: Vec<u64>,
+    /// What happened and what to do about it.
+    pub help: String,
+}
+
+/// One object of the list that `GET /v1/interfaces` gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Name in the config.
+    pub name: String,
+    /// The device as the config writes it.
+    pub device: String,
+    /// Name of the driver that runs the device.
+    pub driver: String,
+    /// Ethernet address.
+    pub mac: String,
+    /// VLAN id, 0 for untagged frames.
+    pub vlan: u16,
+    /// `internal` or `external`.
+    pub realm: String,
+    /// The gateway's addresses with their prefix lengths; the first is the primary one.
+    pub addresses: Vec<String>,
+    /// Largest IPv4 packet in bytes.
+    pub mtu: u16,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes received: whole Ethernet frames without FCS.
+    pub rx_bytes: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes sent: whole Ethernet frames without FCS.
+    pub tx_bytes: u64,
+}
+
+/// One object of the list that `GET /v1/neighbors` gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbor {
+    /// Name of the interface.
+    pub interface: String,
+    /// The neighbour's IPv4 address.
+    pub address: Ipv4Addr,
+    /// Its Ethernet address, once it is known.
+    pub mac: Option<String>,
+    /// State of the resolution.
+    pub state: String,
+    /// Whole seconds since the state last changed or was confirmed.
+    pub age_seconds: u64,
+}
+
+/// `GET /v1/sessions/count`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionCount {
+    /// All workers together.
+    #[serde(flatten)]
+    pub total: Usage,
+    /// Each worker, in the order of their numbers.
+    pub workers: Vec<Usage>,
+}
+
+/// One line of `GET /v1/sessions?format=json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// Name of the state, as conntrack names it.
+    pub state: String,
+    /// Whether a packet of the reply direction was seen.
+    pub seen_reply: bool,
+    /// Whether the session is assured: not the first to go when the table is full.
+    pub assured: bool,
+    /// The direction of the first packet.
+    pub original: Flow,
+    /// The direction of the answers.
+    pub reply: Flow,
+    /// Whole seconds since the first packet.
+    pub age_seconds: u64,
+    /// Whole seconds since the last packet.
+    pub idle_seconds: u64,
+    /// Whole seconds until the session expires if nothing more comes.
+    pub expires_seconds: u64,
+    /// The worker that owns the session.
+    pub worker: u64,
+    /// Its place in that worker's table.
+    pub index: u32,
+}
+
+/// One direction of a [`Session`], as its packets arrive at the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Source address.
+    pub src: Ipv4Addr,
+    /// Destination address.
+    pub dst: Ipv4Addr,
+    /// Source port (TCP and UDP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sport: Option<u16>,
+    /// Destination port (TCP and UDP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dport: Option<u16>,
+    /// Identifier of the query (ICMP).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_id: Option<u16>,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of whole IPv4 packets.
+    pub bytes: u64,
+}

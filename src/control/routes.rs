@@ -1,0 +1,219 @@
+//! Which path gives which answer. Every handler reads what it needs and returns at once.
+//!
+//! There are only GET requests, and none has a body, so none is read. What is wrong with a request is answered with
+//! status 4xx and an [`api::Failure`].
+
+use super::api;
+use super::sessions::{Format, SessionLines};
+use super::state::ControlState;
+use crate::telemetry::{DropReason, WorkerCounters};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router, body::Body};
+use std::sync::Arc;
+
+type Shared = State<Arc<ControlState>>;
+
+/// Every endpoint.
+pub fn router(state: Arc<ControlState>) -> Router {
+    Router::new()
+        .route("/v1/status", get(async |State(state): Shared| Json(status(&state))))
+        .route("/v1/drops", get(async |State(state): Shared| Json(drops(&state))))
+        .route("/v1/interfaces", get(async |State(state): Shared| Json(interfaces(&state))))
+        .route("/v1/neighbors", get(async |State(state): Shared| Json(neighbors(&state))))
+        .route("/v1/sessions", get(list_sessions))
+        .route("/v1/sessions/count", get(async |State(state): Shared| Json(session_count(&state))))
+        .method_not_allowed_fallback(async || {
+            failure(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported here".into())
+        })
+        .fallback(async || failure(StatusCode::NOT_FOUND, "no such endpoint; see docs/control.md".into()))
+        .with_state(state)
+}
+
+fn failure(status: StatusCode, error: String) -> Response {
+    (status, Json(api::Failure { error })).into_response()
+}
+
+/// Builds the answer to `/v1/status`.
+pub fn status(state: &ControlState) -> api::Status {
+    // Verdicts first and what was received last: a packet that moves on between the two readings is then seen as
+    // in work, and not as one that was sent without having been received.
+    let mut counts: Vec<api::Counts> = state.workers.iter().map(|worker| verdicts(worker)).collect();
+    for (counts, worker) in counts.iter_mut().zip(&state.workers) {
+        counts.rx = worker.rx.get();
+    }
+    let total = counts.iter().fold(api::Counts::default(), add);
+    let settled = u128::from(total.sent)
+        + u128::from(total.consumed)
+        + u128::from(total.dropped)
+        + u128::from(total.held);
+    let unaccounted = i128::from(total.rx) - i128::try_from(settled).unwrap_or(i128::MAX);
+    let usage = usage_by_worker(state);
+    api::Status {
+        version: state.version.clone(),
+        dpdk: state.dpdk_version.clone(),
+        pid: std::process::id(),
+        config: state.config_path.display().to_string(),
+        started: humantime::format_rfc3339_seconds(state.started.wall).to_string(),
+        uptime_seconds: state.started.monotonic.elapsed().as_secs(),
+        sessions: total_usage(&usage),
+        total,
+        unaccounted: i64::try_from(unaccounted).unwrap_or(if unaccounted < 0 { i64::MIN } else { i64::MAX }),
+        workers: state
+            .workers
+            .iter()
+            .zip(counts)
+            .zip(usage)
+            .zip(0..)
+            .map(|(((counters, counts), sessions), worker)| api::WorkerStatus {
+                worker,
+                sessions,
+                polls: counters.polls.get(),
+                busy_polls: counters.busy_polls.get(),
+                counts,
+            })
+            .collect(),
+    }
+}
+
+/// Everything but `rx`. What is forwarded is read before what is held: a packet goes from held to another verdict.
+fn verdicts(worker: &WorkerCounters) -> api::Counts {
+    api::Counts {
+        rx: 0,
+        sent: worker.sent.get(),
+        consumed: worker.consumed.get(),
+        dropped: worker.dropped(),
+        held: worker.held.get(),
+        generated: worker.generated.get(),
+        generated_lost: worker.generated_lost.get(),
+        icmp_limited: worker.icmp_limited.get(),
+        handed_off: worker.handed_off.get(),
+        taken_over: worker.taken_over.get(),
+        sessions_created: worker.sessions_created.get(),
+        sessions_removed: worker.sessions_removed.get(),
+        messages_lost: worker.messages_lost.get(),
+    }
+}
+
+fn add(a: api::Counts, b: &api::Counts) -> api::Counts {
+    api::Counts {
+        rx: a.rx.wrapping_add(b.rx),
+        sent: a.sent.wrapping_add(b.sent),
+        consumed: a.consumed.wrapping_add(b.consumed),
+        dropped: a.dropped.wrapping_add(b.dropped),
+        held: a.held.wrapping_add(b.held),
+        generated: a.generated.wrapping_add(b.generated),
+        generated_lost: a.generated_lost.wrapping_add(b.generated_lost),
+        icmp_limited: a.icmp_limited.wrapping_add(b.icmp_limited),
+        handed_off: a.handed_off.wrapping_add(b.handed_off),
+        taken_over: a.taken_over.wrapping_add(b.taken_over),
+        sessions_created: a.sessions_created.wrapping_add(b.sessions_created),
+        sessions_removed: a.sessions_removed.wrapping_add(b.sessions_removed),
+        messages_lost: a.messages_lost.wrapping_add(b.messages_lost),
+    }
+}
+
+/// Builds the answer to `/v1/drops`.
+pub fn drops(state: &ControlState) -> api::Drops {
+    let reasons: Vec<api::Drop> = DropReason::ALL
+        .iter()
+        .map(|reason| {
+            let count = |worker: &Arc<WorkerCounters>| worker.drops[*reason as usize].get();
+            let workers: Vec<u64> = state.workers.iter().map(count).collect();
+            api::Drop {
+                reason: reason.name().to_owned(),
+                packets: workers.iter().sum(),
+                workers,
+                help: reason.help().to_owned(),
+            }
+        })
+        .collect();
+    api::Drops { total: reasons.iter().map(|drop| drop.packets).sum(), reasons }
+}
+
+/// Builds the answer to `/v1/interfaces`.
+pub fn interfaces(state: &ControlState) -> Vec<api::Interface> {
+    let rows = state.interfaces.iter().enumerate();
+    rows.map(|(index, info)| {
+        let workers = || state.workers.iter().filter_map(|worker| worker.interfaces.get(index));
+        api::Interface {
+            name: info.name.clone(),
+            device: info.device.clone(),
+            driver: info.driver.clone(),
+            mac: info.mac.to_string(),
+            vlan: info.vlan,
+            realm: info.realm.name().to_owned(),
+            addresses: info.addresses.iter().map(ToString::to_string).collect(),
+            mtu: info.mtu,
+            rx_packets: workers().map(|counters| counters.rx_packets.get()).sum(),
+            rx_bytes: workers().map(|counters| counters.rx_bytes.get()).sum(),
+            tx_packets: workers().map(|counters| counters.tx_packets.get()).sum(),
+            tx_bytes: workers().map(|counters| counters.tx_bytes.get()).sum(),
+        }
+    })
+    .collect()
+}
+
+/// Builds the answer to `/v1/neighbors`.
+pub fn neighbors(state: &ControlState) -> Vec<api::Neighbor> {
+    let now = (state.now)();
+    let rows = state.neighbors.read();
+    rows.iter()
+        .map(|row| api::Neighbor {
+            interface: state
+                .interfaces
+                .get(row.interface.index())
+                .map_or_else(|| format!("interface {}", row.interface.0), |info| info.name.clone()),
+            address: row.address,
+            mac: row.mac.map(|mac| mac.to_string()),
+            state: row.state.to_owned(),
+            age_seconds: super::sessions::seconds(now.since(row.updated)),
+        })
+        .collect()
+}
+
+/// Builds the answer to `/v1/sessions/count`. It reads the workers' gauges, not the tables.
+pub fn session_count(state: &ControlState) -> api::SessionCount {
+    let workers = usage_by_worker(state);
+    api::SessionCount { total: total_usage(&workers), workers }
+}
+
+fn usage_by_worker(state: &ControlState) -> Vec<api::Usage> {
+    let capacities = state.sessions.iter().map(|view| u64::from(view.capacity()));
+    let usage = |(worker, capacity): (&Arc<WorkerCounters>, u64)| api::Usage {
+        used: worker.sessions.get(),
+        capacity,
+    };
+    state.workers.iter().zip(capacities.chain(std::iter::repeat(0))).map(usage).collect()
+}
+
+fn total_usage(workers: &[api::Usage]) -> api::Usage {
+    workers.iter().fold(api::Usage::default(), |total, worker| api::Usage {
+        used: total.used.saturating_add(worker.used),
+        capacity: total.capacity.saturating_add(worker.capacity),
+    })
+}
+
+/// The query of `/v1/sessions`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// At most this many sessions; all of them if left out.
+    limit: Option<u64>,
+    /// How each line is written.
+    #[serde(default)]
+    format: Format,
+}
+
+async fn list_sessions(State(state): Shared, query: Result<Query<ListQuery>, QueryRejection>) -> Response {
+    let query = match query {
+        Ok(Query(query)) => query,
+        Err(rejection) => return failure(StatusCode::BAD_REQUEST, rejection.body_text()),
+    };
+    let content_type = HeaderValue::from_static(query.format.content_type());
+    let lines = SessionLines::new(state, query.format, query.limit.unwrap_or(u64::MAX));
+    ([(header::CONTENT_TYPE, content_type)], Body::new(lines)).into_response()
+}

@@ -1,0 +1,172 @@
+//! The session list as a response body: one line a session, written as fast as the client reads and no faster.
+//!
+//! The body holds a position in the tables and nothing else, so a list of any length takes the same memory, and a
+//! client that stops reading stops the reading of the tables. Each step reads a bounded number of places and then
+//! gives the other connections their turn.
+//!
+//! The list is not a picture of one moment: a session is shown as it was when its place was read. One that
+//! lives through the whole listing is in it exactly once.
+
+use super::api;
+use super::state::ControlState;
+use crate::conntrack::key::V4Key;
+use crate::conntrack::line::classic_line;
+use crate::conntrack::session::SessionSnapshot;
+use crate::packet::Tuple;
+use crate::time::{TICK, Tick};
+use crate::wire::protocol;
+use hyper::body::{Body, Bytes, Frame};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Places of a table read in one step.
+const PLACES_A_STEP: usize = 1024;
+/// A step ends when it has written this many bytes.
+const BYTES_A_STEP: usize = 16 * 1024;
+
+/// How a session is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A JSON object: [`api::Session`].
+    #[default]
+    Json,
+    /// The line that `conntrack -L -o extended` prints.
+    Extended,
+}
+
+impl Format {
+    /// The value of the Content-Type header.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Json => "application/x-ndjson",
+            Format::Extended => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+/// The body of the answer to `/v1/sessions`.
+pub struct SessionLines {
+    state: Arc<ControlState>,
+    format: Format,
+    /// Lines still to write.
+    left: u64,
+    worker: usize,
+    index: u32,
+}
+
+impl SessionLines {
+    /// The list of at most `limit` sessions.
+    pub fn new(state: Arc<ControlState>, format: Format, limit: u64) -> Self {
+        SessionLines { state, format, left: limit, worker: 0, index: 0 }
+    }
+
+    /// The next lines; empty if the places of this step were free; `None` at the end of the list.
+    fn step(&mut self) -> Option<Vec<u8>> {
+        let now = (self.state.now)();
+        let mut out = Vec::new();
+        for _ in 0..PLACES_A_STEP {
+            if self.left == 0 || out.len() >= BYTES_A_STEP {
+                break;
+            }
+            let Some(view) = self.state.sessions.get(self.worker) else { break };
+            if self.index >= view.capacity() {
+                self.worker += 1;
+                self.index = 0;
+                continue;
+            }
+            let snapshot = view.read(self.index);
+            self.index += 1;
+            if let Some(snapshot) = snapshot {
+                self.left -= 1;
+                write_line(&mut out, self.format, &snapshot, self.worker, now);
+            }
+        }
+        let ended = self.left == 0 || self.worker >= self.state.sessions.len();
+        (!ended || !out.is_empty()).then_some(out)
+    }
+}
+
+impl Body for SessionLines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.step() {
+            None => Poll::Ready(None),
+            Some(lines) if lines.is_empty() => {
+                // Only free places so far: go on after the other connections had their turn.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(lines) => Poll::Ready(Some(Ok(Frame::data(lines.into())))),
+        }
+    }
+}
+
+fn write_line(out: &mut Vec<u8>, format: Format, session: &SessionSnapshot<V4Key>, worker: usize, now: Tick) {
+    match format {
+        Format::Extended => out.extend_from_slice(classic_line(session, now).as_bytes()),
+        Format::Json => {
+            let start = out.len();
+            if serde_json::to_writer(&mut *out, &row(session, worker, now)).is_err() {
+                // Strings and numbers into memory can not fail; if they did, half a line would be worse than none.
+                out.truncate(start);
+                return;
+            }
+        }
+    }
+    out.push(b'\n');
+}
+
+/// A session as the API shows it.
+pub fn row(session: &SessionSnapshot<V4Key>, worker: usize, now: Tick) -> api::Session {
+    let idle = now.since(session.last_seen);
+    let [packets_original, packets_reply] = session.packets;
+    let [bytes_original, bytes_reply] = session.bytes;
+    api::Session {
+        protocol: protocol::name(session.protocol)
+            .map_or_else(|| session.protocol.to_string(), ToOwned::to_owned),
+        state: session.state.name().to_owned(),
+        seen_reply: session.seen_reply,
+        assured: session.assured,
+        original: flow(session.original.tuple(), Side::Original, packets_original, bytes_original),
+        reply: flow(session.reply.tuple(), Side::Reply, packets_reply, bytes_reply),
+        age_seconds: seconds(now.since(session.created)),
+        idle_seconds: seconds(idle),
+        expires_seconds: seconds(session.timeout_ticks.saturating_sub(idle)),
+        worker: u64::try_from(worker).unwrap_or(u64::MAX),
+        index: session.index,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Original,
+    Reply,
+}
+
+/// An ICMP query has its identifier where the request's source port and the reply's destination port are.
+fn flow(tuple: Tuple, side: Side, packets: u64, bytes: u64) -> api::Flow {
+    let icmp = tuple.protocol == protocol::ICMP;
+    let id = if side == Side::Original { tuple.sport } else { tuple.dport };
+    api::Flow {
+        src: tuple.src,
+        dst: tuple.dst,
+        sport: (!icmp).then_some(tuple.sport),
+        dport: (!icmp).then_some(tuple.dport),
+        icmp_id: icmp.then_some(id),
+        packets,
+        bytes,
+    }
+}
+
+/// Ticks in whole seconds, rounded down.
+pub(super) fn seconds(ticks: u32) -> u64 {
+    (TICK * ticks).as_secs()
+}

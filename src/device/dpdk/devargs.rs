@@ -1,0 +1,209 @@
+//! From the config's word for a device to DPDK's, with what can be checked before DPDK runs.
+//!
+//! A kernel interface is taken over as it is: brought up if it is down, its MTU raised if the config asks for a
+//! larger one. Its address stays; another one in the config works by receiving everything.
+
+use super::memory::{USUAL_ROOM, process_status};
+use super::{DeviceOptions, DpdkError, eal, pci};
+use crate::device::spec::DeviceSpec;
+use dpdk_sys::ng_interface;
+use std::ffi::CString;
+use std::path::Path;
+
+/// The largest IPv4 packet in a frame of IEEE 802.3.
+const ETHERNET_MTU: u16 = 1500;
+/// Ethernet header and a VLAN tag.
+const LINK_OVERHEAD: u16 = 18;
+/// What the kernel puts in front of a frame in an AF_PACKET ring, at most.
+const RING_OVERHEAD: u16 = 80;
+/// AF_XDP frames live in one page with their bookkeeping.
+const MOST_AF_XDP_MTU: u16 = 2000;
+
+/// A device that passed the checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// For DPDK's probe.
+    pub(super) devargs: String,
+    /// Bytes of the largest frame that a buffer must have room for.
+    pub(super) largest: u16,
+    /// The MTU for DPDK: the drivers of kernel interfaces claim to know no larger one than Ethernet's.
+    pub(super) mtu: u16,
+    /// Frames that the driver keeps per receive queue whatever the number of descriptors.
+    pub(super) kept: u32,
+}
+
+/// Checks the machine and writes the arguments. `index` makes the device's name unique in the process.
+pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Result<Plan, DpdkError> {
+    let DeviceOptions { spec, mtu, .. } = options;
+    let mtu = *mtu;
+    let frame = mtu.saturating_add(LINK_OVERHEAD);
+    let mut plan = Plan { devargs: String::new(), largest: frame, mtu, kept: 0 };
+    check_privileges(spec)?;
+    match spec {
+        DeviceSpec::Pci(address) => {
+            pci::check(address, Path::new("/sys"), Path::new("/dev"))?;
+            plan.devargs.clone_from(address);
+        }
+        DeviceSpec::AfPacket(name) => {
+            kernel_interface(spec, name, mtu)?;
+            // SAFETY: asks the dynamic linker, nothing else.
+            if !unsafe { dpdk_sys::ng_fragments_stay() } {
+                tracing::warn!(
+                    "{spec}: this binary was linked in a way that makes the kernel reassemble IP fragments"
+                );
+            }
+            plan.mtu = mtu.min(ETHERNET_MTU);
+            let ring = ring_frame(frame);
+            if ring > USUAL_ROOM {
+                plan.largest = ring;
+            }
+            // The driver counts frames as if blocks were one run of memory, so a block is a whole number of them.
+            let (block, count) = if ring <= 4096 { (4096, 2048) } else { (ring, 512) };
+            plan.devargs = format!(
+                "net_af_packet{index},iface={name},qpairs={workers},blocksz={block},framesz={ring},framecnt={count}"
+            );
+        }
+        DeviceSpec::AfXdp(name) => {
+            let interface = kernel_interface(spec, name, mtu)?;
+            plan.mtu = mtu.min(ETHERNET_MTU);
+            let queues = workers.min(usize::try_from(interface.queues).unwrap_or(1));
+            plan.devargs = format!("net_af_xdp{index},iface={name},start_queue=0,queue_count={queues}");
+            plan.kept = 4096;
+        }
+        DeviceSpec::Tap(name) => plan.devargs = format!("net_tap{index},iface={name}"),
+        DeviceSpec::Memif { socket, server } => {
+            let role = if *server { "server" } else { "client" };
+            let size = frame.max(USUAL_ROOM);
+            let socket = socket.display();
+            plan.devargs =
+                format!("net_memif{index},role={role},id=0,socket={socket},socket-abstract=no,bsize={size}");
+        }
+        DeviceSpec::Vdev(devargs) => plan.devargs.clone_from(devargs),
+    }
+    Ok(plan)
+}
+
+/// What concerns all devices together.
+pub(super) fn check_together(devices: &[DeviceOptions]) -> Result<(), DpdkError> {
+    let mtu = devices.iter().map(|device| device.mtu).max().unwrap_or(0);
+    match devices.iter().find(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
+        Some(device) if mtu > MOST_AF_XDP_MTU => {
+            Err(DpdkError::JumboAfXdp { device: device.spec.to_string(), mtu, most: MOST_AF_XDP_MTU })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The size of a frame in an AF_PACKET ring: a power of two, so that it divides the ring's blocks.
+fn ring_frame(frame: u16) -> u16 {
+    frame.saturating_add(RING_OVERHEAD).max(2048).checked_next_power_of_two().unwrap_or(1 << 15)
+}
+
+/// Linux capabilities that natgate uses: number and name.
+const NET_ADMIN: (u32, &str) = (12, "CAP_NET_ADMIN");
+const NET_RAW: (u32, &str) = (13, "CAP_NET_RAW");
+const SYS_ADMIN: (u32, &str) = (21, "CAP_SYS_ADMIN");
+const BPF: (u32, &str) = (39, "CAP_BPF");
+
+fn check_privileges(spec: &DeviceSpec) -> Result<(), DpdkError> {
+    let effective = process_status("CapEff").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
+    match missing(spec, effective.unwrap_or(u64::MAX)) {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(DpdkError::Privilege { device: spec.to_string(), missing: missing.join(" and ") }),
+    }
+}
+
+/// The capabilities that `spec` needs and `effective` has not.
+fn missing(spec: &DeviceSpec, effective: u64) -> Vec<&'static str> {
+    let has = |(number, _): (u32, &str)| effective >> number & 1 == 1;
+    let needed: &[(u32, &'static str)] = match spec {
+        DeviceSpec::AfPacket(_) => &[NET_RAW, NET_ADMIN],
+        DeviceSpec::AfXdp(_) if has(SYS_ADMIN) => &[NET_RAW, NET_ADMIN],
+        DeviceSpec::AfXdp(_) => &[NET_RAW, NET_ADMIN, BPF],
+        DeviceSpec::Tap(_) => &[NET_ADMIN],
+        DeviceSpec::Pci(_) | DeviceSpec::Memif { .. } | DeviceSpec::Vdev(_) => &[],
+    };
+    needed.iter().filter(|capability| !has(**capability)).map(|(_, name)| *name).collect()
+}
+
+/// Finds the interface, brings it up and raises its MTU.
+fn kernel_interface(spec: &DeviceSpec, name: &str, mtu: u16) -> Result<ng_interface, DpdkError> {
+    let missing = || DpdkError::NoInterface { device: spec.to_string(), name: name.to_owned() };
+    let c_name = CString::new(name).map_err(|_| missing())?;
+    let mut interface = ng_interface { index: 0, mtu: 0, queues: 0, up: false };
+    // SAFETY: a terminated name and a place for the answer, both alive during the call.
+    let result = unsafe { dpdk_sys::ng_interface_find(c_name.as_ptr(), &raw mut interface) };
+    if result != 0 {
+        return Err(missing());
+    }
+    if !interface.up {
+        // SAFETY: a terminated name.
+        let result = unsafe { dpdk_sys::ng_interface_up(c_name.as_ptr()) };
+        if result != 0 {
+            let (device, reason) = (spec.to_string(), eal::reason_of(result));
+            return Err(DpdkError::Interface { device, what: "bring the interface up", reason });
+        }
+        tracing::info!("{spec}: the interface was down and is up now");
+    }
+    if interface.mtu < u32::from(mtu) {
+        // SAFETY: a terminated name.
+        let result = unsafe { dpdk_sys::ng_interface_set_mtu(c_name.as_ptr(), u32::from(mtu)) };
+        if result != 0 {
+            let (device, reason) = (spec.to_string(), eal::reason_of(result));
+            return Err(DpdkError::Interface { device, what: "raise the interface's MTU", reason });
+        }
+        tracing::info!("{spec}: the interface's MTU was {} and is {mtu} now", interface.mtu);
+    }
+    Ok(interface)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(spec: &str, mtu: u16) -> DeviceOptions {
+        DeviceOptions { spec: spec.parse().unwrap(), mac: None, mtu }
+    }
+
+    #[test]
+    fn a_memif_socket_is_a_path_and_not_an_abstract_name() {
+        let plan = plan(3, &options("memif:/run/x.sock,server", 1500), 2).unwrap();
+        let expected = "net_memif3,role=server,id=0,socket=/run/x.sock,socket-abstract=no,bsize=2048";
+        assert_eq!(plan.devargs, expected);
+    }
+
+    #[test]
+    fn a_virtual_device_is_passed_on_in_its_own_words() {
+        let plan = plan(0, &options("vdev:net_null0,size=64", 1500), 1).unwrap();
+        assert_eq!((plan.devargs.as_str(), plan.largest, plan.mtu), ("net_null0,size=64", 1518, 1500));
+    }
+
+    #[test]
+    fn frames_of_an_af_packet_ring_have_room_for_the_mtu_and_divide_its_blocks() {
+        for (mtu, ring) in [(1500, 2048), (1950, 2048), (1951, 4096), (9000, 16384), (9216, 16384)] {
+            assert_eq!(ring_frame(mtu + LINK_OVERHEAD), ring, "{mtu}");
+        }
+    }
+
+    #[test]
+    fn a_missing_capability_is_named() {
+        let spec = "af_xdp:eth1".parse().unwrap();
+        assert_eq!(missing(&spec, 0), ["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"]);
+        assert_eq!(missing(&spec, 1 << 21 | 1 << 13), ["CAP_NET_ADMIN"]);
+        assert!(missing(&"vdev:net_ring0".parse().unwrap(), 0).is_empty());
+    }
+
+    #[test]
+    fn af_xdp_shares_no_process_with_jumbo_frames() {
+        let devices = [options("af_xdp:eth1", 1500), options("vdev:net_ring0", 9000)];
+        let error = check_together(&devices).unwrap_err();
+        assert!(matches!(error, DpdkError::JumboAfXdp { mtu: 9000, .. }));
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let spec = "af_packet:ng-nowhere".parse().unwrap();
+        let error = kernel_interface(&spec, "ng-nowhere", 1500).unwrap_err().to_string();
+        assert!(error.contains("\"ng-nowhere\"") && error.contains("ip link"), "{error}");
+    }
+}

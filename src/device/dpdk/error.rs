@@ -1,0 +1,182 @@
+//! What can go wrong between the config and running ports, each in one sentence that says what to do next.
+
+use crate::ids::MacAddr;
+
+/// Why DPDK, a device or the end of both failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DpdkError {
+    /// EAL runs once in the life of a process.
+    #[error("DPDK was started before in this process, and starts only once: start a new process")]
+    AlreadyStarted,
+    /// EAL refused to start.
+    #[error("DPDK does not start: {0}")]
+    Eal(String),
+    /// An argument for EAL holds a zero byte.
+    #[error("runtime.eal holds an argument with a zero byte: {0:?}")]
+    Argument(String),
+    /// The config's limit is below what its frames need.
+    #[error(
+        "runtime.memory allows {allowed_mib} MiB, but {frames} frames need {needed_mib} MiB: raise it, or lower \
+         runtime.frames"
+    )]
+    MemoryLimit {
+        /// `runtime.frames`.
+        frames: u32,
+        /// What they need.
+        needed_mib: u64,
+        /// `runtime.memory`.
+        allowed_mib: u64,
+    },
+    /// The machine has less memory than is needed.
+    #[error(
+        "DPDK needs {needed_mib} MiB of memory and only {available_mib} MiB are available: lower runtime.frames \
+         or runtime.memory"
+    )]
+    Memory {
+        /// What is needed.
+        needed_mib: u64,
+        /// What the kernel could give.
+        available_mib: u64,
+    },
+    /// The pool of frames could not be made.
+    #[error(
+        "no memory for the pool of {frames} frames ({reason}): lower runtime.frames or raise runtime.memory"
+    )]
+    Pool {
+        /// `runtime.frames`.
+        frames: u32,
+        /// What DPDK said.
+        reason: String,
+    },
+    /// Fewer frames than the queues hold.
+    #[error(
+        "runtime.frames is {frames}, but the devices' queues and the workers ({workers}) hold up to {minimum} frames \
+         at once: raise it"
+    )]
+    Frames {
+        /// `runtime.frames`.
+        frames: u32,
+        /// The smallest value that does.
+        minimum: u32,
+        /// How many workers share the pool.
+        workers: usize,
+    },
+    /// The kernel interface is not there.
+    #[error("{device}: there is no interface \"{name}\" in this network namespace (see `ip link`)")]
+    NoInterface {
+        /// As in the config.
+        device: String,
+        /// The interface.
+        name: String,
+    },
+    /// A kernel interface could not be set up.
+    #[error("{device}: cannot {what}: {reason}")]
+    Interface {
+        /// As in the config.
+        device: String,
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The process lacks a privilege.
+    #[error("{device}: natgate lacks {missing}: run it as root, or give it that capability")]
+    Privilege {
+        /// As in the config.
+        device: String,
+        /// The capabilities that are missing, joined with "and".
+        missing: String,
+    },
+    /// Nothing has this PCI address.
+    #[error("{0}: no PCI device has this address (see `scripts/bind-nic status`)")]
+    NoPciDevice(String),
+    /// The PCI device belongs to the kernel.
+    #[error(
+        "{address}: the NIC is bound to the kernel driver {driver}: run `scripts/bind-nic bind {address}`"
+    )]
+    PciDriver {
+        /// The PCI address.
+        address: String,
+        /// The driver.
+        driver: String,
+    },
+    /// The PCI device belongs to no driver.
+    #[error("{0}: the NIC is bound to no driver: run `scripts/bind-nic bind {0}`")]
+    PciUnbound(String),
+    /// Another process has the PCI device.
+    #[error("{0}: another process uses the NIC: stop it first")]
+    PciBusy(String),
+    /// The VFIO group of the PCI device is not for this user.
+    #[error("{address}: natgate may not open {path}: run it as root, or give its user access to that file")]
+    PciDenied {
+        /// The PCI address.
+        address: String,
+        /// The VFIO device node.
+        path: String,
+    },
+    /// The driver refused the device.
+    #[error("{device}: DPDK cannot open the device: {reason}")]
+    Probe {
+        /// As in the config.
+        device: String,
+        /// What DPDK said.
+        reason: String,
+    },
+    /// The device refused a setting.
+    #[error("{device}: DPDK cannot set {what}: {reason}")]
+    Configure {
+        /// As in the config.
+        device: String,
+        /// What was tried.
+        what: String,
+        /// What DPDK said.
+        reason: String,
+    },
+    /// Frames of this size do not pass the device.
+    #[error("{device}: an MTU of {mtu} is more than the {most} that the device can do: lower it")]
+    Mtu {
+        /// As in the config.
+        device: String,
+        /// As in the config, in bytes.
+        mtu: u16,
+        /// The device's limit in bytes.
+        most: u16,
+    },
+    /// Two devices need frames of different sizes.
+    #[error(
+        "{device}: an AF_XDP device cannot share a process with an MTU of {mtu}: use at most {most} on all devices"
+    )]
+    JumboAfXdp {
+        /// As in the config.
+        device: String,
+        /// The largest MTU of all devices.
+        mtu: u16,
+        /// What goes with AF_XDP.
+        most: u16,
+    },
+    /// The device can not receive for this address.
+    #[error("{device}: the device can neither take the address {mac} nor receive everything: leave mac out")]
+    Mac {
+        /// As in the config.
+        device: String,
+        /// As in the config.
+        mac: MacAddr,
+    },
+    /// No lcore id is left for a thread.
+    #[error("DPDK cannot register another thread ({0}): lower runtime.workers")]
+    Thread(String),
+    /// Queues, threads or frames outlive their device.
+    #[error("{0} handles of DPDK are still in use, so the ports were not stopped (a bug in natgate)")]
+    InUse(usize),
+    /// Frames did not come back to the pool.
+    #[error("{0} frames did not come back to the pool (a bug in natgate or in a driver)")]
+    LostFrames(u32),
+    /// The end failed.
+    #[error("{device}: DPDK cannot stop the port: {reason}")]
+    Stop {
+        /// As in the config.
+        device: String,
+        /// What DPDK said.
+        reason: String,
+    },
+}

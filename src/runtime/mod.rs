@@ -1,0 +1,300 @@
+//! Start, pin, run, drain, stop.
+//!
+//! [`Gateway`] is the running pipeline over any device: one pinned thread a worker, and the management core on its
+//! own. [`process`] is what `natgate run` does with it.
+//!
+//! Stopping is in two steps, so that every packet gets its verdict: first every worker makes its last turn, then
+//! each gives up what it still holds (`shutdown` drops), when nobody can hand anything over any more. Only after
+//! that are devices stopped and the frame pool is checked to be whole.
+
+#[cfg(feature = "dpdk")]
+pub mod process;
+
+use crate::config::compile::compile;
+use crate::config::model::{Config, PollMode};
+use crate::conntrack::key::V4Key;
+use crate::conntrack::table::{SessionView, Shard};
+use crate::device::Device;
+use crate::ids::{MacAddr, WorkerId};
+use crate::management::{Management, WorkerLink};
+use crate::pipeline::mesh::full_mesh;
+use crate::pipeline::{Snapshot, Worker, WorkerParts};
+use crate::route::neighbors::Neighbor;
+use crate::telemetry::WorkerCounters;
+use crate::time::Time;
+use core_affinity::CoreId;
+use rtrb::RingBuffer;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Frames in each handoff ring.
+const HANDOFF_FRAMES: usize = 1024;
+/// Messages in each ring between a worker and the management core.
+const MESSAGES: usize = 4096;
+/// Turns between two looks at the stop flag and, in adaptive mode, idle turns before a worker sleeps.
+const TURNS: u32 = 256;
+/// How long an idle worker sleeps in adaptive mode: 20,000 turns a second are plenty for no traffic.
+const WORKER_NAP: Duration = Duration::from_micros(50);
+/// How long the idle management core sleeps.
+const MANAGEMENT_NAP: Duration = Duration::from_millis(2);
+
+/// Nanoseconds since a fixed moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that starts now. It starts at one hour rather than zero, so that no age is ever cut off.
+    pub fn start() -> Self {
+        Clock(Instant::now())
+    }
+
+    /// The time.
+    #[inline]
+    pub fn now(&self) -> Time {
+        Time::from_secs(3600) + self.0.elapsed()
+    }
+}
+
+/// Why a gateway could not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A thread could not be started.
+    #[error("can not start a thread: {0}")]
+    Thread(std::io::Error),
+    /// The operating system gave no random numbers.
+    #[error("can not get random numbers from the operating system: {0}")]
+    Random(getrandom::Error),
+    /// A thread panicked. Its message went to the log.
+    #[error("{0} panicked; this is a bug, please report it with the message above")]
+    Panicked(String),
+}
+
+/// What is called on a worker's thread before its first turn and lives until after its last one.
+pub type ThreadSetup = Arc<dyn Fn(WorkerId) -> Box<dyn std::any::Any> + Send + Sync>;
+
+/// A running gateway.
+pub struct Gateway<D: Device> {
+    stop: Arc<AtomicBool>,
+    workers: Vec<JoinHandle<Worker<D>>>,
+    management: JoinHandle<Management>,
+    /// The configuration that runs.
+    pub snapshot: Arc<Snapshot>,
+    /// Each worker's counters.
+    pub counters: Vec<Arc<WorkerCounters>>,
+    /// Each worker's sessions.
+    pub sessions: Vec<SessionView<V4Key>>,
+    /// The clock that everything runs on.
+    pub clock: Clock,
+}
+
+impl<D: Device + 'static> Gateway<D>
+where
+    D::Buf: 'static,
+{
+    /// Starts the workers and the management core.
+    ///
+    /// `devices` are the handles by worker and device, `macs` the devices' Ethernet addresses. `on_neighbors` gets
+    /// the list of neighbours whenever it changed.
+    ///
+    /// # Errors
+    /// No random numbers, or no threads.
+    pub fn start(
+        config: &Config,
+        devices: Vec<Vec<D>>,
+        macs: &[MacAddr],
+        setup: ThreadSetup,
+        on_neighbors: impl Fn(Vec<Neighbor>) + Send + 'static,
+    ) -> Result<Gateway<D>, GatewayError> {
+        let count = devices.len();
+        let seed = random()?;
+        let table_seed = random()?;
+        let snapshot = Arc::new(compile(config, macs, seed, 1));
+        let transmitters = transmitters(&devices);
+        let share = config.conntrack.max_sessions.div_ceil(u32::try_from(count.max(1)).unwrap_or(u32::MAX));
+        let cpus = assign_cpus(config, count);
+        let clock = Clock::start();
+        let stop = Arc::new(AtomicBool::new(false));
+
+        let mut built = Vec::new();
+        let mut links = Vec::new();
+        let mut counters = Vec::new();
+        let mut sessions = Vec::new();
+        for ((number, devices), peers) in (0u8..).zip(devices).zip(full_mesh(count, HANDOFF_FRAMES)) {
+            let (shard, view) = Shard::new(share, table_seed);
+            let (to_worker, mail) = RingBuffer::new(MESSAGES);
+            let (management, from_worker) = RingBuffer::new(MESSAGES);
+            let worker_counters = Arc::new(WorkerCounters::default());
+            links.push(WorkerLink { to: to_worker, from: from_worker, sessions: view.clone() });
+            counters.push(worker_counters.clone());
+            sessions.push(view);
+            built.push(Worker::new(WorkerParts {
+                id: WorkerId(number),
+                snapshot: snapshot.clone(),
+                devices,
+                transmitters: transmitters.get(usize::from(number)).cloned().unwrap_or_default(),
+                shard,
+                peers,
+                mail,
+                management,
+                counters: worker_counters,
+                icmp_errors_per_second: config
+                    .runtime
+                    .icmp_errors_per_second
+                    .div_ceil(u32::try_from(count.max(1)).unwrap_or(1)),
+                seed: random()?,
+            }));
+        }
+
+        let mut workers = Vec::new();
+        let halt = stop.clone();
+        for ((worker, cpu), number) in built.into_iter().zip(cpus).zip(0u8..) {
+            let (stop, setup, poll) = (stop.clone(), setup.clone(), config.runtime.poll);
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || {
+                    if let Some(cpu) = cpu
+                        && !core_affinity::set_for_current(cpu)
+                    {
+                        tracing::warn!(worker = number, cpu = cpu.id, "can not pin the worker to its CPU");
+                    }
+                    let _registered = setup(WorkerId(number));
+                    work(worker, clock, poll, &stop)
+                })
+                .map_err(|error| no_thread(error, &halt))?;
+            workers.push(thread);
+        }
+        let mut core = Management::new(snapshot.clone(), links, clock.now());
+        core.announce();
+        let stopped = stop.clone();
+        let management = std::thread::Builder::new()
+            .name("management".into())
+            .spawn(move || manage(core, clock, &stopped, on_neighbors))
+            .map_err(|error| no_thread(error, &stop))?;
+        Ok(Gateway { stop, workers, management, snapshot, counters, sessions, clock })
+    }
+
+    /// Whether a thread ended although nobody asked it to: it panicked.
+    pub fn has_failed(&self) -> bool {
+        self.management.is_finished() || self.workers.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Stops every thread and gives every packet its verdict. Device handles and frames are gone afterwards.
+    ///
+    /// # Errors
+    /// A thread had panicked.
+    pub fn stop(self) -> Result<(), GatewayError> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut panicked = None;
+        let mut ended = Vec::new();
+        for (thread, number) in self.workers.into_iter().zip(0u8..) {
+            match thread.join() {
+                Ok(worker) => ended.push(worker),
+                Err(_) => panicked = Some(WorkerId(number).to_string()),
+            }
+        }
+        if self.management.join().is_err() {
+            panicked = Some("the management core".into());
+        }
+        for worker in &mut ended {
+            worker.drain();
+        }
+        panicked.map_or(Ok(()), |who| Err(GatewayError::Panicked(who)))
+    }
+}
+
+/// Ends the threads that were started before one could not be.
+fn no_thread(error: std::io::Error, stop: &AtomicBool) -> GatewayError {
+    stop.store(true, Ordering::Relaxed);
+    GatewayError::Thread(error)
+}
+
+fn random() -> Result<u64, GatewayError> {
+    getrandom::u64().map_err(GatewayError::Random)
+}
+
+/// For each worker and device the worker that transmits there: itself, or one of those that can, in turn.
+fn transmitters<D: Device>(devices: &[Vec<D>]) -> Vec<Vec<WorkerId>> {
+    let device_count = devices.first().map_or(0, Vec::len);
+    let able: Vec<Vec<WorkerId>> = (0..device_count)
+        .map(|device| {
+            let transmits = |handles: &&Vec<D>| handles.get(device).is_some_and(Device::transmits);
+            (0u8..)
+                .zip(devices)
+                .filter(|(_, handles)| transmits(handles))
+                .map(|(number, _)| WorkerId(number))
+                .collect()
+        })
+        .collect();
+    (0u8..)
+        .zip(devices)
+        .map(|(number, _)| {
+            let own = WorkerId(number);
+            able.iter()
+                .map(|able| {
+                    if able.contains(&own) || able.is_empty() { own } else { able[own.index() % able.len()] }
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// A CPU for each worker: those of the config, or the last ones that the process may use.
+fn assign_cpus(config: &Config, workers: usize) -> Vec<Option<CoreId>> {
+    if !config.runtime.cpus.is_empty() {
+        let ids = config.runtime.cpus.iter().map(|id| Some(CoreId { id: *id }));
+        return ids.chain(std::iter::repeat(None)).take(workers).collect();
+    }
+    let usable = core_affinity::get_core_ids().unwrap_or_default();
+    if usable.len() < workers {
+        tracing::warn!(
+            workers,
+            cpus = usable.len(),
+            "more workers than CPUs: they are not pinned and share; set runtime.workers to the number of CPUs"
+        );
+        return vec![None; workers];
+    }
+    usable.into_iter().rev().map(Some).take(workers).collect()
+}
+
+/// A worker's thread.
+fn work<D: Device>(mut worker: Worker<D>, clock: Clock, poll: PollMode, stop: &AtomicBool) -> Worker<D> {
+    let mut idle = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for _ in 0..TURNS {
+            if worker.poll_once(clock.now()) {
+                idle = 0;
+            } else {
+                idle += 1;
+            }
+            if poll == PollMode::Adaptive && idle > TURNS {
+                break;
+            }
+        }
+        if poll == PollMode::Adaptive && idle > TURNS {
+            idle = TURNS;
+            std::thread::sleep(WORKER_NAP);
+        }
+    }
+    worker
+}
+
+/// The management core's thread.
+fn manage(
+    mut management: Management,
+    clock: Clock,
+    stop: &AtomicBool,
+    on_neighbors: impl Fn(Vec<Neighbor>),
+) -> Management {
+    while !stop.load(Ordering::Relaxed) {
+        let busy = management.poll_once(clock.now());
+        if let Some(neighbors) = management.neighbors_if_changed() {
+            on_neighbors(neighbors);
+        }
+        if !busy {
+            std::thread::sleep(MANAGEMENT_NAP);
+        }
+    }
+    management
+}

@@ -1,0 +1,203 @@
+//! The process of `natgate run`: opens the devices, starts a [`Gateway`] and the control socket, waits for a
+//! signal, and takes everything down in the opposite order.
+
+use super::{Gateway, GatewayError, ThreadSetup};
+use crate::config::model::Config;
+use crate::control::server::{Server, ServerError};
+use crate::control::state::{ControlState, InterfaceInfo, NeighborRow, Neighbors, Started};
+use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
+use crate::ids::MacAddr;
+use crate::route::neighbors::Neighbor;
+use crate::telemetry::{Counter, DropReason, WorkerCounters};
+use signal_hook::consts::TERM_SIGNALS;
+use signal_hook::flag;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often the process looks for a signal or a failed thread.
+const WATCH: Duration = Duration::from_millis(20);
+
+/// Why `natgate run` ended with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Signals can not be caught.
+    #[error("can not catch signals: {0}")]
+    Signals(std::io::Error),
+    /// A device or DPDK itself.
+    #[error(transparent)]
+    Dpdk(#[from] DpdkError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ServerError),
+    /// The threads.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+}
+
+/// Runs the gateway until SIGINT or SIGTERM. A second signal ends the process at once.
+///
+/// # Errors
+/// Whatever kept it from starting, or did not end well.
+pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        // In this order: the first signal sets the flag, the second one finds it set.
+        flag::register_conditional_shutdown(*signal, 1, stop.clone()).map_err(RunError::Signals)?;
+        flag::register(*signal, stop.clone()).map_err(RunError::Signals)?;
+    }
+    let options = device_options(config);
+    let dpdk::Started { dpdk, queues, devices } = Dpdk::start(&DpdkOptions {
+        devices: &options,
+        workers: usize::from(config.runtime.workers),
+        frames: config.runtime.frames,
+        memory_mib: config.runtime.memory_mib,
+        eal_args: &config.runtime.eal_args,
+    })?;
+    let served = serve(config, path, &dpdk, queues, &devices, &stop);
+    // Only now nobody holds a frame or a queue any more.
+    let stopped = dpdk.stop();
+    served?;
+    stopped?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn device_options(config: &Config) -> Vec<DeviceOptions> {
+    let mtu_of = |device: usize| {
+        let mine = config.interfaces.iter().filter(|interface| interface.device.index() == device);
+        mine.map(|interface| interface.mtu).max().unwrap_or(1500)
+    };
+    config
+        .devices
+        .iter()
+        .enumerate()
+        .map(|(n, device)| DeviceOptions { spec: device.spec.clone(), mac: device.mac, mtu: mtu_of(n) })
+        .collect()
+}
+
+/// Everything between the start of the devices and their end.
+fn serve(
+    config: &Config,
+    path: &Path,
+    dpdk: &Dpdk,
+    queues: Vec<Vec<DpdkQueue>>,
+    devices: &[DeviceInfo],
+    stop: &AtomicBool,
+) -> Result<(), RunError> {
+    let macs: Vec<MacAddr> = devices.iter().map(|device| device.mac).collect();
+    let neighbors = Neighbors::default();
+    let published = neighbors.clone();
+    let gateway = Gateway::start(config, queues, &macs, registering(dpdk), move |list| {
+        published.publish(list.iter().map(neighbor_row).collect());
+    })?;
+    let clock = gateway.clock;
+    let state = ControlState {
+        started: Started::now(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        dpdk_version: Some(dpdk::version().trim_start_matches("DPDK ").to_owned()),
+        config_path: path.to_owned(),
+        workers: gateway.counters.clone(),
+        interfaces: interface_infos(config, devices),
+        sessions: gateway.sessions.clone(),
+        neighbors,
+        now: Box::new(move || clock.now().tick()),
+    };
+    let counters = gateway.counters.clone();
+    let outcome: Result<(), RunError> = match Server::start(&config.runtime.control, Arc::new(state)) {
+        Ok(server) => {
+            tell_started(config, devices);
+            while !stop.load(Ordering::Relaxed) && !gateway.has_failed() {
+                std::thread::sleep(WATCH);
+            }
+            tracing::info!("stopping");
+            server.stop();
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    };
+    let ended = gateway.stop();
+    outcome?;
+    ended?;
+    tell_totals(&counters);
+    Ok(())
+}
+
+/// Registers worker threads with DPDK, which gives them a cache in the pool of frames.
+fn registering(dpdk: &Dpdk) -> ThreadSetup {
+    let registrar = dpdk.registrar();
+    Arc::new(move |worker| match registrar.clone().register_thread() {
+        Ok(guard) => Box::new(guard),
+        Err(error) => {
+            tracing::warn!("{worker} runs without a cache of frames: {error}");
+            Box::new(())
+        }
+    })
+}
+
+fn neighbor_row(neighbor: &Neighbor) -> NeighborRow {
+    NeighborRow {
+        interface: neighbor.interface,
+        address: neighbor.address,
+        mac: neighbor.mac,
+        state: neighbor.state,
+        updated: neighbor.updated.tick(),
+    }
+}
+
+fn interface_infos(config: &Config, devices: &[DeviceInfo]) -> Vec<InterfaceInfo> {
+    let info = |interface: &crate::config::model::InterfaceConfig| {
+        let device = devices.get(interface.device.index())?;
+        Some(InterfaceInfo {
+            name: interface.name.clone(),
+            device: device.name.clone(),
+            driver: device.driver.clone(),
+            mac: device.mac,
+            vlan: interface.vlan,
+            realm: interface.realm,
+            addresses: interface.addresses.clone(),
+            mtu: interface.mtu,
+        })
+    };
+    config.interfaces.iter().filter_map(info).collect()
+}
+
+fn tell_started(config: &Config, devices: &[DeviceInfo]) {
+    for device in devices {
+        tracing::info!(
+            driver = device.driver,
+            mac = %device.mac,
+            rx_queues = device.rx_queues,
+            tx_queues = device.tx_queues,
+            "{}",
+            device.name
+        );
+    }
+    tracing::info!(
+        workers = config.runtime.workers,
+        max_sessions = config.conntrack.max_sessions,
+        control = %config.runtime.control.display(),
+        "natgate {} is running on {}",
+        env!("CARGO_PKG_VERSION"),
+        dpdk::version()
+    );
+}
+
+/// One line at the end that says where every packet went.
+fn tell_totals(counters: &[Arc<WorkerCounters>]) {
+    let sum = |pick: fn(&WorkerCounters) -> &Counter| counters.iter().map(|c| pick(c).get()).sum::<u64>();
+    let drops: Vec<String> = DropReason::ALL
+        .iter()
+        .map(|reason| (reason.name(), counters.iter().map(|c| c.drops[*reason as usize].get()).sum::<u64>()))
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{name}={count}"))
+        .collect();
+    let (rx, sent, consumed) = (sum(|c| &c.rx), sum(|c| &c.sent), sum(|c| &c.consumed));
+    let dropped: u64 = counters.iter().map(|c| c.dropped()).sum();
+    let unaccounted = rx.wrapping_sub(sent).wrapping_sub(consumed).wrapping_sub(dropped);
+    tracing::info!(rx, sent, consumed, dropped, "packets; drops: {}", drops.join(" "));
+    if unaccounted != 0 {
+        tracing::error!(unaccounted, "packets without a verdict: this is a bug, please report it");
+    }
+}

@@ -1,0 +1,297 @@
+//! Every mistake in a config gives one clear error: at its place, with what is wrong and what to write instead.
+//!
+//! A case is a change to a valid config. `«` and `»` enclose what the error must underline; they are not part of the
+//! config.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+use natgate::config::{self, ConfigErrors};
+
+const VALID: &str = r#"
+[interface.lan]
+device = "af_packet:eth1"
+realm = "internal"
+address = "192.168.1.1/24"
+
+[interface.wan]
+device = "af_packet:eth2"
+realm = "external"
+address = "203.0.113.2/24"
+gateway = "203.0.113.1"
+
+[[route]]
+to = "10.0.0.0/8"
+via = "192.168.1.254"
+
+[pool.public]
+addresses = ["203.0.113.10-203.0.113.12", "203.0.113.20"]
+ports = "1024-65535"
+
+[[snat]]
+from = ["192.168.1.0/24"]
+out = "wan"
+source = "pool.public"
+
+[[dnat]]
+on = "wan"
+protocol = "tcp"
+port = 8080
+to = "192.168.1.10:80"
+
+[runtime]
+workers = 2
+cpus = [2, 3]
+
+[conntrack]
+max_sessions = 262144
+
+[conntrack.timeouts]
+udp = "5m"
+"#;
+
+struct Case {
+    /// The rule that is broken.
+    rule: &'static str,
+    /// What is replaced in the valid config.
+    replace: &'static str,
+    /// By what.
+    by: &'static str,
+    /// Parts of the message.
+    says: &'static [&'static str],
+    /// A part of the help.
+    cure: &'static str,
+}
+
+const fn case(
+    rule: &'static str,
+    replace: &'static str,
+    by: &'static str,
+    says: &'static [&'static str],
+    cure: &'static str,
+) -> Case {
+    Case { rule, replace, by, says, cure }
+}
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    // Syntax.
+    case("a string is quoted", r#""af_packet:eth1""#, "«af_packet:eth1»", &["quoted"], "double quotes"),
+    case("a key is given once", "realm = \"internal\"", "realm = \"internal\"\n«realm» = \"external\"", &["duplicate key"], "remove one"),
+    case("a string is closed", "out = \"wan\"", "out = \"wan«»", &["invalid basic string"], "close the string"),
+    case("a header is closed", "[[snat]]", "[[snat]«»", &["unclosed"], "close the header"),
+    // Keys.
+    case("a key is known", "address = \"192.168.1.1/24\"", "«adress» = \"192.168.1.1/24\"", &["unknown key `adress`", "[interface.lan]"], "did you mean `address`?"),
+    case("a section is known", "[conntrack]\n", "[«contrack»]\n", &["unknown key `contrack`", "the file"], "did you mean `conntrack`?"),
+    case("a timeout is known", "udp = \"5m\"", "«tcp_etablished» = \"5m\"", &["unknown key `tcp_etablished`"], "did you mean `tcp_established`?"),
+    case("an unknown key that resembles none gets the list", "workers = 2", "workers = 2\n«colour» = 1", &["unknown key `colour`"], "known: `workers`, `cpus`"),
+    case("a device is required", "[interface.lan]\ndevice = \"af_packet:eth1\"", "[interface.«lan»]", &["missing key `device`", "[interface.lan]"], "device = \"af_packet:eth1\""),
+    case("an interface has an address", "[interface.lan]\ndevice = \"af_packet:eth1\"\nrealm = \"internal\"\naddress = \"192.168.1.1/24\"", "[interface.«lan»]\ndevice = \"af_packet:eth1\"\nrealm = \"internal\"", &["neither `address` nor `addresses`"], "address = "),
+    case("address and addresses exclude each other", "address = \"203.0.113.2/24\"", "address = \"203.0.113.2/24\"\naddresses = «[\"203.0.113.3/24\"]»", &["`address` and `addresses` exclude each other"], "keep either"),
+    case("a rule is a list of tables", "[[snat]]", "«[snat]»", &["wrong type for `snat`", "found a table"], "two brackets: [[snat]]"),
+    // Values by themselves.
+    case("a value has its type", "workers = 2", "workers = «\"two\"»", &["wrong type for `workers`", "found a string"], "workers = 2"),
+    case("a realm is one of two", "realm = \"external\"", "realm = «\"extern\"»", &["\"extern\" is none of"], "did you mean \"external\"?"),
+    case("a device has a known kind", "\"af_packet:eth1\"", "«\"afpacket:eth1\"»", &["\"afpacket:eth1\" names no device", "\"af_packet:eth1\""], "docs/config.md"),
+    case("a device says how to reach a kernel interface", "\"af_packet:eth1\"", "«\"eth1\"»", &["\"eth1\" does not say how to reach", "\"af_packet:eth1\""], "docs/config.md"),
+    case("a kernel interface has a short name", "\"af_packet:eth1\"", "«\"af_packet:ethernet-number-1\"»", &["name of a network interface", "15 characters"], "docs/config.md"),
+    case("an address has a prefix length", "\"192.168.1.1/24\"", "«\"192.168.1.1\"»", &["\"192.168.1.1\" has no prefix length"], "192.168.1.1/24"),
+    case("a prefix is a prefix", "\"192.168.1.1/24\"", "«\"192.168.1.1/33\"»", &["\"192.168.1.1/33\" is not an IPv4 prefix"], "0 to 32"),
+    case("IPv6 is told apart from rubbish", "\"192.168.1.1/24\"", "«\"2001:db8::1/64\"»", &["IPv6"], "IPv4"),
+    case("an interface has a host's address", "\"192.168.1.1/24\"", "«\"192.168.1.0/24\"»", &["network's own address", "192.168.1.0/24"], "such as 192.168.1.1"),
+    case("an interface has no broadcast address", "\"192.168.1.1/24\"", "«\"192.168.1.255/24\"»", &["broadcast"], "such as 192.168.1.1"),
+    case("an interface has a unicast address", "\"192.168.1.1/24\"", "«\"224.0.0.5/24\"»", &["224.0.0.5"], "multicast"),
+    case("a mac is six pairs", "[runtime]", "[interface.x]\ndevice = \"tap:x\"\nrealm = \"internal\"\naddress = \"10.9.0.1/24\"\nmac = «\"02:00\"»\n[runtime]", &["\"02:00\" is not an Ethernet address"], "six pairs"),
+    case("a mac is one device's", "realm = \"internal\"", "realm = \"internal\"\nmac = «\"01:00:5e:00:00:01\"»", &["01:00:5e:00:00:01"], "first byte is even"),
+    case("a vlan has 12 bits", "realm = \"internal\"", "realm = \"internal\"\nvlan = «4095»", &["4095 is not between 1 and 4094"], "from 1 to 4094"),
+    case("an mtu is at least 576", "realm = \"internal\"", "realm = \"internal\"\nmtu = «500»", &["500 is not between 576 and 9216"], "576"),
+    case("a rule's prefix has no host bits", "[\"192.168.1.0/24\"]", "[«\"192.168.1.7/24\"»]", &["bits set behind its prefix length"], "\"192.168.1.0/24\" for the network"),
+    case("a port is not zero", "port = 8080", "port = «0»", &["0 is not between 1 and 65535"], "from 1 to 65535"),
+    case("a port range is ordered", "\"1024-65535\"", "«\"65535-1024\"»", &["begins after its end"], "swap"),
+    case("a port range has numbers", "\"1024-65535\"", "«\"high\"»", &["\"high\" is not a port or a range"], "\"8000-8010\""),
+    case("a protocol has ports", "protocol = \"tcp\"", "protocol = «\"icmp\"»", &["\"icmp\" is none of"], "\"tcp\", \"udp\""),
+    case("a protocol is listed once", "protocol = \"tcp\"", "protocol = [\"tcp\", «\"tcp\"»]", &["\"tcp\" is listed twice"], "remove one"),
+    case("a list is not empty", "protocol = \"tcp\"", "protocol = «[]»", &["`protocol` is empty"], "\"tcp\""),
+    case("a backend is an address", "\"192.168.1.10:80\"", "«\"webserver:80\"»", &["\"webserver:80\" is not a backend"], "192.168.1.10:80"),
+    case("a timeout has a unit", "udp = \"5m\"", "udp = «300»", &["300 has no unit"], "timeouts are written with a unit, such as \"5m\""),
+    case("a timeout is a length of time", "udp = \"5m\"", "udp = «\"soon\"»", &["\"soon\" is not a length of time"], "with a unit"),
+    case("a timeout is not zero", "udp = \"5m\"", "udp = «\"0s\"»", &["between 1 second and 365 days"], "5m"),
+    case("a month is not a minute", "udp = \"5m\"", "udp = «\"5M\"»", &["minute or a month"], "\"m\" for minutes"),
+    case("a size has a unit", "workers = 2", "workers = 2\nmemory = «512»", &["512 has no unit"], "512MiB"),
+    case("there are sessions", "max_sessions = 262144", "max_sessions = «0»", &["0 is not between 1 and"], "from 1"),
+    case("a number is not too large for anything", "max_sessions = 262144", "max_sessions = «99999999999999999999»", &["99999999999999999999 is not between"], "from 1"),
+    case("there are workers", "workers = 2", "workers = «0»", &["0 is not between 1 and 64"], "from 1 to 64"),
+    case("a socket's path is absolute", "workers = 2", "workers = 2\ncontrol = «\"control.sock\"»", &["\"control.sock\" is not absolute"], "/run/natgate/control.sock"),
+    case("a name is plain", "[[snat]]", "[pool.«\"my pool\"»]\naddresses = \"203.0.113.40\"\n[[snat]]", &["\"my pool\" can not be a name"], "letters"),
+    // Values against one another.
+    case("an interface exists", "out = \"wan\"", "out = «\"wam\"»", &["there is no interface \"wam\""], "did you mean `wan`?"),
+    case("a pool exists", "source = \"pool.public\"", "source = «\"pool.publik\"»", &["there is no pool \"publik\""], "did you mean `public`?"),
+    case("a source is a word or a pool", "source = \"pool.public\"", "source = «\"public\"»", &["\"public\" is none of"], "pool.NAME"),
+    case("a device without vlan has one interface", "\"af_packet:eth2\"", "«\"af_packet:eth1\"»", &["\"lan\" and \"wan\" are both untagged on af_packet:eth1"], "vlan"),
+    case("a vlan is unique on its device", "device = \"af_packet:eth2\"\n", "device = \"af_packet:eth1\"\nvlan = «7»\n", &["both have VLAN 7 on af_packet:eth1"], "another `vlan`"),
+    case("a device has one mac", "device = \"af_packet:eth2\"\n", "device = \"af_packet:eth1\"\nvlan = 8\nmac = «\"02:00:00:00:00:02\"»\n", &["different Ethernet addresses"], "keep one `mac`"),
+    case("an address is given once", "[[route]]", "[interface.x]\ndevice = \"tap:x\"\nrealm = \"internal\"\naddress = «\"192.168.1.1/24\"»\n[[route]]", &["192.168.1.1 is given twice"], "remove one"),
+    case("connected networks do not overlap", "[[route]]", "[interface.x]\ndevice = \"tap:x\"\nrealm = \"internal\"\naddress = «\"192.168.0.1/16\"»\n[[route]]", &["192.168.0.0/16 of \"x\" overlaps 192.168.1.0/24 of \"lan\""], "change an address"),
+    case("a gateway is near", "gateway = \"203.0.113.1\"", "gateway = «\"203.0.114.1\"»", &["gateway 203.0.114.1 is not in a prefix of \"wan\" (203.0.113.0/24)"], "next router"),
+    case("a gateway is someone else", "gateway = \"203.0.113.1\"", "gateway = «\"203.0.113.2\"»", &["203.0.113.2 is an address of the gateway itself"], "next router"),
+    case("there is one default route", "realm = \"internal\"", "realm = \"internal\"\ngateway = \"192.168.1.254\"", &["two routes to 0.0.0.0/0"], "one `gateway`"),
+    case("a next hop is on a connected network", "via = \"192.168.1.254\"", "via = «\"172.16.0.1\"»", &["next hop 172.16.0.1 is in no interface's prefix"], "an interface is connected to"),
+    case("a connected network has no route", "to = \"10.0.0.0/8\"", "to = «\"192.168.1.0/24\"»", &["192.168.1.0/24 is directly connected to \"lan\""], "remove the route"),
+    case("a pool holds no interface's address", "\"203.0.113.20\"]", "«\"203.0.113.0/29\"»]", &["203.0.113.2 of pool \"public\" belongs to interface \"wan\""], "source = \"interface\""),
+    case("a pool holds no next hop", "\"203.0.113.20\"]", "«\"203.0.113.1\"»]", &["203.0.113.1 of pool \"public\" is a next hop"], "take it out"),
+    case("a pool holds an address once", "\"203.0.113.20\"]", "«\"203.0.113.12\"»]", &["203.0.113.12 is in pool \"public\" twice"], "once"),
+    case("pools do not overlap", "[[snat]]", "[pool.other]\naddresses = «\"203.0.113.20-203.0.113.30\"»\n[[snat]]", &["203.0.113.20 is in pool \"public\" and in pool \"other\""], "in one pool"),
+    case("a pool has a bound", "\"203.0.113.20\"]", "\"198.18.0.0/16\"]", &["65539 addresses, more than 4096"], "fewer"),
+    case("snat leaves by an external interface", "out = \"wan\"", "out = «\"lan\"»", &["\"lan\" is internal"], "external"),
+    case("ports end at 65535", "port = 8080\nto = \"192.168.1.10:80\"", "port = \"8000-8010\"\nto = «\"192.168.1.10:65530\"»", &["11 ports from 65530 on end behind 65535"], "lower port"),
+    case("a port is forwarded once", "[runtime]", "[[dnat]]\naddress = \"203.0.113.2\"\nprotocol = [\"udp\", \"tcp\"]\nport = «\"8000-8100\"»\nto = \"192.168.1.11\"\n[runtime]", &["TCP 203.0.113.2 port 8080 is forwarded twice"], "one backend"),
+    case("a backend is another machine", "\"192.168.1.10:80\"", "«\"192.168.1.1:80\"»", &["192.168.1.1 is an address of the gateway itself"], "server"),
+    case("each worker has a cpu", "cpus = [2, 3]", "cpus = «[2, 3, 4]»", &["2 workers but 3 CPUs"], "one CPU for each worker"),
+    case("a cpu has one worker", "cpus = [2, 3]", "cpus = [2, «2»]", &["\"2\" is listed twice in `cpus`"], "remove one"),
+    case("each worker has a session", "max_sessions = 262144", "max_sessions = «1»", &["1 sessions are fewer than the 2 workers"], "raise"),
+    case("the memory holds the frames", "workers = 2", "workers = 2\nframes = 1000000\nmemory = «\"64MiB\"»", &["64 MiB are too little for 1000000 frames"], "2259MiB"),
+];
+
+/// The text without the marks, and what they enclose: line, column, width.
+fn unmark(text: &str) -> (String, Option<(usize, usize, usize)>) {
+    let (Some(start), Some(end)) = (text.find('«'), text.find('»')) else { return (text.into(), None) };
+    let before = &text[..start];
+    let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+    let width = text[start + '«'.len_utf8()..end].chars().count().max(1);
+    (text.replace(['«', '»'], ""), Some((before.matches('\n').count() + 1, column, width)))
+}
+
+fn errors(text: &str) -> ConfigErrors {
+    match config::parse(text, "natgate.toml") {
+        Ok(_) => panic!("accepted:\n{text}"),
+        Err(errors) => errors,
+    }
+}
+
+#[test]
+fn the_config_that_the_mistakes_are_made_in_is_valid() {
+    let checked = config::parse(VALID, "natgate.toml").unwrap();
+    assert_eq!(checked.warnings, []);
+}
+
+#[test]
+fn each_mistake_gives_one_error_at_its_place_with_a_cure() {
+    for Case { rule, replace, by, says, cure } in CASES {
+        assert!(VALID.contains(replace), "{rule}: nothing to replace");
+        let mut marked = VALID.replacen(replace, by, 1);
+        // What shares a device has another VLAN; the first interface gets one where a case needs it.
+        if rule.contains("vlan is unique") {
+            marked = marked.replacen("realm = \"internal\"", "realm = \"internal\"\nvlan = 7", 1);
+        }
+        if rule.contains("one mac") {
+            let with = "realm = \"internal\"\nmac = \"02:00:00:00:00:01\"";
+            marked = marked.replacen("realm = \"internal\"", with, 1);
+        }
+        let (text, place) = unmark(&marked);
+        let found = errors(&text);
+        assert_eq!(found.errors.len(), 1, "{rule}:\n{found}");
+        let error = &found.errors[0];
+        if let Some(place) = place {
+            let at = (error.place.line, error.place.column, error.place.width);
+            assert_eq!(at, place, "{rule}:\n{found}");
+        }
+        let message = error.what.to_string();
+        for part in *says {
+            assert!(message.contains(part), "{rule}: {part:?} is not in\n{found}");
+        }
+        assert!(error.what.cure().contains(cure), "{rule}: {cure:?} is not in\n{found}");
+    }
+}
+
+#[test]
+fn a_file_with_many_mistakes_reports_them_all_in_the_order_of_its_lines() {
+    let mut text = VALID.to_owned();
+    for (from, to) in [
+        ("device = \"af_packet:eth1\"", "device = \"eth1\""),
+        ("address = \"192.168.1.1/24\"", "adress = \"192.168.1.1\""),
+        ("203.0.113.12\"", "203.0.113.9\""),
+        ("\"pool.public\"", "\"pool.private\""),
+        ("protocol = \"tcp\"", "protocol = \"sctp\""),
+        ("port = 8080", "port = 80800"),
+        ("workers = 2", "workers = 3"),
+        ("udp = \"5m\"", "udp = 300"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    let found = errors(&text);
+    let lines: Vec<usize> = found.errors.iter().map(|error| error.place.line).collect();
+    assert_eq!(lines, [3, 5, 5, 18, 24, 28, 29, 34, 40], "{found}");
+    assert!(found.to_string().contains("the config has 9 errors"), "{found}");
+}
+
+#[test]
+fn syntax_errors_are_all_reported_with_the_wrong_values_but_not_what_follows_from_them() {
+    let text = VALID
+        .replacen("\"af_packet:eth1\"", "af_packet:eth1", 1)
+        .replacen("out = \"wan\"", "out = wan", 1)
+        .replacen("udp = \"5m\"", "udp = 300", 1);
+    let found = errors(&text);
+    let lines: Vec<usize> = found.errors.iter().map(|error| error.place.line).collect();
+    assert_eq!(lines, [3, 23, 40], "{found}");
+}
+
+#[test]
+fn an_error_shows_the_line_an_underline_and_the_cure() {
+    let text = VALID.replacen("address = \"192", "adress = \"192", 1);
+    let expected = "\
+error: unknown key `adress` in [interface.lan]
+  --> natgate.toml:5:1
+   |
+ 5 | adress = \"192.168.1.1/24\"
+   | ^^^^^^
+   = help: did you mean `address`?
+";
+    assert_eq!(errors(&text).errors[0].to_string(), expected);
+}
+
+#[test]
+fn an_error_between_two_lines_names_the_other_line() {
+    let text = VALID.replacen("af_packet:eth2", "af_packet:eth1", 1);
+    let printed = errors(&text).to_string();
+    assert!(printed.contains("natgate.toml:8:10"), "{printed}");
+    assert!(printed.contains("see also line 3: device = \"af_packet:eth1\""), "{printed}");
+}
+
+#[test]
+fn an_empty_file_says_what_it_lacks() {
+    let found = errors("");
+    assert_eq!(found.errors.len(), 1);
+    assert!(found.to_string().contains("[interface.NAME]"), "{found}");
+}
+
+#[test]
+fn what_is_allowed_and_probably_not_meant_is_a_warning() {
+    for (replace, by, says) in [
+        ("udp = \"5m\"", "udp = «\"30s\"»", "below the 2m of RFC 4787 REQ-5"),
+        ("udp = \"5m\"", "tcp_established = «\"1h\"»", "below the 2h4m of RFC 5382 REQ-5"),
+        ("\"192.168.1.10:80\"", "«\"198.51.100.7:80\"»", "198.51.100.7 is not reached by an internal"),
+        (
+            "[\"192.168.1.0/24\"]",
+            "[\"192.168.1.0/24\", «\"172.16.0.0/12\"»]",
+            "no internal interface leads to 172.16.0.0/12",
+        ),
+        ("source = \"pool.public\"", "source = \"interface\"", "pool \"public\" is used by no rule"),
+        ("[[dnat]]", "«[[snat]]»\nfrom = \"192.168.1.128/25\"\nout = \"wan\"\n[[dnat]]", "never applies"),
+        (
+            "\"203.0.113.20\"]",
+            "«\"192.168.1.100\"»]",
+            "lies in 192.168.1.0/24 of the internal interface \"lan\"",
+        ),
+        ("on = \"wan\"", "on = «\"lan\"»", "\"lan\" is internal"),
+    ] {
+        let (text, place) = unmark(&VALID.replacen(replace, by, 1));
+        let checked = config::parse(&text, "natgate.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(checked.warnings.len(), 1, "{says}: {:?}", checked.warnings);
+        let warning = &checked.warnings[0];
+        assert!(warning.what.to_string().contains(says), "{says}: {warning}");
+        if let Some(place) = place {
+            let at = (warning.place.line, warning.place.column, warning.place.width);
+            assert_eq!(at, place, "{warning}");
+        }
+    }
+}

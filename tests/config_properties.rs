@@ -1,0 +1,178 @@
+//! Whatever the text is, the parser answers; and what was written is what is read.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+use natgate::config;
+use natgate::config::model::{PollMode, SourcePool};
+use natgate::conntrack::timeouts::Timeout;
+use natgate::ids::Realm;
+use proptest::prelude::*;
+use std::fmt::Write;
+use std::time::Duration;
+
+const FULL: &str = include_str!("../config/port-forwarding.toml");
+
+/// Pieces that mean something to a TOML parser or to ours.
+const PIECES: &[&str] = &[
+    "",
+    "\"",
+    "'",
+    "[",
+    "]",
+    "[[",
+    "=",
+    "\n",
+    ",",
+    "{",
+    "}",
+    "#",
+    ".",
+    "\\u",
+    "é",
+    "\0",
+    "-",
+    "/",
+    "\"\"\"",
+    "0x",
+    "1e9",
+    "99999999999999999999",
+    "[interface.x]\n",
+    "[[snat]]\n",
+    "pool.",
+    "0.0.0.0/0",
+    "255.255.255.255",
+    "null",
+];
+
+proptest! {
+    #[test]
+    fn mutated_text_gives_a_config_or_errors_that_can_be_printed(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, prop::sample::select(PIECES)), 1..8),
+    ) {
+        let mut text: Vec<char> = FULL.chars().collect();
+        for (at, remove, insert) in edits {
+            let start = at.index(text.len());
+            let end = (start + remove).min(text.len());
+            text.splice(start..end, insert.chars());
+            text.push('\n');
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(errors) = config::parse(&text, "x.toml") {
+            prop_assert!(!errors.errors.is_empty());
+            for error in &errors.errors {
+                prop_assert!(error.place.line >= 1 && error.place.line <= text.split('\n').count());
+            }
+            prop_assert!(errors.to_string().contains("= help: "));
+        }
+    }
+
+    #[test]
+    fn any_text_gives_a_config_or_errors(text in "\\PC{0,200}") {
+        if let Err(errors) = config::parse(&text, "x.toml") {
+            prop_assert!(!errors.errors.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_what_is_read(site in site()) {
+        let text = site.text();
+        let checked = config::parse(&text, "x.toml");
+        let config = checked.map_err(|errors| TestCaseError::fail(format!("{errors}\n{text}")))?.config;
+        prop_assert_eq!(config.interfaces.len(), site.lans.len() + 1);
+        for (n, (interface, lan)) in config.interfaces.iter().skip(1).zip(&site.lans).enumerate() {
+            prop_assert_eq!(&interface.name, &format!("lan{n}"));
+            prop_assert_eq!(interface.realm, Realm::Internal);
+            prop_assert_eq!(interface.mtu, lan.mtu);
+            prop_assert_eq!(interface.vlan, lan.vlan.unwrap_or(0));
+            prop_assert_eq!(interface.primary().to_string(), format!("10.{n}.0.1"));
+            let device = &config.devices[interface.device.index()];
+            prop_assert_eq!(device.spec.to_string(), format!("tap:lan{n}"));
+        }
+        prop_assert_eq!(config.runtime.workers, site.workers);
+        prop_assert_eq!(config.runtime.poll, if site.adaptive { PollMode::Adaptive } else { PollMode::Busy });
+        prop_assert_eq!(config.conntrack.max_sessions, site.sessions);
+        prop_assert_eq!(config.conntrack.timeouts.get(Timeout::Udp), Duration::from_secs(site.udp));
+        prop_assert_eq!(config.pools[0].addresses.len(), usize::from(site.pool));
+        prop_assert_eq!(config.pools[0].ports.clone(), site.ports.0..=site.ports.1);
+        prop_assert_eq!(config.snat[0].source, SourcePool::Pool(0));
+        prop_assert_eq!(config.dnat.len(), site.forwards.len());
+        for (rule, (port, to_port)) in config.dnat.iter().zip(&site.forwards) {
+            prop_assert_eq!((rule.ports.clone(), rule.to_port), (*port..=*port, to_port.unwrap_or(*port)));
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Lan {
+    mtu: u16,
+    vlan: Option<u16>,
+}
+
+/// A config, before it is written.
+#[derive(Debug, Clone)]
+struct Site {
+    lans: Vec<Lan>,
+    workers: u8,
+    adaptive: bool,
+    sessions: u32,
+    udp: u64,
+    pool: u8,
+    ports: (u16, u16),
+    forwards: Vec<(u16, Option<u16>)>,
+}
+
+fn site() -> impl Strategy<Value = Site> {
+    let lan = (576u16..=9216, prop::option::of(1u16..=4094)).prop_map(|(mtu, vlan)| Lan { mtu, vlan });
+    let ports = (1u16..=65535, 1u16..=65535).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let forwards = prop::collection::btree_map(1u16..=65535, prop::option::of(1u16..=65535), 0..20);
+    (
+        prop::collection::vec(lan, 1..12),
+        1u8..=64,
+        any::<bool>(),
+        64u32..=1 << 27,
+        1u64..=31_536_000,
+        1u8..=100,
+        ports,
+        forwards,
+    )
+        .prop_map(|(lans, workers, adaptive, sessions, udp, pool, ports, forwards)| {
+            let forwards = forwards.into_iter().collect();
+            Site { lans, workers, adaptive, sessions, udp, pool, ports, forwards }
+        })
+}
+
+impl Site {
+    fn text(&self) -> String {
+        let mut text = String::from(
+            "[interface.wan]\ndevice = \"tap:wan\"\nrealm = \"external\"\naddress = \"203.0.113.2/24\"\n",
+        );
+        for (n, Lan { mtu, vlan }) in self.lans.iter().enumerate() {
+            write!(text, "[interface.lan{n}]\ndevice = \"tap:lan{n}\"\nrealm = 'internal'\n").unwrap();
+            write!(text, "address = \"10.{n}.0.1/16\"\nmtu = {mtu}\n").unwrap();
+            if let Some(vlan) = vlan {
+                writeln!(text, "vlan = {vlan}").unwrap();
+            }
+        }
+        let poll = if self.adaptive { "adaptive" } else { "busy" };
+        let (last, ports) = (9 + u16::from(self.pool), self.ports);
+        write!(text, "[runtime]\nworkers = {}\npoll = \"{poll}\"\n", self.workers).unwrap();
+        write!(text, "[conntrack]\nmax_sessions = {}\ntimeouts.udp = \"{}s\"\n", self.sessions, self.udp)
+            .unwrap();
+        write!(
+            text,
+            "[pool.p]\naddresses = \"203.0.113.10-203.0.113.{last}\"\nports = \"{}-{}\"\n",
+            ports.0, ports.1
+        )
+        .unwrap();
+        text += "[[snat]]\nsource = \"pool.p\"\n";
+        for (port, to_port) in &self.forwards {
+            let to = to_port.map(|port| format!(":{port}")).unwrap_or_default();
+            write!(
+                text,
+                "[[dnat]]\non = \"wan\"\nprotocol = \"udp\"\nport = {port}\nto = \"10.0.0.9{to}\"\n"
+            )
+            .unwrap();
+        }
+        text
+    }
+}

@@ -1,0 +1,177 @@
+//! A gateway for the tests of the control socket: counters and neighbours that somebody made up, session tables that
+//! are real.
+
+#![allow(unreachable_pub, reason = "a module of a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that these are for tests only")]
+
+use natgate::conntrack::key::V4Key;
+use natgate::conntrack::session::NewSession;
+use natgate::conntrack::table::Shard;
+use natgate::conntrack::timeouts::Timeouts;
+use natgate::conntrack::tracker;
+use natgate::control::server::Limits;
+use natgate::control::state::{InterfaceInfo, NeighborRow, Neighbors, Started};
+use natgate::control::{Client, ControlState, Server};
+use natgate::ids::{InterfaceId, MacAddr, Realm};
+use natgate::packet::{Kind, Tuple};
+use natgate::telemetry::{DropReason, WorkerCounters};
+use natgate::time::Tick;
+use natgate::wire::checksum::Delta;
+use natgate::wire::protocol;
+use std::io::{ErrorKind, Read, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What no test should ever need.
+pub const LONG: Duration = Duration::from_secs(20);
+const NOW: Tick = Tick(1_000);
+
+/// A gateway with two workers that does nothing, and a directory for its socket.
+pub struct Gateway {
+    pub directory: tempfile::TempDir,
+    pub state: Arc<ControlState>,
+}
+
+impl Gateway {
+    /// With this many UDP sessions on each worker, and one ping on the second.
+    pub fn new(sessions: u16) -> Gateway {
+        let workers: Vec<Arc<WorkerCounters>> = (0..2).map(|_| Arc::default()).collect();
+        let mut views = Vec::new();
+        for (worker, subnet) in workers.iter().zip(1u8..) {
+            let (mut shard, view) = Shard::new(u32::from(sessions) + 8, 7);
+            for n in 0..sessions {
+                let [high, low] = n.to_be_bytes();
+                let inside = Ipv4Addr::new(10, subnet, high, low);
+                shard.insert(udp(inside, n.wrapping_add(1_024))).unwrap();
+            }
+            if subnet == 2 {
+                shard.insert(ping()).unwrap();
+            }
+            worker.sessions.set(shard.len().into());
+            views.push(view);
+        }
+        count(&workers);
+        let interface = |name: &str, n: u8, realm, address: &str| InterfaceInfo {
+            name: name.into(),
+            device: format!("af_packet:eth{n}"),
+            driver: "net_af_packet".into(),
+            mac: MacAddr([2, 0, 0, 0, 0, n]),
+            vlan: 0,
+            realm,
+            addresses: vec![address.parse().unwrap()],
+            mtu: 1500,
+        };
+        let neighbors = Neighbors::default();
+        neighbors.publish(vec![NeighborRow {
+            interface: InterfaceId(1),
+            address: Ipv4Addr::new(203, 0, 113, 1),
+            mac: Some(MacAddr([2, 0, 0, 0, 0, 0xfe])),
+            state: "reachable",
+            updated: Tick(NOW.0 - 75),
+        }]);
+        let state = ControlState {
+            started: Started::now(),
+            version: "0.1.0".into(),
+            dpdk_version: None,
+            config_path: "/etc/natgate/natgate.toml".into(),
+            workers,
+            interfaces: vec![
+                interface("lan", 1, Realm::Internal, "192.168.1.1/24"),
+                interface("wan", 2, Realm::External, "203.0.113.2/24"),
+            ],
+            sessions: views,
+            neighbors,
+            now: Box::new(|| NOW),
+        };
+        Gateway { directory: tempfile::tempdir().unwrap(), state: Arc::new(state) }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    pub fn start(&self) -> Server {
+        self.start_with(Limits::default())
+    }
+
+    pub fn start_with(&self, limits: Limits) -> Server {
+        Server::start_with(&self.socket(), Arc::clone(&self.state), limits).unwrap()
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.socket())
+    }
+
+    /// A connection on which nothing was said yet.
+    pub fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
+        stream
+    }
+
+    /// The whole answer to these bytes, from the status line on.
+    pub fn raw(&self, request: &[u8]) -> String {
+        let mut stream = self.connect();
+        // The server may have answered and closed before it took everything.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer);
+        assert!(end.is_ok() || end.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
+        String::from_utf8(answer).unwrap()
+    }
+}
+
+fn session(original: Tuple, reply: Tuple, kind: Kind, created: Tick) -> NewSession<V4Key> {
+    NewSession {
+        original: V4Key::new(original, Realm::Internal, 0),
+        reply: V4Key::new(reply, Realm::External, 0),
+        opening: tracker::open(&kind, &Timeouts::default()).unwrap(),
+        now: created,
+        length: 100,
+        lease: None,
+        l3: Delta::default(),
+        l4: Delta::default(),
+    }
+}
+
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+fn udp(inside: Ipv4Addr, port: u16) -> NewSession<V4Key> {
+    let tuple = |src, dst, sport, dport| Tuple { src, dst, sport, dport, protocol: protocol::UDP };
+    // Another server each, so that reply tuples differ however many there are.
+    let server = Ipv4Addr::from_bits(SERVER.to_bits() ^ (inside.to_bits() << 8 & 0x0fff_ff00));
+    let original = tuple(inside, server, port, 53);
+    session(original, tuple(server, OUTSIDE, 53, port), Kind::Udp, Tick(NOW.0 - 25))
+}
+
+fn ping() -> NewSession<V4Key> {
+    let tuple = |src, dst, sport, dport| Tuple { src, dst, sport, dport, protocol: protocol::ICMP };
+    let original = tuple(Ipv4Addr::new(10, 9, 9, 9), SERVER, 4_711, 8);
+    session(original, tuple(SERVER, OUTSIDE, 8, 815), Kind::IcmpRequest, Tick(NOW.0 - 100))
+}
+
+/// Counters that add up over both workers, but not on either of them.
+fn count(workers: &[Arc<WorkerCounters>]) {
+    let [a, b] = workers else { panic!("two workers") };
+    a.rx.set(1_000_000);
+    a.sent.set(600_000);
+    a.handed_off.set(390_000);
+    a.polls.set(4_000);
+    a.busy_polls.set(1_000);
+    a.drops[DropReason::NoRoute as usize].set(9_990);
+    a.consumed.set(10);
+    b.taken_over.set(390_000);
+    b.sent.set(389_000);
+    b.drops[DropReason::NoRoute as usize].set(5);
+    b.drops[DropReason::TtlExpired as usize].set(990);
+    b.held.set(5);
+    a.interfaces[0].rx_packets.set(1_000_000);
+    a.interfaces[0].rx_bytes.set(64_000_000);
+    a.interfaces[1].tx_packets.set(600_000);
+    b.interfaces[1].tx_packets.set(389_000);
+}

@@ -86,7 +86,8 @@ impl Host {
         let mut config = Config::new(EthernetAddress(host_mac(address).0).into());
         config.random_seed = u64::from(salt);
         let mut interface = Interface::new(config, &mut wire, now);
-        interface.update_ip_addrs(|addresses| addresses.push(IpCidr::new(IpAddress::Ipv4(address), 24)).unwrap());
+        interface
+            .update_ip_addrs(|addresses| addresses.push(IpCidr::new(IpAddress::Ipv4(address), 24)).unwrap());
         interface.routes_mut().add_default_ipv4_route(gateway).unwrap();
         let mut sockets = SocketSet::new(Vec::new());
         let buffer = || tcp::SocketBuffer::new(vec![0; BUFFER]);
@@ -170,7 +171,8 @@ fn converse<D: Device<Buf = MemBuf>>(net: &mut Net<D>, client: &mut Host, server
                 host.wire.received.push_back(frame.data().to_vec());
             }
         }
-        let over = |host: &mut Host| matches!(host.socket().state(), tcp::State::Closed | tcp::State::TimeWait);
+        let over =
+            |host: &mut Host| matches!(host.socket().state(), tcp::State::Closed | tcp::State::TimeWait);
         if over(client) && over(server) {
             assert_eq!((client.received, server.received), (LENGTH, LENGTH));
             return;

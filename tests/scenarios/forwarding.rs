@@ -55,7 +55,8 @@ fn a_packet_that_is_too_large_is_dropped_and_with_df_its_sender_told_the_size() 
 
 #[test]
 fn an_answer_that_is_too_large_is_told_with_the_addresses_that_its_sender_knows() {
-    let narrow_inside = HOME.replace("address = \"192.168.1.1/24\"", "address = \"192.168.1.1/24\"\nmtu = 1000");
+    let narrow_inside =
+        HOME.replace("address = \"192.168.1.1/24\"", "address = \"192.168.1.1/24\"\nmtu = 1000");
     play(
         &narrow_inside,
         "
@@ -130,7 +131,8 @@ fn sources_of_the_other_side_are_dropped() {
 
 #[test]
 fn directed_broadcasts_are_not_forwarded() {
-    let two = forwards() + "[interface.dmz]\ndevice = \"vdev:mem2\"\nrealm = \"internal\"\naddress = \"192.168.2.1/24\"\n";
+    let two = forwards()
+        + "[interface.dmz]\ndevice = \"vdev:mem2\"\nrealm = \"internal\"\naddress = \"192.168.2.1/24\"\n";
     play(
         &two,
         "

@@ -38,7 +38,9 @@ fn datagram(order: [usize; 3], head: usize, (entry, from): (&str, &str), (exit, 
 #[test]
 fn three_fragments_pass_in_every_order_and_both_directions() {
     for order in ORDERS {
-        for (proto, head, id) in [("udp", 8, ""), ("udp", 8, " csum=0"), ("tcp", 20, ""), ("icmp echo", 8, "")] {
+        for (proto, head, id) in
+            [("udp", 8, ""), ("udp", 8, " csum=0"), ("tcp", 20, ""), ("icmp echo", 8, "")]
+        {
             let (out, outside, back, inside) = match proto {
                 "udp" => (
                     format!("udp 192.168.1.10:1000 > 198.51.100.1:53{id}"),
@@ -155,7 +157,8 @@ fn more_than_eight_early_fragments_of_a_datagram_are_not_held() {
     let early = |n: usize| format!("part={}-{}", n * 8, n * 8 + 8);
     let mut script = String::new();
     for n in 1..=8 {
-        script += &format!("lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=100 ipid=3 {}\nheld +1\n", early(n));
+        script +=
+            &format!("lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=100 ipid=3 {}\nheld +1\n", early(n));
     }
     script += &format!(
         "lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=100 ipid=3 {}

@@ -214,7 +214,14 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
     }
 
     /// Puts `body` on the wire of an interface with its tag.
-    pub(crate) fn push_on(&mut self, interface: InterfaceId, from: MacAddr, to: MacAddr, arp: bool, body: &[u8]) {
+    pub(crate) fn push_on(
+        &mut self,
+        interface: InterfaceId,
+        from: MacAddr,
+        to: MacAddr,
+        arp: bool,
+        body: &[u8],
+    ) {
         let here = self.snapshot.interface(interface).clone();
         let frame = frame(to, from, here.vlan, if arp { 0x0806 } else { 0x0800 }, body);
         self.push(here.device.index(), &frame);
@@ -236,7 +243,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
     }
 
     /// Takes the frames that came out, and lets hosts answer ARP.
-    fn collect(&mut self) -> bool {
+    pub(crate) fn collect(&mut self) -> bool {
         let mut busy = false;
         for device in 0..self.wires.len() {
             while let Some(buf) = self.wires[device].pop() {
@@ -268,7 +275,9 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
 
     /// A host answers a request for its address.
     fn answer_arp(&mut self, seen: &Seen) -> bool {
-        let Some((who, from, request)) = read_arp(&seen.body) else { panic!("broken ARP {:02x?}", seen.body) };
+        let Some((who, from, request)) = read_arp(&seen.body) else {
+            panic!("broken ARP {:02x?}", seen.body)
+        };
         let here = self.snapshot.interface(seen.interface);
         let ours = self.snapshot.local.find(who).is_some();
         let arrives = seen.to == MacAddr::BROADCAST || seen.to == host_mac(who);
@@ -292,13 +301,19 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         };
         let mac = host_mac(neighbor);
         let ours = self.snapshot.local.find(neighbor).is_some();
-        if !ours && !here.is_directed_broadcast(neighbor) && !self.silent.contains(&neighbor) && self.awake.insert(neighbor) {
+        if !ours
+            && !here.is_directed_broadcast(neighbor)
+            && !self.silent.contains(&neighbor)
+            && self.awake.insert(neighbor)
+        {
             let target = here.address_towards(neighbor);
             let request = arp(ArpOperation::REQUEST, (mac, neighbor), (MacAddr::default(), target));
             self.push_on(interface, mac, MacAddr::BROADCAST, true, &request);
             self.run();
             let answer = self.seen.pop().expect("the gateway answers ARP");
-            assert!(answer.arp && answer.to == mac && read_arp(&answer.body) == Some((target, target, false)));
+            assert!(
+                answer.arp && answer.to == mac && read_arp(&answer.body) == Some((target, target, false))
+            );
             self.arp_answered += 1;
         }
         mac
@@ -447,7 +462,11 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
 
     fn words(&self, seen: &Seen) -> String {
         let name = &self.snapshot.interface(seen.interface).name;
-        if seen.arp { format!("{name}< arp {:?}", read_arp(&seen.body)) } else { format!("{name}< {}", describe(&seen.body)) }
+        if seen.arp {
+            format!("{name}< arp {:?}", read_arp(&seen.body))
+        } else {
+            format!("{name}< {}", describe(&seen.body))
+        }
     }
 
     fn compare(&self, seen: &Seen, made: bool, what: &str, bindings: &mut Bindings) -> Result<(), String> {
@@ -482,7 +501,9 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         line.matches(&seen.body, bindings)?;
         let destination = Ipv4Addr::from(<[u8; 4]>::try_from(&seen.body[16..20]).unwrap());
         let hop = self.snapshot.route(destination).ok_or("no route leads there")?;
-        if seen.to != mac.unwrap_or(host_mac(hop.neighbor(destination))) || self.snapshot.interface(hop.interface).name != here.name {
+        if seen.to != mac.unwrap_or(host_mac(hop.neighbor(destination)))
+            || self.snapshot.interface(hop.interface).name != here.name
+        {
             return Err(format!("to the Ethernet address {}", seen.to));
         }
         Ok(())

@@ -107,7 +107,9 @@ fn icmp_errors_are_limited_and_the_limit_grows_back() {
             lan> udp 192.168.1.10:1000 > 198.51.100.1:53 ttl=1
             drop ttl_expired
             limited";
-        net.play(&format!("{error}{error}{silence}{silence}\nwait 50ms{error}{silence}\nwait 10s{error}{error}{silence}"));
+        net.play(&format!(
+            "{error}{error}{silence}{silence}\nwait 50ms{error}{silence}\nwait 10s{error}{error}{silence}"
+        ));
         net.finish();
     }
 }

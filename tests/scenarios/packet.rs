@@ -204,8 +204,10 @@ impl Line {
         header.more_fragments = to < whole.len();
         header.fragment_offset = IpFragOffset::try_new((from / 8) as u16).unwrap();
         if let Some(options) = self.field("opts") {
-            let bytes: Vec<u8> =
-                (0..options.len()).step_by(2).map(|at| u8::from_str_radix(&options[at..at + 2], 16).unwrap()).collect();
+            let bytes: Vec<u8> = (0..options.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&options[at..at + 2], 16).unwrap())
+                .collect();
             header.options = bytes[..].try_into().unwrap();
             header.set_payload_len(payload.len()).unwrap();
         }
@@ -259,7 +261,8 @@ impl Line {
                     Some(quote) => {
                         let inner = quote.encode(bindings);
                         let head = usize::from(inner[0] & 15) * 4;
-                        let keep = self.field("quote").map_or(inner.len(), |n| head + n.parse::<usize>().unwrap());
+                        let keep =
+                            self.field("quote").map_or(inner.len(), |n| head + n.parse::<usize>().unwrap());
                         inner[..keep.min(inner.len())].to_vec()
                     }
                     None => payload,
@@ -287,7 +290,12 @@ impl Line {
     }
 
     /// `payload` may end early if the packet is a quote.
-    fn matches_packet(&self, header: &Ipv4Header, payload: &[u8], bindings: &mut Bindings) -> Result<(), String> {
+    fn matches_packet(
+        &self,
+        header: &Ipv4Header,
+        payload: &[u8],
+        bindings: &mut Bindings,
+    ) -> Result<(), String> {
         if header.protocol.0 != self.protocol() {
             return Err(format!("protocol {}", header.protocol.0));
         }

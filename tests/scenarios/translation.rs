@@ -87,7 +87,8 @@ pub(crate) fn pool(addresses: &str, ports: &str) -> String {
 #[test]
 fn subscribers_spread_over_the_addresses_of_a_pool_that_is_not_contiguous() {
     for shape in crate::harness::SHAPES {
-        let mut net = Net::new(&pool("[\"203.0.113.10-203.0.113.12\", \"203.0.113.20\"]", "1024-65535"), shape);
+        let mut net =
+            Net::new(&pool("[\"203.0.113.10-203.0.113.12\", \"203.0.113.20\"]", "1024-65535"), shape);
         let mut used = BTreeSet::new();
         for host in 10..60 {
             net.play(&format!(

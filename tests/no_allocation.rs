@@ -1,0 +1,258 @@
+//! What a worker must not do: allocate after start-up, lock, sleep, read a clock, print or log.
+//!
+//! One test counts every call of the allocator inside of `Worker::poll_once` over a hundred thousand packets of
+//! every sort; the other reads the source of everything that runs in a worker.
+
+#![allow(
+    unsafe_code,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "an allocator is unsafe; the stage is shared with the scenarios; a test ends at the first surprise"
+)]
+
+#[path = "scenarios/harness.rs"]
+mod harness;
+#[path = "scenarios/packet.rs"]
+mod packet;
+
+use harness::{Net, Shape, host_mac};
+use natgate::telemetry::DropReason;
+use packet::Line;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The system's allocator, and a count of its calls while [`WATCHED`] is set on the calling thread.
+struct Counting;
+
+thread_local! {
+    static WATCHED: Cell<bool> = const { Cell::new(false) };
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn note() {
+    if WATCHED.get() {
+        CALLS.set(CALLS.get() + 1);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator as it came; counting neither allocates nor unwinds.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note();
+        // SAFETY: `pointer` is of `System`, as every pointer that `alloc` and `realloc` give.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: as for `dealloc`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CONFIG: &str = r#"
+[interface.lan]
+device = "vdev:mem0"
+realm = "internal"
+address = "192.168.1.1/24"
+[interface.wan]
+device = "vdev:mem1"
+realm = "external"
+address = "203.0.113.2/24"
+gateway = "203.0.113.1"
+mtu = 1400
+[[snat]]
+source = "interface"
+[[dnat]]
+on = "wan"
+protocol = "udp"
+port = 53
+to = "192.168.1.53"
+[conntrack]
+max_sessions = 1500
+[conntrack.timeouts]
+udp = "1s"
+udp_stream = "1s"
+tcp_syn_sent = "1s"
+icmp = "1s"
+[runtime]
+icmp_errors_per_second = 200
+"#;
+
+const PACKETS: u64 = 100_000;
+
+/// Packets of every sort, one after the other; `n` varies hosts and ports.
+fn sorts(n: u64) -> [(bool, String); 17] {
+    let (host, port) = (10 + n % 40, 1024 + n % 50_000);
+    let id = n % 60_000;
+    let lan = |line: String| (true, line);
+    let wan = |line: String| (false, line);
+    let out = format!("udp 192.168.1.{host}:{port} > 198.51.100.1:53");
+    [
+        lan(format!("udp 192.168.1.{host}:1000 > 198.51.100.1:53 len=64")),
+        lan(out.clone()),
+        lan(out.clone()),
+        wan(format!("udp 198.51.100.7:{port} > 203.0.113.2:53")),
+        wan(format!("udp 198.51.100.8:1 > 203.0.113.2:{port}")),
+        lan(format!("tcp 192.168.1.{host}:{port} > 198.51.100.1:80 S")),
+        lan(format!("tcp 192.168.1.{host}:{port} > 198.51.100.1:80 AF")),
+        lan(format!("icmp echo 192.168.1.{host} > 198.51.100.1 id={id}")),
+        lan(format!("{out} ttl=1")),
+        lan(format!("{out} len=1450 df")),
+        lan(format!("udp 192.168.1.{host}:{port} > 198.51.100.1:53 len=1600 ipid={id} part=800-1608")),
+        lan(format!("udp 192.168.1.{host}:{port} > 198.51.100.1:53 len=1600 ipid={id} part=0-800")),
+        lan(format!("icmp echo 192.168.1.{host} > 192.168.1.1 id=1")),
+        wan(format!("icmp 3/3 198.51.100.1 > 203.0.113.2 [udp 203.0.113.2:{port} > 198.51.100.9:53]")),
+        wan(format!(
+            "icmp 3/3 198.51.100.1 > 203.0.113.2 csum=bad [udp 203.0.113.2:{port} > 198.51.100.1:53]"
+        )),
+        // Neighbours: one that answers, one that does not.
+        lan(format!("udp 192.168.1.{host}:1000 > 203.0.113.{host}:53")),
+        lan(format!("udp 192.168.1.{host}:1000 > 203.0.113.99:53")),
+    ]
+}
+
+#[test]
+fn a_worker_does_not_touch_the_allocator_after_start_up() {
+    let mut net = Net::new(CONFIG, Shape { workers: 3, queues: 3 });
+    net.play("silent 203.0.113.99");
+    let (lan, wan) = (net.interface("lan"), net.interface("wan"));
+    let mut pushed = 0;
+    let mut n = 0;
+    let mut warm = false;
+    while pushed < PACKETS {
+        for (inside, line) in sorts(n) {
+            let packet = Line::parse(&line).encode(&net.bindings);
+            let from = host_mac(if inside { [192, 168, 1, 10] } else { [203, 0, 113, 1] }.into());
+            let interface = if inside { lan } else { wan };
+            let to = net.snapshot.interface(interface).mac;
+            net.push_on(interface, from, to, false, &packet);
+            pushed += 1;
+        }
+        n += 1;
+        if n == 500 && !warm {
+            // Everything has happened once; from now on it counts, and every packet anew.
+            net.wait(Duration::from_secs(5));
+            (warm, pushed) = (true, 0);
+        }
+        // Two turns a round, so that handoffs and answers of ARP move on; the sweep needs time to pass.
+        net.now = net.now + Duration::from_millis(1);
+        for _ in 0..3 {
+            net.management.poll_once(net.now);
+            for worker in &mut net.workers {
+                WATCHED.set(warm);
+                worker.poll_once(net.now);
+                WATCHED.set(false);
+            }
+        }
+        net.collect();
+        net.seen.clear();
+    }
+    let calls = CALLS.get();
+    WATCHED.set(true);
+    drop(std::hint::black_box(vec![1, 2, 3]));
+    WATCHED.set(false);
+    assert_eq!(CALLS.get(), calls + 2, "the counter counts");
+    assert_eq!(calls, 0, "calls of the allocator in {pushed} packets");
+    // That the test has tested something:
+    let totals = net.totals();
+    for name in ["sent", "made", "opened", "closed", "limited", "held"] {
+        let enough = if name == "held" { 0 } else { 100 };
+        assert!(totals[name] > enough, "{name}: {}", totals[name]);
+    }
+    for reason in [
+        DropReason::NoSession,
+        DropReason::TtlExpired,
+        DropReason::FragmentationNeeded,
+        DropReason::IcmpUnsolicited,
+        DropReason::SessionTableFull,
+        DropReason::NeighborUnresolved,
+        DropReason::NeighborQueueFull,
+    ] {
+        assert!(totals[&format!("drop {}", reason.name())] > 20, "{}", reason.name());
+    }
+    let handed_off: u64 = net.counters.iter().map(|counters| counters.handed_off.get()).sum();
+    assert!(handed_off > PACKETS / 4, "{handed_off} handed off");
+    net.run();
+    net.seen.clear();
+    net.assert_balance("at the end");
+    net.finish();
+}
+
+/// What a packet meets on its way through a worker.
+const WORKER_SOURCE: [&str; 9] = [
+    "pipeline",
+    "conntrack",
+    "nat",
+    "steering",
+    "classify",
+    "wire",
+    "packet.rs",
+    "route/neighbor_table.rs",
+    "route/lpm.rs",
+];
+
+const FORBIDDEN: [&str; 11] = [
+    "println!",
+    "eprintln!",
+    "dbg!",
+    "tracing::",
+    ".lock(",
+    "Mutex",
+    "RwLock",
+    "std::thread::sleep",
+    "thread::sleep",
+    "Instant::now",
+    "SystemTime",
+];
+
+fn files(path: &Path, found: &mut Vec<PathBuf>) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            files(&entry.unwrap().path(), found);
+        }
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        found.push(path.to_owned());
+    }
+}
+
+#[test]
+fn the_source_of_a_worker_neither_locks_nor_sleeps_nor_prints_nor_reads_a_clock() {
+    let mut found = Vec::new();
+    for part in WORKER_SOURCE {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part);
+        assert!(path.exists(), "{} is gone: bring the list up to date", path.display());
+        files(&path, &mut found);
+    }
+    assert!(found.len() > 30, "{} files", found.len());
+    for path in found {
+        let text = std::fs::read_to_string(&path).unwrap();
+        // Tests stand at the end of a file.
+        let code = text.split("\n#[cfg(test)]").next().unwrap_or_default();
+        let code = code.split("\n#[cfg(all(test").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            for word in FORBIDDEN {
+                assert!(!line.contains(word), "{}:{}: {word}", path.display(), number + 1);
+            }
+        }
+    }
+}

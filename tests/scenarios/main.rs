@@ -16,6 +16,7 @@
 
 mod harness;
 mod packet;
+mod script;
 
 mod conversation;
 mod faults;

@@ -19,6 +19,7 @@ mod packet;
 mod script;
 
 mod conversation;
+mod equality;
 mod faults;
 mod forwarding;
 mod fragments;

@@ -19,6 +19,8 @@
 mod harness;
 #[path = "scenarios/packet.rs"]
 mod packet;
+#[path = "scenarios/script.rs"]
+mod script;
 
 use harness::{Net, Shape, host_mac};
 use natgate::telemetry::DropReason;

@@ -24,8 +24,7 @@ impl PortSpace {
             address.ports.as_ref()?;
             let set = |protocol| {
                 PortSet::new(|port| {
-                    steering.port_owner(port) == worker
-                        && (protocol == protocol::ICMP || local.is_allocatable(number, protocol, port))
+                    steering.port_owner(port) == worker && local.is_allocatable(number, protocol, port)
                 })
             };
             Some(Box::new([set(protocol::TCP), set(protocol::UDP), set(protocol::ICMP)]))

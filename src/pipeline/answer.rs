@@ -4,6 +4,7 @@ use super::Snapshot;
 use super::forward::{Answer, Exit};
 use super::mesh::Note;
 use super::message::FromWorker;
+use super::receive::is_for_gateway;
 use super::setup::check_source;
 use super::worker::Core;
 use crate::device::Device;
@@ -139,10 +140,12 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// Drops a packet whose next hop does not answer (RFC 1812 5.2.7.1: code 1).
+    /// Drops a packet whose next hop does not answer (RFC 1812 5.2.7.1: code 1). A query to the gateway waits for its
+    /// sender: then that one is silent, and to be told nothing.
     pub(super) fn refuse_unresolved(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
-        let answer = Answer::unreachable(icmp::CODE_HOST_UNREACHABLE);
-        self.refuse(snap, now, packet, DropReason::NeighborUnresolved, Some(answer));
+        let answer =
+            (!is_for_gateway(snap, &packet.state)).then(|| Answer::unreachable(icmp::CODE_HOST_UNREACHABLE));
+        self.refuse(snap, now, packet, DropReason::NeighborUnresolved, answer);
     }
 
     /// Sends an ICMP error about a packet to its sender, from the address of the interface that it leaves by

@@ -3,6 +3,7 @@
 //! Nothing is changed, in the packet or in a session, before every check has passed.
 
 use super::Snapshot;
+use super::message::FromWorker;
 use super::setup::{Plan, check_source, stays_inside};
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
@@ -181,7 +182,10 @@ impl<D: Device> Core<D> {
             _ => {
                 // A full table only means that it is asked for more often.
                 let _ = self.neighbors.set(interface, address, NeighborState::Asked(now));
-                self.tell(super::message::FromWorker::Resolve { interface, address });
+                if !self.tell(FromWorker::Resolve { interface, address }) {
+                    // Nobody knows of the question, so nobody would ever take the entry out again.
+                    self.neighbors.remove(interface, address);
+                }
                 None
             }
         }

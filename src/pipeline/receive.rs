@@ -102,10 +102,7 @@ impl<D: Device> Core<D> {
     /// Puts a packet that this worker owns into the batch and asks memory for its bucket.
     pub(super) fn own(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
         let state = &packet.state;
-        if state.kind == Kind::IcmpRequest
-            && state.fragment == Fragment::Whole
-            && snap.local.find(state.tuple.dst).and_then(|n| snap.local.get(n)?.interface).is_some()
-        {
+        if is_for_gateway(snap, state) {
             self.answer_echo(snap, now, packet);
             return;
         }
@@ -139,4 +136,12 @@ impl<D: Device> Core<D> {
             Err(_) => self.counters.count_drop(DropReason::HandoffFull),
         }
     }
+}
+
+/// Whether a packet is a query to an address of an interface of ours, which the gateway itself answers.
+#[inline]
+pub(super) fn is_for_gateway(snap: &Snapshot, state: &Parsed) -> bool {
+    state.kind == Kind::IcmpRequest
+        && state.fragment == Fragment::Whole
+        && snap.local.find(state.tuple.dst).and_then(|n| snap.local.get(n)?.interface).is_some()
 }

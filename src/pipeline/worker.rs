@@ -3,7 +3,7 @@
 use super::Snapshot;
 use super::mesh::{Handoff, Peers};
 use super::message::{FromWorker, ToWorker};
-use super::waiting::WaitingRoom;
+use super::waiting::{PER_NEIGHBOR, WaitingRoom};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::{SessionId, Shard};
 use crate::device::{BURST, Burst, Device};
@@ -198,11 +198,13 @@ impl<D: Device> Worker<D> {
 }
 
 impl<D: Device> Core<D> {
-    /// Posts a message to the management core; a full ring loses it, which is counted.
-    pub(super) fn tell(&mut self, message: FromWorker) {
-        if self.management.push(message).is_err() {
+    /// Posts a message to the management core. A full ring loses it, which is counted; returns whether it was taken.
+    pub(super) fn tell(&mut self, message: FromWorker) -> bool {
+        let taken = self.management.push(message).is_ok();
+        if !taken {
             self.counters.messages_lost.increment();
         }
+        taken
     }
 
     fn read_message(&mut self, snap: &Snapshot, now: Time, message: ToWorker) {
@@ -210,7 +212,9 @@ impl<D: Device> Core<D> {
             ToWorker::Neighbor { interface, address, mac } => {
                 // If the table is full, packets to this neighbour are dropped by name.
                 let _ = self.neighbors.set(interface, address, NeighborState::Resolved(mac));
-                while let Some(packet) = self.waiting.call((interface, address)) {
+                // Each packet once: one that still has to wait goes back to its seat.
+                for _ in 0..PER_NEIGHBOR {
+                    let Some(packet) = self.waiting.call((interface, address)) else { break };
                     self.own(snap, now, packet);
                 }
                 self.process(snap, now);

@@ -12,7 +12,7 @@ use std::time::Duration;
 const PACKETS: usize = 6000;
 
 /// SplitMix64.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
@@ -23,7 +23,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
@@ -33,7 +33,7 @@ impl Dice {
 }
 
 /// A packet of anybody to anybody, mostly sensible.
-fn anything(dice: &mut Dice, inside: bool) -> String {
+pub(crate) fn anything(dice: &mut Dice, inside: bool) -> String {
     let hosts = ["192.168.1.10", "192.168.1.20", "192.168.1.53", "192.168.1.99"];
     let servers = ["198.51.100.1", "198.51.100.2", "203.0.113.7"];
     let ours = ["203.0.113.2", "203.0.113.9", "192.168.1.1"];
@@ -68,7 +68,7 @@ fn anything(dice: &mut Dice, inside: bool) -> String {
 }
 
 /// The packet that answers a packet that came out.
-fn answer(packet: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn answer(packet: &[u8]) -> Option<Vec<u8>> {
     let address = |at: usize| Ipv4Addr::from(<[u8; 4]>::try_from(&packet[at..at + 4]).unwrap());
     let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     if packet[0] != 0x45 || word(6) & 0x3fff != 0 {

@@ -189,3 +189,50 @@ fn a_full_transmit_queue_drops_by_name() {
         net.finish();
     }
 }
+
+#[test]
+fn identifiers_of_queries_come_from_the_ports_of_the_pool_too() {
+    for shape in SHAPES {
+        let mut net = Net::new(&pool("\"203.0.113.10\"", "2000-2011"), shape);
+        let share = 12 / shape.workers;
+        for n in 1..=share {
+            net.play(&format!(
+                "lan> icmp echo 192.168.1.10 > 198.51.100.1 id={n}
+                wan< icmp echo 203.0.113.10 > 198.51.100.1 id=$i{n}
+                opened"
+            ));
+            let id: u16 = net.bindings.get(&format!("$i{n}")).unwrap().parse().unwrap();
+            assert!((2000..=2011).contains(&id), "{id}");
+        }
+        net.play(
+            "
+            lan> icmp echo 192.168.1.10 > 198.51.100.1 id=99
+            lan<+ icmp 3/1 192.168.1.1 > 192.168.1.10 [icmp echo 192.168.1.10 > 198.51.100.1 id=99 ttl=64]
+            drop ports_exhausted
+            ",
+        );
+        net.finish();
+    }
+}
+
+#[test]
+fn a_burst_of_one_new_flow_opens_one_session() {
+    for shape in SHAPES {
+        let mut net = Net::new(HOME, shape);
+        let lan = net.interface("lan");
+        let line = crate::packet::Line::parse("udp 192.168.1.10:1000 > 198.51.100.1:53");
+        let packet = line.encode(&net.bindings);
+        net.play("lan> icmp echo 192.168.1.10 > 192.168.1.1 id=1\nlan<+ icmp reply 192.168.1.1 > 192.168.1.10 id=1");
+        net.play("lan> icmp echo 192.168.1.10 > 203.0.113.1 id=1\nwan< icmp echo 203.0.113.2 > 203.0.113.1 id=$i\nopened");
+        for _ in 0..200 {
+            net.send_ipv4(lan, &packet);
+        }
+        net.run();
+        let mut script = String::from("opened\n");
+        for _ in 0..200 {
+            script += "wan< udp 203.0.113.2:$p > 198.51.100.1:53\n";
+        }
+        net.play(&script);
+        net.finish();
+    }
+}

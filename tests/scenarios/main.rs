@@ -16,8 +16,10 @@
 
 mod harness;
 mod packet;
+mod script;
 
 mod conversation;
+mod equality;
 mod faults;
 mod forwarding;
 mod fragments;

@@ -206,3 +206,76 @@ fn every_address_is_announced_once_on_its_link() {
         net.finish();
     }
 }
+
+#[test]
+fn a_host_that_asks_for_an_echo_and_does_not_answer_arp_gets_nothing() {
+    play(
+        HOME,
+        "
+        silent 192.168.1.10
+        lan> icmp echo 192.168.1.10 > 192.168.1.1 id=5
+        held +1
+        lan<+ arp who 192.168.1.10 from 192.168.1.1
+        wait 2s
+        lan<+ arp who 192.168.1.10 from 192.168.1.1
+        lan<+ arp who 192.168.1.10 from 192.168.1.1
+        wait 1s
+        held -1
+        drop neighbor_unresolved
+        wait 10s
+        ",
+    );
+}
+
+#[test]
+fn a_scan_of_more_neighbours_than_the_table_holds_leaves_nothing_stuck() {
+    let wide = HOME.replace("192.168.1.1/24", "10.0.0.1/8")
+        + "[[dnat]]\non = \"wan\"\nprotocol = \"udp\"\nport = 53\nto = \"10.0.0.53\"\n";
+    let guests = wide
+        + "[interface.guests]\ndevice = \"vdev:mem2\"\nrealm = \"internal\"\naddress = \"192.168.2.1/24\"\n";
+    for shape in SHAPES {
+        let mut net = Net::new(&guests, shape);
+        net.play("wait 1s");
+        let (guests, room) = (net.interface("guests"), natgate::pipeline::worker::NEIGHBORS as u32);
+        // The management core is late: most of the questions do not fit into its ring.
+        for n in 0..2 * room {
+            let target = std::net::Ipv4Addr::from_bits(0x0a01_0000 + n);
+            net.silent.insert(target);
+            let line = format!("udp 192.168.2.10:1000 > {target}:9");
+            let packet = crate::packet::Line::parse(&line).encode(&net.bindings);
+            net.send_ipv4(guests, &packet);
+            if n % 16 == 15 {
+                for _ in 0..3 {
+                    for worker in &mut net.workers {
+                        worker.poll_once(net.now);
+                    }
+                }
+                net.collect();
+            }
+        }
+        net.wait(std::time::Duration::from_secs(10));
+        net.assert_balance("after the scan");
+        assert_eq!(net.totals()["held"], 0);
+        net.seen.clear();
+        net.before = net.totals();
+        net.arp_answered = 0;
+        // Newcomers are resolved as ever, and there is room for many of them.
+        for n in 0..1500 {
+            let target = std::net::Ipv4Addr::from_bits(0x0a02_0000 + n);
+            net.play(&format!(
+                "guests> udp 192.168.2.10:1000 > {target}:53
+                lan< udp 192.168.2.10:1000 > {target}:53"
+            ));
+        }
+        net.play(
+            "
+            lan> icmp echo 10.0.0.10 > 10.0.0.1 id=5
+            lan<+ icmp reply 10.0.0.1 > 10.0.0.10 id=5
+            wan> udp 198.51.100.1:1 > 203.0.113.2:53
+            lan< udp 198.51.100.1:1 > 10.0.0.53:53
+            opened
+            ",
+        );
+        net.finish();
+    }
+}

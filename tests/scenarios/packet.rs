@@ -448,3 +448,17 @@ pub(crate) fn sums_are_right(packet: &[u8]) -> bool {
         _ => true,
     }
 }
+
+/// An error of the receiver about a packet: port unreachable, with the whole packet quoted.
+pub(crate) fn error_about(packet: &[u8]) -> Option<Vec<u8>> {
+    let (about, _) = Ipv4Header::from_slice(packet).ok()?;
+    if about.protocol.0 == 1 && !matches!(packet.get(20), Some(0 | 8)) {
+        return None;
+    }
+    let kind = Icmpv4Type::Unknown { type_u8: 3, code_u8: 3, bytes5to8: [0; 4] };
+    let message = Icmpv4Header::with_checksum(kind, packet);
+    let len = message.header_len() + packet.len();
+    let mut header = Ipv4Header::new(len as u16, 64, IpNumber(1), about.destination, about.source).ok()?;
+    header.header_checksum = header.calc_header_checksum();
+    Some([&header.to_bytes()[..], &message.to_bytes(), packet].concat())
+}

@@ -1,0 +1,104 @@
+//! The number of workers changes nothing: the same random packets get the same answers in every shape, but for the
+//! numbers of external ports and identifiers, which are compared by who got which one first.
+
+use crate::faults::{Dice, answer, anything};
+use crate::harness::{Net, SHAPES, Shape};
+use crate::packet::{Line, describe, error_about};
+use crate::translation::forwards;
+use std::collections::HashMap;
+use std::time::Duration;
+
+const PACKETS: usize = 3000;
+
+/// External ports and identifiers by the order in which they first appear.
+#[derive(Default)]
+struct Names(HashMap<String, usize>);
+
+impl Names {
+    /// The packet in words, with external ports and identifiers replaced by their names.
+    fn rename(&mut self, words: &str) -> String {
+        // Of an error the quoted packet's protocol counts.
+        let protocol =
+            ["udp ", "tcp ", "icmp "].into_iter().max_by_key(|name| words.rfind(name)).unwrap_or_default();
+        let rename = |word: &str| {
+            let ours = ["203.0.113.2:", "203.0.113.9:", "192.168.1.1:"];
+            let port = ours.iter().find_map(|address| word.strip_prefix(address)?.parse::<u16>().ok());
+            let given = match port {
+                // Forwarded ports are nobody's.
+                Some(53 | 8080 | 30001) | None => word.starts_with("id="),
+                Some(_) => true,
+            };
+            if !given {
+                return word.to_owned();
+            }
+            let next = self.0.len();
+            format!("#{}", self.0.entry(format!("{protocol} {word}")).or_insert(next))
+        };
+        words.split(' ').map(rename).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Sends random packets one by one; returns what became of each.
+fn history(shape: Shape, seed: u64) -> Vec<String> {
+    let mut net = Net::new(&forwards().replace("max_sessions = 600", "max_sessions = 30000"), shape);
+    let mut dice = Dice(seed);
+    let mut names = Names::default();
+    let mut waiting: Vec<(bool, Vec<u8>)> = Vec::new();
+    let mut history = Vec::new();
+    let (lan, wan) = (net.interface("lan"), net.interface("wan"));
+    while history.len() < PACKETS {
+        let (inside, packet) = match waiting.pop() {
+            Some(answer) => answer,
+            None => {
+                let inside = dice.below(2) == 0;
+                let line = anything(&mut dice, inside);
+                // What meets a random external port or session by chance is not the same everywhere.
+                let ours = ["> 203.0.113.2:1", "> 203.0.113.9:1", "> 192.168.1.1:1", "icmp 3/3"];
+                if ours.iter().any(|end| line.contains(end)) {
+                    continue;
+                }
+                (inside, Line::parse(&line).encode(&net.bindings))
+            }
+        };
+        let before = net.totals();
+        net.send_ipv4(if inside { lan } else { wan }, &packet);
+        net.now = net.now + Duration::from_millis(10);
+        net.run();
+        let mut step = vec![names.rename(&format!("{inside} {}", describe(&packet)))];
+        for seen in std::mem::take(&mut net.seen).into_iter().filter(|seen| !seen.arp) {
+            step.push(names.rename(&format!("{}< {}", seen.interface.0, describe(&seen.body))));
+            let reply = if dice.below(5) == 0 { error_about(&seen.body) } else { answer(&seen.body) };
+            if let Some(reply) = reply.filter(|_| dice.below(2) == 0) {
+                waiting.push((seen.interface == lan, reply));
+            }
+        }
+        for (name, n) in net.totals() {
+            let change = n - before.get(&name).copied().unwrap_or_default();
+            // ARP is asked once in all, but at a moment that depends on who asks first.
+            if change != 0 && name != "made" {
+                step.push(format!("{name} {change}"));
+            }
+        }
+        history.push(step.join("\n"));
+    }
+    net.assert_balance("at rest");
+    net.finish();
+    history
+}
+
+#[test]
+fn the_same_packets_have_the_same_fate_with_any_number_of_workers() {
+    for seed in 0..4 {
+        let one = history(SHAPES[0], seed);
+        let fates = |needle: &str| one.iter().filter(|step| step.contains(needle)).count();
+        for fate in ["sent", "opened", "no_session", "ttl_expired", "icmp_", "fragment", "3/3"] {
+            assert!(fates(fate) > 5, "{fate}: {}", fates(fate));
+        }
+        for shape in &SHAPES[1..] {
+            let other = history(*shape, seed);
+            for (n, (one, other)) in one.iter().zip(&other).enumerate() {
+                assert_eq!(one, other, "seed {seed}, packet {n}: {:?} and {shape:?}", SHAPES[0]);
+            }
+        }
+    }
+}

@@ -70,6 +70,27 @@ pub enum ServerError {
     Thread(#[source] io::Error),
 }
 
+/// A control socket that listens and is not served yet: clients that come now wait.
+///
+/// Taken before the devices are, so that a second gateway with the same config ends before it touches them.
+#[derive(Debug)]
+pub struct Claim {
+    path: PathBuf,
+    listener: std::os::unix::net::UnixListener,
+    file: SocketFile,
+}
+
+impl Claim {
+    /// Makes the socket at `path`.
+    ///
+    /// # Errors
+    /// Another gateway listens there, or the socket can not be made.
+    pub fn new(path: &Path) -> Result<Claim, ServerError> {
+        let (listener, file) = SocketFile::listen(path)?;
+        Ok(Claim { path: path.to_owned(), listener, file })
+    }
+}
+
 /// A running control server. Dropping it stops it.
 #[derive(Debug)]
 pub struct Server {
@@ -86,7 +107,12 @@ impl Server {
 
     /// The same with other limits.
     pub fn start_with(path: &Path, state: Arc<ControlState>, limits: Limits) -> Result<Server, ServerError> {
-        let (listener, file) = SocketFile::listen(path)?;
+        Server::serve(Claim::new(path)?, state, limits)
+    }
+
+    /// Serves `state` on a socket that was made before.
+    pub fn serve(claim: Claim, state: Arc<ControlState>, limits: Limits) -> Result<Server, ServerError> {
+        let Claim { path, listener, file } = claim;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -100,7 +126,7 @@ impl Server {
             .name("control".into())
             .spawn(move || runtime.block_on(serve(listener, file, routes::router(state), limits, stopped)))
             .map_err(ServerError::Thread)?;
-        Ok(Server { path: path.to_owned(), stop: Some(stop), thread: Some(thread) })
+        Ok(Server { path, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where the server listens.

@@ -3,13 +3,13 @@
 
 use super::{Gateway, GatewayError, ThreadSetup};
 use crate::config::model::Config;
-use crate::control::server::{Server, ServerError};
+use crate::control::server::{Claim, Limits, Server, ServerError};
 use crate::control::state::{ControlState, InterfaceInfo, NeighborRow, Neighbors, Started};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
 use crate::route::neighbors::Neighbor;
 use crate::telemetry::{Counter, DropReason, WorkerCounters};
-use signal_hook::consts::TERM_SIGNALS;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,17 +36,18 @@ pub enum RunError {
     Gateway(#[from] GatewayError),
 }
 
-/// Runs the gateway until SIGINT or SIGTERM. A second signal ends the process at once.
+/// Runs the gateway until SIGINT, SIGTERM or SIGHUP (a closed terminal). A second signal ends the process at once.
 ///
 /// # Errors
 /// Whatever kept it from starting, or did not end well.
 pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in TERM_SIGNALS {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
         // In this order: the first signal sets the flag, the second one finds it set.
-        flag::register_conditional_shutdown(*signal, 1, stop.clone()).map_err(RunError::Signals)?;
-        flag::register(*signal, stop.clone()).map_err(RunError::Signals)?;
+        flag::register_conditional_shutdown(signal, 1, stop.clone()).map_err(RunError::Signals)?;
+        flag::register(signal, stop.clone()).map_err(RunError::Signals)?;
     }
+    let claim = Claim::new(&config.runtime.control)?;
     let options = device_options(config);
     let dpdk::Started { dpdk, queues, devices } = Dpdk::start(&DpdkOptions {
         devices: &options,
@@ -55,7 +56,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         memory_mib: config.runtime.memory_mib,
         eal_args: &config.runtime.eal_args,
     })?;
-    let served = serve(config, path, &dpdk, queues, &devices, &stop);
+    let served = serve(config, path, claim, &dpdk, queues, &devices, &stop);
     // Only now nobody holds a frame or a queue any more.
     let stopped = dpdk.stop();
     served?;
@@ -81,6 +82,7 @@ fn device_options(config: &Config) -> Vec<DeviceOptions> {
 fn serve(
     config: &Config,
     path: &Path,
+    claim: Claim,
     dpdk: &Dpdk,
     queues: Vec<Vec<DpdkQueue>>,
     devices: &[DeviceInfo],
@@ -105,7 +107,7 @@ fn serve(
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();
-    let outcome: Result<(), RunError> = match Server::start(&config.runtime.control, Arc::new(state)) {
+    let outcome: Result<(), RunError> = match Server::serve(claim, Arc::new(state), Limits::default()) {
         Ok(server) => {
             tell_started(config, devices);
             while !stop.load(Ordering::Relaxed) && !gateway.has_failed() {

@@ -225,7 +225,11 @@ impl Management {
                 link.due = due.min(link.worker.sessions.capacity());
             }
         }
-        self.links.iter_mut().fold(false, |any, link| link.sweep(now) || any)
+        let mut told = false;
+        for link in &mut self.links {
+            told |= link.sweep(now);
+        }
+        told
     }
 
     /// Looks for a neighbour's state, for tests and display.

@@ -16,6 +16,7 @@ const INSTALL: &str = "install it with `apt install libdpdk-dev pkg-config clang
                        or build natgate without devices with --no-default-features";
 
 fn main() {
+    println!("cargo::rerun-if-changed=kernel.c");
     println!("cargo::rerun-if-changed=shim.c");
     println!("cargo::rerun-if-changed=shim.h");
     if let Err(sentence) = build() {
@@ -27,14 +28,14 @@ fn build() -> Result<(), String> {
     let dpdk = find()?;
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     cc::Build::new()
-        .file("shim.c")
+        .files(["shim.c", "kernel.c"])
         .flags(compiler_flags()?)
         .define("ALLOW_EXPERIMENTAL_API", None)
         .flag_if_supported("-std=gnu11")
         .warnings(true)
         .try_compile("natgate_dpdk")
         .map_err(|error| {
-            format!("the C compiler refused dpdk-shim/shim.c with DPDK {}: {error}", dpdk.version)
+            format!("the C compiler refused dpdk-shim/*.c with DPDK {}: {error}", dpdk.version)
         })?;
     // Linked one by one and only where used (`--as-needed` is rustc's default): the drivers are plug-ins that
     // EAL loads by itself from the directory that is compiled into librte_eal, with what they need themselves.

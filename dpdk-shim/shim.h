@@ -141,7 +141,7 @@ int ng_port_link(uint16_t port, struct ng_link *link);
 int ng_interface_find(const char *name, struct ng_interface *interface);
 int ng_interface_up(const char *name);
 int ng_interface_set_mtu(const char *name, uint32_t mtu);
-/* Whether the af_packet driver will leave IP fragments alone: see setsockopt in shim.c. */
+/* Whether the af_packet driver will leave IP fragments alone: see setsockopt in kernel.c. */
 bool ng_fragments_stay(void);
 
 #endif

@@ -60,7 +60,7 @@ fn experiment(device: DeviceKind, workers: u8) {
     }
     let _alone = support::alone();
     let binary = support::binary();
-    let site = Site::full(workers).expect("the network can be built");
+    let site = Site::full(device.queues(workers)).expect("the network can be built");
     let _servers = servers(&binary, &site).expect("the servers start");
     let options = GatewayOptions { binary: binary.clone(), device, workers };
     let mut gateway = Gateway::start(&site, &options).expect("the gateway starts");

@@ -86,14 +86,27 @@ fn without_the_interface() {
 }
 
 #[test]
+fn with_less_memory_than_the_config_asks_for() {
+    if skipped() {
+        return;
+    }
+    let _alone = support::alone();
+    let site = Site::small(1).expect("the network can be built");
+    let file = config(&site, |text| format!("{text}memory = \"1TiB\"\n"));
+    refuses(&start(&site.gateway, &support::binary(), &file, &[]), &["memory", "1048576 MiB"]);
+}
+
+#[test]
 fn without_memory() {
     if skipped() {
         return;
     }
     let _alone = support::alone();
     let site = Site::small(1).expect("the network can be built");
-    let file = config(&site, |text| format!("{text}frames = 262144\nmemory = \"64MiB\"\n"));
-    refuses(&start(&site.gateway, &support::binary(), &file, &[]), &["memory"]);
+    let file = config(&site, |text| format!("{text}frames = 1000000\n"));
+    // The machine has it, but the process may not: a limit, or what others leave.
+    let limited = ["prlimit", "--as=3000000000", "--"];
+    refuses(&start(&site.gateway, &support::binary(), &file, &limited), &["memory", "frames"]);
 }
 
 #[test]

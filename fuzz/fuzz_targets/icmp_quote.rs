@@ -10,8 +10,10 @@ use natgate::nat::rewrite_error;
 use natgate::packet::{Kind, PacketBuf, Tuple};
 use natgate::wire::checksum::checksum;
 
-fuzz_target!(|input: (u32, u32, u16, u8, Vec<u8>)| {
-    let (src, dst, port, kind, mut message) = input;
+fuzz_target!(|input: &[u8]| {
+    let Some(([a, b, c, d, e, f, kind], message)) = input.split_first_chunk() else { return };
+    let (src, dst, port) = ([10, 0, *a, *b], [203, 0, 113, *c], u16::from_be_bytes([*e, *f ^ *d]));
+    let mut message = message.to_vec();
     if message.len() < 36 || message.len() > 1400 {
         return;
     }

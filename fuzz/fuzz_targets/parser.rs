@@ -8,10 +8,11 @@ use libfuzzer_sys::fuzz_target;
 use natgate::device::membuf::MemPool;
 use natgate::packet::{Kind, PacketBuf};
 
-fuzz_target!(|input: (bool, Vec<u8>)| {
-    let (repair, mut frame) = input;
+fuzz_target!(|input: &[u8]| {
+    let Some((how, frame)) = input.split_first() else { return };
+    let mut frame = frame.to_vec();
     let pool = MemPool::new(1, support::FRAME_MAX);
-    if repair {
+    if how & 3 != 0 {
         support::repair(&mut frame);
     }
     if let Some(packet) = support::parse(&pool, &frame) {

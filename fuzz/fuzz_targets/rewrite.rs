@@ -10,8 +10,11 @@ use natgate::device::membuf::MemPool;
 use natgate::nat::{Translation, rewrite};
 use natgate::packet::{Fragment, Kind, PacketBuf, Tuple};
 
-fuzz_target!(|input: (u32, u32, u16, u16, Vec<u8>)| {
-    let (src, dst, sport, dport, mut frame) = input;
+fuzz_target!(|input: &[u8]| {
+    let Some(([a, b, c, d, e, f, g, h], frame)) = input.split_first_chunk() else { return };
+    let (src, dst) = ([10, 0, *a, *b], [203, 0, *c, *d]);
+    let (sport, dport) = (u16::from_be_bytes([*e, *f]), u16::from_be_bytes([*g, *h]));
+    let mut frame = frame.to_vec();
     support::repair(&mut frame);
     let pool = MemPool::new(2, support::FRAME_MAX);
     let Some(mut packet) = support::parse(&pool, &frame) else { return };

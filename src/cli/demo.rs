@@ -123,7 +123,7 @@ const STEPS: usize = 13;
 
 fn play(args: &Args, binary: &Path, steps: &mut Steps<impl Write>) -> Result<(), DemoError> {
     let site = steps.step("build the network", || {
-        let site = Site::small(args.workers)?;
+        let site = Site::small(DeviceKind::from(args.device).queues(args.workers))?;
         if args.keep {
             site.lab.keep();
         }

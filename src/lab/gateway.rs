@@ -25,6 +25,16 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
+    /// How many queues the gateway's kernel interfaces should have for this many workers.
+    pub fn queues(self, workers: u8) -> u8 {
+        match self {
+            DeviceKind::AfPacket => workers,
+            // DPDK's driver opens only one queue of an interface without "combined" channels, and a veth has none.
+            // What arrives in another queue would go to the kernel.
+            DeviceKind::AfXdp => 1,
+        }
+    }
+
     /// The word in a device specification.
     pub fn name(self) -> &'static str {
         match self {

@@ -61,8 +61,10 @@ fn history(shape: Shape, seed: u64) -> Vec<String> {
             }
         };
         let before = net.totals();
-        net.send_ipv4(if inside { lan } else { wan }, &packet);
+        // What is due at this moment comes first, everywhere.
         net.now = net.now + Duration::from_millis(10);
+        net.run();
+        net.send_ipv4(if inside { lan } else { wan }, &packet);
         net.run();
         let mut step = vec![names.rename(&format!("{inside} {}", describe(&packet)))];
         for seen in std::mem::take(&mut net.seen).into_iter().filter(|seen| !seen.arp) {

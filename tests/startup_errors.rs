@@ -45,7 +45,7 @@ fn refuses(output: &Output, words: &[&str]) {
     assert!(matches!(code, Some(1..=2)), "exit code {code:?}; it said: {said}{}", output.stdout);
     assert!(!said.contains("panicked"), "{said}");
     let sentence = said.lines().filter(|line| line.starts_with("natgate: ")).collect::<Vec<_>>();
-    let [sentence] = sentence.as_slice() else { panic!("not one sentence of natgate's own: {said}") };
+    let [sentence] = sentence.as_slice() else { unreachable!("not one sentence of natgate's own: {said}") };
     let last = said.lines().rfind(|line| !line.trim().is_empty());
     assert_eq!(last, Some(*sentence), "the sentence is not the last thing said: {said}");
     eprintln!("  {sentence}");

@@ -5,7 +5,7 @@
 //! gives some workers a handle that receives or transmits nothing; the pipeline then hands frames to a worker
 //! that can send them.
 //!
-//! `device` knows `packet` only. Unsafe code and everything of DPDK is in [`dpdk`].
+//! `device` knows `packet` only. Unsafe code and everything of DPDK is in `dpdk`.
 
 #[cfg(feature = "dpdk")]
 pub mod dpdk;

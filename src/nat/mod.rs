@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`ports`] | the free external ports of one address, exactly and in bounded time |
 //! | [`space`] | those of all addresses of one worker |
-//! | [`rewrite`] | addresses, ports, TTL and checksums of a packet (RFC 3022 4.1, RFC 1624) |
+//! | [`mod@rewrite`] | addresses, ports, TTL and checksums of a packet (RFC 3022 4.1, RFC 1624) |
 //! | [`icmp_error`] | ICMP errors in transit: the outside and the quote (RFC 5508 4) |
 //! | [`icmp_make`] | ICMP that the gateway says itself: errors, echo replies, and how often (RFC 1812 4.3) |
 //! | [`fragment`] | the ports of fragments that do not carry them (RFC 4787 REQ-14) |

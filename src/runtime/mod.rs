@@ -1,7 +1,7 @@
 //! Start, pin, run, drain, stop.
 //!
 //! [`Gateway`] is the running pipeline over any device: one pinned thread a worker, and the management core on its
-//! own. [`process`] is what `natgate run` does with it.
+//! own. `process` is what `natgate run` does with it.
 //!
 //! Stopping is in two steps, so that every packet gets its verdict: first every worker makes its last turn, then
 //! each gives up what it still holds (`shutdown` drops), when nobody can hand anything over any more. Only after

@@ -86,7 +86,7 @@ pub(super) fn process_status(name: &str) -> Option<String> {
     Some(line.trim().to_owned())
 }
 
-/// The pool of frames. Dropping it does nothing, because frames may still be out; see [`Pool::free`].
+/// The pool of frames. Dropping it does nothing, because frames may still be out; see `Pool::free`.
 #[derive(Debug)]
 pub struct Pool {
     raw: NonNull<dpdk_sys::ng_pool>,

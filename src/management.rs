@@ -49,6 +49,28 @@ struct Link {
     backlog: VecDeque<ToWorker>,
     /// Where the sweep goes on.
     cursor: u32,
+    /// Sessions that the sweep has to look at before its share of this moment is done.
+    due: u32,
+}
+
+impl Link {
+    /// Looks at the sessions that are due. When the ring to the worker is full the rest stays due, so that thousands of
+    /// sessions that end together are gone as soon as the worker can take the messages. Returns whether any was told.
+    fn sweep(&mut self, now: Time) -> bool {
+        let mut told = false;
+        while self.due > 0 {
+            let index = self.cursor;
+            if let Some(generation) = self.worker.sessions.expired(index, now.tick()) {
+                if self.worker.to.push(ToWorker::Expire { index, generation }).is_err() {
+                    break;
+                }
+                told = true;
+            }
+            self.due -= 1;
+            self.cursor = (index + 1) % self.worker.sessions.capacity().max(1);
+        }
+        told
+    }
 }
 
 /// The management core.
@@ -64,8 +86,10 @@ pub struct Management {
 impl Management {
     /// The management core for these workers.
     pub fn new(snapshot: Arc<Snapshot>, workers: Vec<WorkerLink>, now: Time) -> Self {
-        let links =
-            workers.into_iter().map(|worker| Link { worker, backlog: VecDeque::new(), cursor: 0 }).collect();
+        let links = workers
+            .into_iter()
+            .map(|worker| Link { worker, backlog: VecDeque::new(), cursor: 0, due: 0 })
+            .collect();
         Management {
             snapshot,
             neighbors: Neighbors::new(NEIGHBORS),
@@ -109,8 +133,7 @@ impl Management {
         let mut actions = Vec::new();
         self.neighbors.poll(now, &mut |action| actions.push(action));
         self.act(&actions, None);
-        self.sweep(now);
-        busy
+        self.sweep(now) || busy
     }
 
     /// Every neighbour, if anything changed since the last call.
@@ -185,32 +208,28 @@ impl Management {
         }
     }
 
-    /// Looks at as many sessions as the time since the last sweep allows.
-    fn sweep(&mut self, now: Time) {
+    /// Looks at as many sessions as the time since the last sweep allows. Returns whether any had to go.
+    fn sweep(&mut self, now: Time) -> bool {
         let elapsed = now.since(self.last_sweep).min(SWEEP);
-        let share = |capacity: u32| {
+        let share = |link: &Link| {
+            let capacity = link.worker.sessions.capacity().max(1);
             let slots = u128::from(capacity) * elapsed.as_nanos() / SWEEP.as_nanos();
             u32::try_from(slots).unwrap_or(capacity)
         };
         // Too little time for even one slot of the smallest shard: let it add up.
-        if self.links.iter().any(|link| share(link.worker.sessions.capacity()) == 0) {
-            return;
-        }
-        self.last_sweep = now;
-        for link in &mut self.links {
-            let capacity = link.worker.sessions.capacity();
-            // One more than the share makes up for rounding down.
-            for _ in 0..=share(capacity) {
-                let index = link.cursor;
-                if let Some(generation) = link.worker.sessions.expired(index, now.tick())
-                    && link.worker.to.push(ToWorker::Expire { index, generation }).is_err()
-                {
-                    // The ring is full; the sweep goes on here.
-                    break;
-                }
-                link.cursor = (index + 1) % capacity.max(1);
+        if self.links.iter().all(|link| share(link) > 0) {
+            self.last_sweep = now;
+            for link in &mut self.links {
+                // One more than the share makes up for rounding down.
+                let due = link.due.saturating_add(share(link)).saturating_add(1);
+                link.due = due.min(link.worker.sessions.capacity());
             }
         }
+        let mut told = false;
+        for link in &mut self.links {
+            told |= link.sweep(now);
+        }
+        told
     }
 
     /// Looks for a neighbour's state, for tests and display.

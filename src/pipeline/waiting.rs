@@ -39,8 +39,10 @@ impl<B> WaitingRoom<B> {
         neighbor: (InterfaceId, Ipv4Addr),
         packet: Packet<B, Parsed>,
     ) -> Result<(), Packet<B, Parsed>> {
-        let already = self.seats.iter().filter(|seat| seat.neighbor == neighbor).count();
-        if self.seats.len() >= self.capacity || already >= PER_NEIGHBOR {
+        // The cheap test first: a scan of silent neighbours finds the room full.
+        let is_full = self.seats.len() >= self.capacity
+            || self.seats.iter().filter(|seat| seat.neighbor == neighbor).count() >= PER_NEIGHBOR;
+        if is_full {
             return Err(packet);
         }
         self.seats.push(Seat { neighbor, since: now, packet });

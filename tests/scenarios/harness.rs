@@ -286,10 +286,11 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             let request = arp(ArpOperation::REQUEST, (mac, neighbor), (MacAddr::default(), target));
             self.push_on(interface, mac, MacAddr::BROADCAST, true, &request);
             self.run();
-            let answer = self.seen.pop().expect("the gateway answers ARP");
-            assert!(
-                answer.arp && answer.to == mac && read_arp(&answer.body) == Some((target, target, false))
-            );
+            let answer = |seen: &Seen| {
+                seen.arp && seen.to == mac && read_arp(&seen.body) == Some((target, target, false))
+            };
+            let at = self.seen.iter().position(answer).expect("the gateway answers ARP");
+            self.seen.remove(at);
             self.arp_answered += 1;
         }
         mac

@@ -236,3 +236,65 @@ fn a_burst_of_one_new_flow_opens_one_session() {
         net.finish();
     }
 }
+
+#[test]
+fn packets_for_silent_neighbours_wait_in_a_room_that_is_bounded() {
+    for shape in SHAPES {
+        let mut net = Net::new(HOME, shape);
+        let mut script = String::new();
+        for n in 0..300 {
+            script += &format!(
+                "silent 203.0.113.{n}\nlan> udp 192.168.1.10:1000 > 203.0.113.{n}:9\n",
+                n = 20 + n % 200
+            );
+            if n < 200 {
+                script += &format!("wan<+ arp who 203.0.113.{} from 203.0.113.2\n", 20 + n);
+            }
+            script += if n < 256 { "held +1\n" } else { "drop neighbor_queue_full\n" };
+        }
+        net.play(&script);
+        // Who is not silent is not affected, except that its first packet can not wait.
+        net.play(
+            "
+            lan> udp 192.168.1.10:1000 > 203.0.113.1:9
+            drop neighbor_queue_full
+            lan> udp 192.168.1.10:1000 > 203.0.113.1:9
+            wan< udp 203.0.113.2:$p > 203.0.113.1:9
+            opened
+            ",
+        );
+        net.wait(std::time::Duration::from_secs(4));
+        let totals = net.totals();
+        assert_eq!((totals["held"], totals["drop neighbor_unresolved"]), (0, 256));
+        net.seen.clear();
+        net.finish();
+    }
+}
+
+#[test]
+fn thousands_of_sessions_that_end_at_once_are_all_removed_in_time() {
+    const SESSIONS: u32 = 5000;
+    for shape in SHAPES {
+        let config = HOME.replace("max_sessions = 600", "max_sessions = 30000");
+        let mut net = Net::new(&config, shape);
+        let lan = net.interface("lan");
+        net.play("lan> udp 192.168.1.10:1 > 203.0.113.1:9\nwan< udp 203.0.113.2:$p > 203.0.113.1:9\nopened\nwait 1s");
+        for n in 0..SESSIONS {
+            let line = format!("udp 192.168.1.{}:{} > 198.51.100.1:53", 10 + n % 100, 2000 + n / 100);
+            let packet = crate::packet::Line::parse(&line).encode(&net.bindings);
+            net.send_ipv4(lan, &packet);
+            if n % 16 == 15 {
+                net.run();
+            }
+        }
+        net.run();
+        assert_eq!(net.session_count(), u64::from(SESSIONS) + 1, "{shape:?}");
+        net.wait(std::time::Duration::from_millis(299_900));
+        assert_eq!(net.session_count(), u64::from(SESSIONS), "not early");
+        net.wait(std::time::Duration::from_millis(1200));
+        assert_eq!(net.session_count(), 0, "{shape:?}");
+        net.seen.clear();
+        net.assert_balance("at the end");
+        net.finish();
+    }
+}

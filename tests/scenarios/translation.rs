@@ -352,3 +352,89 @@ fn protocols_without_ports_and_hosts_without_a_rule_do_not_leave_untranslated() 
         ",
     );
 }
+
+/// Two ways out, networks behind a router, two prefixes on one link.
+const BRANCH: &str = r#"
+[interface.lan]
+device = "vdev:mem0"
+realm = "internal"
+addresses = ["192.168.1.1/24", "192.168.9.1/24"]
+[interface.fast]
+device = "vdev:mem1"
+realm = "external"
+address = "203.0.113.2/24"
+gateway = "203.0.113.1"
+[interface.slow]
+device = "vdev:mem2"
+realm = "external"
+address = "198.18.0.2/24"
+[[route]]
+to = "198.51.100.0/24"
+via = "198.18.0.1"
+[[route]]
+to = "10.0.0.0/8"
+via = "192.168.9.254"
+[pool.servers]
+addresses = "203.0.113.64/30"
+[[snat]]
+from = ["10.5.0.0/16"]
+to = ["192.0.2.0/24"]
+source = "pool.servers"
+[[snat]]
+from = ["10.5.0.0/16", "192.168.0.0/16"]
+out = "fast"
+source = "interface"
+[[snat]]
+out = "slow"
+source = "interface"
+[conntrack]
+max_sessions = 600
+"#;
+
+#[test]
+fn the_first_rule_that_matches_decides_and_the_route_where_to() {
+    play(
+        BRANCH,
+        "
+        lan> udp 10.5.0.1:1000 > 192.0.2.1:53               # both prefixes match: the pool
+        fast< udp $a:$p > 192.0.2.1:53
+        opened
+        fast> udp 192.0.2.1:53 > $a:$p
+        lan< udp 192.0.2.1:53 > 10.5.0.1:1000               # by the router at 192.168.9.254
+        lan> udp 10.5.0.1:1000 > 1.1.1.1:53                 # only the source: the interface
+        fast< udp 203.0.113.2:$q > 1.1.1.1:53
+        opened
+        lan> udp 192.168.9.10:1000 > 198.51.100.1:53        # the other way out
+        slow< udp 198.18.0.2:$r > 198.51.100.1:53
+        opened
+        slow> udp 198.51.100.1:53 > 198.18.0.2:$r
+        lan< udp 198.51.100.1:53 > 192.168.9.10:1000
+        lan> udp 10.6.0.1:1000 > 1.1.1.1:53                 # no rule
+        lan<+ icmp 3/13 192.168.1.1 > 10.6.0.1 [udp 10.6.0.1:1000 > 1.1.1.1:53 ttl=64]
+        drop no_rule
+        lan> udp 10.6.0.1:1000 > 192.168.1.10:7             # hairpin on the link, untranslated
+        lan< udp 10.6.0.1:1000 > 192.168.1.10:7
+        lan> arp who 192.168.9.1 from 192.168.9.10
+        lan<+ arp is 192.168.9.1 to 192.168.9.10
+        lan> icmp echo 192.168.9.10 > 192.168.9.1 id=2
+        lan<+ icmp reply 192.168.9.1 > 192.168.9.10 id=2
+        ",
+    );
+}
+
+#[test]
+fn a_neighbour_of_a_second_prefix_is_asked_from_the_address_in_it() {
+    play(
+        BRANCH,
+        "
+        silent 192.168.9.77
+        lan> udp 192.168.1.10:1000 > 192.168.9.77:7
+        held +1
+        lan<+ arp who 192.168.9.77 from 192.168.9.1
+        speaks 192.168.9.77
+        wait 1s
+        held -1
+        lan< udp 192.168.1.10:1000 > 192.168.9.77:7
+        ",
+    );
+}

@@ -202,7 +202,7 @@ impl Bench {
             management,
             counters: Arc::new(WorkerCounters::default()),
             icmp_errors_per_second: 0,
-            seed: 5,
+            rng: natgate::nat::Rng::seeded(5),
         });
         let mut bench = Bench { worker, credit, now: Time::from_secs(1) };
         for _ in 0..flows.div_ceil(32) {

@@ -154,8 +154,6 @@ impl Management {
                 // What is known already is only news to the worker that asked.
                 self.act(&actions, Some(worker));
             }
-            // The last reference to an old configuration is dropped here, not in a worker.
-            FromWorker::Retired(snapshot) => drop(snapshot),
         }
     }
 

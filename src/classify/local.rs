@@ -95,6 +95,7 @@ impl LocalAddresses {
             .map(|(address, interface, ports)| {
                 let start = sorted.len();
                 sorted.extend(forwards.iter().filter(|(on, _)| *on == address).map(|(_, f)| f.clone()));
+                sorted[start..].sort_by_key(|f| (f.protocol, *f.ports.start()));
                 LocalAddress { address, interface, ports, forwards: start..sorted.len() }
             })
             .collect();
@@ -142,7 +143,10 @@ impl LocalAddresses {
     #[inline]
     pub fn forward(&self, number: u16, protocol: u8, port: u16) -> Option<&Forward> {
         let range = self.get(number)?.forwards.clone();
-        self.forwards.get(range)?.iter().find(|f| f.protocol == protocol && f.ports.contains(&port))
+        let here = self.forwards.get(range)?;
+        // Sorted, and no two overlap: only the last one that begins at or before the port can hold it.
+        let after = here.partition_point(|f| (f.protocol, *f.ports.start()) <= (protocol, port));
+        here.get(after.checked_sub(1)?).filter(|f| f.protocol == protocol && f.ports.contains(&port))
     }
 
     /// Whether a session may be given this port of the local address `number`.

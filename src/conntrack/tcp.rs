@@ -23,7 +23,9 @@
 //! refuses answers with an ACK or RST, and both pass.
 //!
 //! **RST** leads to `CLOSE`, and the session stays for four minutes (RFC 7857 2.2): a spoofed one cuts nothing off while
-//! the ends keep talking. Sequence numbers are not looked at here.
+//! the ends keep talking. Even after a spoofed RST *and* SYN the real client's segments still pass (an ACK in
+//! `SYN_SENT` is ignored, not refused), though only for the four minutes of that state: sequence numbers are not
+//! looked at here.
 
 use super::session::Direction;
 use super::tracker::State;
@@ -116,8 +118,8 @@ const TABLE: [[[Next; STATES]; Segment::ALL.len()]; 2] = [
         //             NONE  SYN_SENT  SYN_RECV  ESTAB  FIN_WAIT  CLOSE_WAIT  LAST_ACK  TIME_WAIT  CLOSE  SYN_SENT2
         /* SYN     */ [S1,   S1,       IG,       IG,    IG,       IG,         RE,       RE,        RE,    S2],
         /* SYN/ACK */ [XX,   XX,       IG,       IG,    IG,       IG,         IG,       IG,        IG,    SR],
-        /* FIN     */ [XX,   XX,       FW,       FW,    LA,       LA,         LA,       TW,        CL,    XX],
-        /* ACK     */ [XX,   XX,       ES,       ES,    CW,       CW,         TW,       TW,        CL,    XX],
+        /* FIN     */ [XX,   IG,       FW,       FW,    LA,       LA,         LA,       TW,        CL,    IG],
+        /* ACK     */ [XX,   IG,       ES,       ES,    CW,       CW,         TW,       TW,        CL,    IG],
         /* RST     */ [XX,   CL,       CL,       CL,    CL,       CL,         CL,       CL,        CL,    CL],
     ],
     // Reply direction. A server that opens a connection of its own (SYN) does so under another session.
@@ -155,15 +157,15 @@ mod tests {
         (State::SynSent, [
             (Syn,    To(State::SynSent),     To(State::SynSent2)),
             (SynAck, Invalid,                To(State::SynRecv)),
-            (Fin,    Invalid,                Invalid),
-            (Ack,    Invalid,                Ignore),
+            (Fin,    Ignore,                 Invalid),
+            (Ack,    Ignore,                 Ignore),
             (Rst,    To(State::Close),       To(State::Close)),
         ]),
         (State::SynSent2, [
             (Syn,    To(State::SynSent2),    To(State::SynSent2)),
             (SynAck, To(State::SynRecv),     To(State::SynRecv)),
-            (Fin,    Invalid,                Invalid),
-            (Ack,    Invalid,                Ignore),
+            (Fin,    Ignore,                 Invalid),
+            (Ack,    Ignore,                 Ignore),
             (Rst,    To(State::Close),       To(State::Close)),
         ]),
         (State::SynRecv, [

@@ -325,7 +325,6 @@ mod tests {
             for (direction, kind, reason) in [
                 (Original, tcp(SYN | FIN), DropReason::TcpInvalid),
                 (Original, tcp(0), DropReason::TcpInvalid),
-                (Original, tcp(ACK), DropReason::TcpInvalid),
                 (Reply, tcp(FIN | ACK), DropReason::TcpInvalid),
                 (Original, Kind::IcmpReply, DropReason::IcmpUnsolicited),
                 (Reply, Kind::IcmpRequest, DropReason::IcmpUnsolicited),

@@ -4,7 +4,7 @@
 
 use super::Snapshot;
 use super::message::FromWorker;
-use super::setup::{Plan, check_source, stays_inside};
+use super::setup::{Plan, check_destination, check_source, stays_inside};
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -30,7 +30,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn unreachable(code: u8) -> Answer {
+    pub(super) const fn unreachable(code: u8) -> Answer {
         Answer { kind: icmp::UNREACHABLE, code, mtu: 0 }
     }
 }
@@ -43,6 +43,10 @@ pub(super) enum Stop {
     /// Its next hop's Ethernet address is not known yet.
     Wait(InterfaceId, Ipv4Addr),
 }
+
+/// No route: the sender is told by ICMP 3/0.
+pub(super) const NO_ROUTE: Stop =
+    Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE)));
 
 impl From<DropReason> for Stop {
     fn from(reason: DropReason) -> Stop {
@@ -92,6 +96,10 @@ impl<D: Device> Core<D> {
                 let exit = self.check_exit(snap, now, &state, plan.destination(&state))?;
                 let translation = match plan {
                     Plan::Route => Translation::new(state.tuple, state.tuple),
+                    // The first fragment, which comes here before, was refused.
+                    Plan::Session(_) if state.fragment == Fragment::Later => {
+                        return Err(DropReason::FragmentOrphan.into());
+                    }
                     Plan::Session(session) => self.set_up(snap, now, work, &session)?,
                 };
                 rewrite(&mut work.packet, &translation)?;
@@ -127,7 +135,10 @@ impl<D: Device> Core<D> {
         check_source(snap, arrival, header.source())?;
         let to = match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => self.translation_of(id, direction).to,
-            None if stays_inside(snap, arrival, state.tuple.dst) => state.tuple,
+            None if stays_inside(snap, arrival, state.tuple.dst) => {
+                check_destination(snap, state.tuple.dst)?;
+                state.tuple
+            }
             None => return Err(DropReason::IcmpUnsolicited.into()),
         };
         let exit = self.check_exit(snap, now, &state, to.dst)?;
@@ -151,9 +162,7 @@ impl<D: Device> Core<D> {
             let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
             return Err(Stop::Refused(DropReason::TtlExpired, (state.ttl == 1).then_some(answer)));
         }
-        let no_route =
-            Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE)));
-        let hop = snap.route(destination).ok_or(no_route)?;
+        let hop = snap.route(destination).ok_or(NO_ROUTE)?;
         let mtu = snap.interface(hop.interface).mtu;
         if state.total_len > mtu {
             let answer = Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) };
@@ -180,9 +189,10 @@ impl<D: Device> Core<D> {
             Some(NeighborState::Resolved(mac)) => Some(mac),
             Some(NeighborState::Asked(at)) if now < at + crate::route::neighbors::RETRY => None,
             _ => {
-                // A full table only means that it is asked for more often.
-                let _ = self.neighbors.set(interface, address, NeighborState::Asked(now));
-                if !self.tell(FromWorker::Resolve { interface, address }) {
+                // In a full table there is no place for the answer: nobody is asked, the packet waits in vain.
+                if self.neighbors.set(interface, address, NeighborState::Asked(now)).is_ok()
+                    && !self.tell(FromWorker::Resolve { interface, address })
+                {
                     // Nobody knows of the question, so nobody would ever take the entry out again.
                     self.neighbors.remove(interface, address);
                 }

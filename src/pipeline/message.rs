@@ -1,18 +1,14 @@
 //! What workers and the management core tell each other, over one ring each way and worker.
 //!
 //! Nothing here may be vital: a full ring loses the message, and a timer or a sweep on the other side makes up
-//! for it. The exception is a snapshot, which the management core sends again until it was taken.
+//! for it.
 
-use super::Snapshot;
 use crate::ids::{InterfaceId, MacAddr};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 /// From the management core to a worker.
 #[derive(Clone, Debug)]
 pub enum ToWorker {
-    /// Use this configuration from the next burst on.
-    Snapshot(Arc<Snapshot>),
     /// A neighbour has this Ethernet address.
     Neighbor {
         /// Where.
@@ -70,6 +66,4 @@ pub enum FromWorker {
         /// Who.
         address: Ipv4Addr,
     },
-    /// The worker no longer uses this configuration.
-    Retired(Arc<Snapshot>),
 }

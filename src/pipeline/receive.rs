@@ -2,6 +2,7 @@
 
 use super::Snapshot;
 use super::mesh::Handoff;
+use super::setup::{check_source, is_visible};
 use super::worker::{Core, Work};
 use crate::conntrack::key::V4Key;
 use crate::device::{Burst, Device};
@@ -68,6 +69,12 @@ impl<D: Device> Core<D> {
 
     /// Learns a datagram's ports from its first fragment, fills them into the others, and passes all of them on.
     pub(super) fn collect(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
+        // Before anything is learned: a fragment with a false source must not tell the ports of another's datagram.
+        let arrival = snap.interface(packet.state.interface);
+        if let Err(reason) = check_source(snap, arrival, packet.state.tuple.src) {
+            self.counters.count_drop(reason);
+            return;
+        }
         if packet.state.fragment == Fragment::First {
             let mut released = ArrayVec::<_, { HELD_MAX as usize }>::new();
             // The table holds no more than that for one datagram.
@@ -117,6 +124,10 @@ impl<D: Device> Core<D> {
 
     /// Forwards everything in the batch.
     pub(super) fn process(&mut self, snap: &Snapshot, now: Time) {
+        // The buckets are here by now: ask for the sessions that they name, all of them before the first is needed.
+        for work in &self.batch {
+            self.shard.prefetch_session(work.hash);
+        }
         for work in std::mem::take(&mut self.batch) {
             self.forward(snap, now, work);
         }
@@ -143,5 +154,8 @@ impl<D: Device> Core<D> {
 pub(super) fn is_for_gateway(snap: &Snapshot, state: &Parsed) -> bool {
     state.kind == Kind::IcmpRequest
         && state.fragment == Fragment::Whole
-        && snap.local.find(state.tuple.dst).and_then(|n| snap.local.get(n)?.interface).is_some()
+        && snap.local.find(state.tuple.dst).is_some_and(|number| {
+            snap.local.get(number).is_some_and(|local| local.interface.is_some())
+                && is_visible(snap, snap.interface(state.interface), number)
+        })
 }

@@ -3,7 +3,7 @@
 //! [`Core::plan`] only decides; [`Core::set_up`] acquires in order (port, session) and releases on failure.
 
 use super::Snapshot;
-use super::forward::{Answer, Stop};
+use super::forward::{Answer, NO_ROUTE, Stop};
 use super::snapshot::Interface;
 use super::worker::{Core, Work};
 use crate::classify::Source;
@@ -58,8 +58,7 @@ impl<D: Device> Core<D> {
         let Tuple { src, dst, dport, protocol, .. } = state.tuple;
         let arrival = snap.interface(state.interface);
         check_addresses(snap, arrival, src, dst)?;
-        let local = snap.local.find(dst);
-        if local.is_none() && stays_inside(snap, arrival, dst) {
+        if stays_inside(snap, arrival, dst) {
             return Ok(Plan::Route);
         }
         match state.kind {
@@ -68,7 +67,9 @@ impl<D: Device> Core<D> {
             Kind::IcmpOther(_) | Kind::IcmpError => return Err(DropReason::IcmpTypeUnsupported.into()),
             Kind::Other => return Err(DropReason::ProtocolUnsupported.into()),
         }
-        match local {
+        match snap.local.find(dst) {
+            // The inner face of the gateway is not there for the outside.
+            Some(number) if !is_visible(snap, arrival, number) => Err(DropReason::NoRule.into()),
             Some(number) => match snap.local.forward(number, protocol, dport) {
                 Some(forward) => {
                     let to_port = forward.backend_port(dport);
@@ -167,9 +168,7 @@ fn out_of_resources(reason: DropReason) -> Stop {
 }
 
 fn route_out(snap: &Snapshot, dst: Ipv4Addr) -> Result<&Interface, Stop> {
-    let hop = snap
-        .route(dst)
-        .ok_or(Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE))))?;
+    let hop = snap.route(dst).ok_or(NO_ROUTE)?;
     Ok(snap.interface(hop.interface))
 }
 
@@ -181,6 +180,7 @@ fn from_pool(snap: &Snapshot, pool: usize, subscriber: Ipv4Addr) -> Result<u16, 
 /// Whether a packet goes from one internal network to another: forwarded without translation.
 pub(super) fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> bool {
     arrival.realm == Realm::Internal
+        && snap.local.find(dst).is_none()
         && snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).realm == Realm::Internal)
 }
 
@@ -189,8 +189,14 @@ pub(super) fn check_source(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr) 
     if is_martian_source(src) || snap.local.find(src).is_some() || arrival.is_directed_broadcast(src) {
         return Err(DropReason::MartianSource);
     }
-    let back = snap.route(src).map(|hop| snap.interface(hop.interface).realm);
-    if back == Some(arrival.realm) { Ok(()) } else { Err(DropReason::SpoofedSource) }
+    let back = snap.route(src).map(|hop| snap.interface(hop.interface));
+    let honest = back.is_some_and(|back| match arrival.realm {
+        // Inside, a source belongs to one interface: guests can not pose as the office.
+        Realm::Internal => back.local == arrival.local,
+        // Outside, answers may come by another uplink than the one that the route prefers.
+        Realm::External => back.realm == Realm::External,
+    });
+    if honest { Ok(()) } else { Err(DropReason::SpoofedSource) }
 }
 
 /// Refuses addresses between which nothing may be forwarded.
@@ -199,13 +205,21 @@ fn check_addresses(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr, dst: Ipv
         return Err(DropReason::MartianSource.into());
     }
     check_source(snap, arrival, src)?;
-    if is_martian_destination(dst) {
-        return Err(DropReason::MartianDestination.into());
-    }
-    if snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).is_directed_broadcast(dst)) {
-        return Err(DropReason::MartianDestination.into());
-    }
+    check_destination(snap, dst)?;
     Ok(())
+}
+
+/// Refuses destinations to which nothing is forwarded (RFC 1812 5.3.7, 5.3.5.2).
+pub(super) fn check_destination(snap: &Snapshot, dst: Ipv4Addr) -> Result<(), DropReason> {
+    let broadcast =
+        || snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).is_directed_broadcast(dst));
+    if is_martian_destination(dst) || broadcast() { Err(DropReason::MartianDestination) } else { Ok(()) }
+}
+
+/// Whether a local address may be spoken to from the interface: from outside not if it is an inner interface's.
+pub(super) fn is_visible(snap: &Snapshot, arrival: &Interface, number: u16) -> bool {
+    let own = snap.local.get(number).and_then(|local| local.interface);
+    arrival.realm == Realm::Internal || own.is_none_or(|own| snap.interface(own).realm == Realm::External)
 }
 
 /// Why a packet to one of our addresses, without session and forward, is dropped.
@@ -222,9 +236,7 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
     if arrival.realm == Realm::External {
         return Err(DropReason::NoRule.into());
     }
-    let hop = snap
-        .route(tuple.dst)
-        .ok_or(Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE))))?;
+    let hop = snap.route(tuple.dst).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
     let rule =
         snap.snat.iter().find(|rule| rule.matches(tuple.src, tuple.dst, hop.interface)).ok_or(

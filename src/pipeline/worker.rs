@@ -64,8 +64,8 @@ pub struct WorkerParts<D: Device> {
     pub counters: Arc<WorkerCounters>,
     /// ICMP errors that this worker may make a second.
     pub icmp_errors_per_second: u32,
-    /// Seed of its random numbers.
-    pub seed: u64,
+    /// Its random numbers: which external ports it chooses.
+    pub rng: Rng,
 }
 
 /// A poll-mode worker.
@@ -130,7 +130,7 @@ impl<D: Device> Worker<D> {
             ports,
             shard,
             space,
-            rng: Rng::seeded(parts.seed),
+            rng: parts.rng,
             fragments: FragmentTable::new(FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, FRAGMENT_TIMEOUT),
             neighbors: NeighborTable::new(NEIGHBORS),
             waiting: WaitingRoom::new(WAITING),
@@ -185,13 +185,7 @@ impl<D: Device> Worker<D> {
         for _ in 0..MAIL_BUDGET {
             let Ok(message) = self.mail.pop() else { break };
             busy = true;
-            match message {
-                ToWorker::Snapshot(new) => {
-                    let old = std::mem::replace(&mut self.snapshot, new);
-                    self.core.tell(FromWorker::Retired(old));
-                }
-                other => self.core.read_message(&self.snapshot, now, other),
-            }
+            self.core.read_message(&self.snapshot, now, message);
         }
         busy
     }
@@ -210,12 +204,15 @@ impl<D: Device> Core<D> {
     fn read_message(&mut self, snap: &Snapshot, now: Time, message: ToWorker) {
         match message {
             ToWorker::Neighbor { interface, address, mac } => {
-                // If the table is full, packets to this neighbour are dropped by name.
-                let _ = self.neighbors.set(interface, address, NeighborState::Resolved(mac));
+                let known = self.neighbors.set(interface, address, NeighborState::Resolved(mac)).is_ok();
                 // Each packet once: one that still has to wait goes back to its seat.
                 for _ in 0..PER_NEIGHBOR {
                     let Some(packet) = self.waiting.call((interface, address)) else { break };
-                    self.own(snap, now, packet);
+                    if known {
+                        self.own(snap, now, packet);
+                    } else {
+                        self.refuse(snap, now, packet, DropReason::NeighborQueueFull, None);
+                    }
                 }
                 self.process(snap, now);
             }
@@ -229,7 +226,6 @@ impl<D: Device> Core<D> {
                 self.send_arp_request(snap, interface, sender, target, mac);
             }
             ToWorker::Expire { index, generation } => self.expire(now, index, generation),
-            ToWorker::Snapshot(_) => {}
         }
     }
 

@@ -17,6 +17,7 @@ use crate::conntrack::table::{SessionView, Shard};
 use crate::device::Device;
 use crate::ids::{MacAddr, WorkerId};
 use crate::management::{Management, WorkerLink};
+use crate::nat::Rng;
 use crate::pipeline::mesh::full_mesh;
 use crate::pipeline::{Snapshot, Worker, WorkerParts};
 use crate::route::neighbors::Neighbor;
@@ -143,7 +144,7 @@ where
                     .runtime
                     .icmp_errors_per_second
                     .div_ceil(u32::try_from(count.max(1)).unwrap_or(1)),
-                seed: random()?,
+                rng: Rng::from_os().map_err(GatewayError::Random)?,
             }));
         }
 

@@ -47,6 +47,7 @@ drop_reasons! {
     FragmentInvalid, "fragment_invalid", "A fragment that is too small for its transport header, or ends past 65535 bytes (RFC 1858, 3128).";
     FragmentTableFull, "fragment_table_full", "More datagrams are in fragments at once than the fragment table holds.";
     FragmentTimeout, "fragment_timeout", "The first fragment of the datagram did not come in time.";
+    FragmentOrphan, "fragment_orphan", "A later fragment of a datagram whose first fragment was dropped, so that there is no session.";
     FragmentToGateway, "fragment_to_gateway", "A fragmented datagram for the gateway itself, which does not reassemble.";
     MartianSource, "martian_source", "The source can not be a host on any network (RFC 1812 5.3.7).";
     MartianDestination, "martian_destination", "The destination can not be forwarded to (RFC 1812 5.3.7): loopback, multicast, broadcast, reserved.";
@@ -64,9 +65,9 @@ drop_reasons! {
     SessionTableFull, "session_table_full", "The worker's share of conntrack.max_sessions is used up.";
     PortsExhausted, "ports_exhausted", "No free external port for this subscriber's address on this worker; add addresses to the pool.";
     TupleCollision, "tuple_collision", "A session with the same reply tuple exists already.";
-    FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU; the sender was told by ICMP within the rate limit.";
+    FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU. With DF set the sender was told by ICMP within the rate limit; natgate does not fragment yet.";
     NeighborUnresolved, "neighbor_unresolved", "The next hop did not answer ARP; the sender was told by ICMP within the rate limit.";
-    NeighborQueueFull, "neighbor_queue_full", "Too many packets wait for the next hop's Ethernet address.";
+    NeighborQueueFull, "neighbor_queue_full", "Too many packets wait for the next hop's Ethernet address, or for too many next hops.";
     GatewayUnsupported, "gateway_unsupported", "To the gateway itself, but not something that it answers.";
     HandoffFull, "handoff_full", "The ring to the worker that owns the packet is full: that worker is overloaded.";
     TxFull, "tx_full", "The transmit queue of the device did not take the frame.";

@@ -153,7 +153,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                 management,
                 counters: own,
                 icmp_errors_per_second: config.runtime.icmp_errors_per_second,
-                seed: 77 + id as u64,
+                rng: natgate::nat::Rng::seeded(77 + id as u64),
             }));
         }
         let management = Management::new(snapshot.clone(), links, now);

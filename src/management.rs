@@ -28,6 +28,12 @@ use std::time::Duration;
 const SWEEP: Duration = Duration::from_secs(1);
 /// Messages read from each worker a poll.
 const MAIL_BUDGET: usize = 1024;
+/// How often each address of ours is announced, and the pause between (RFC 5227 1.1: `ANNOUNCE_NUM`,
+/// `ANNOUNCE_INTERVAL`).
+const ANNOUNCEMENTS: u32 = 2;
+const ANNOUNCE_PAUSE: Duration = Duration::from_secs(2);
+/// Addresses announced a poll: a large pool must not fill the transmit queue at once.
+const ANNOUNCE_BUDGET: usize = 16;
 /// Neighbour news kept for a worker whose ring is full.
 const BACKLOG: usize = 4 * NEIGHBORS;
 
@@ -81,6 +87,8 @@ pub struct Management {
     links: Vec<Link>,
     last_sweep: Time,
     neighbors_changed: bool,
+    /// Addresses of ours to announce: when, where, which; the soonest first.
+    announcements: VecDeque<(Time, InterfaceId, Ipv4Addr)>,
 }
 
 impl Management {
@@ -91,37 +99,40 @@ impl Management {
             .map(|worker| Link { worker, backlog: VecDeque::new(), cursor: 0, due: 0 })
             .collect();
         Management {
+            neighbors: Neighbors::new(NEIGHBORS, snapshot.routes.next_hops()),
             snapshot,
-            neighbors: Neighbors::new(NEIGHBORS),
             links,
             last_sweep: now,
             neighbors_changed: true,
+            announcements: VecDeque::new(),
         }
     }
 
-    /// Tells the neighbours where our addresses are (gratuitous ARP, RFC 5227 2.3), so that switches and hosts forget
-    /// the box that had them before.
-    pub fn announce(&mut self) {
-        let snapshot = self.snapshot.clone();
-        for local in snapshot.local.iter() {
-            for (interface, id) in snapshot.interfaces.iter().zip(0u8..).map(|(i, n)| (i, InterfaceId(n))) {
-                let here = match local.interface {
-                    Some(own) => own == id,
-                    None => interface.is_on_link(local.address),
-                };
-                if here {
-                    let address = local.address;
-                    let message =
-                        ToWorker::AskNeighbor { interface: id, sender: address, target: address, mac: None };
-                    self.post(0, message);
-                }
+    /// Tells the neighbours where our addresses are (gratuitous ARP), so that switches and hosts forget the box that
+    /// had them before: twice, two seconds apart (RFC 5227 2.3), some at each poll.
+    pub fn announce(&mut self, now: Time) {
+        for round in 0..ANNOUNCEMENTS {
+            let at = now + ANNOUNCE_PAUSE * round;
+            for interface in (0u8..).take(self.snapshot.interfaces.len()).map(InterfaceId) {
+                let ours = self.snapshot.local.iter().map(|local| local.address);
+                let here = ours.filter(|address| self.snapshot.answers_for(interface, *address));
+                self.announcements.extend(here.map(|address| (at, interface, address)));
             }
+        }
+    }
+
+    fn make_announcements(&mut self, now: Time) {
+        for _ in 0..ANNOUNCE_BUDGET {
+            let due = self.announcements.pop_front_if(|(at, _, _)| *at <= now);
+            let Some((_, interface, address)) = due else { break };
+            self.post(0, ToWorker::AskNeighbor { interface, sender: address, target: address, mac: None });
         }
     }
 
     /// One turn. Returns whether there was anything to do.
     pub fn poll_once(&mut self, now: Time) -> bool {
         self.post_backlog();
+        self.make_announcements(now);
         let mut busy = false;
         for worker in 0..self.links.len() {
             for _ in 0..MAIL_BUDGET {

@@ -40,7 +40,7 @@ impl<D: Device> Core<D> {
             self.counters.count_drop(DropReason::ArpInvalid);
             return;
         }
-        let asks_us = message.operation.get() == arp::REQUEST && answers_for(snap, interface, target);
+        let asks_us = message.operation.get() == arp::REQUEST && snap.answers_for(interface, target);
         if !probe {
             self.tell(FromWorker::Heard { interface, address: sender, mac, asks_us });
         }
@@ -163,15 +163,5 @@ impl<D: Device> Core<D> {
             }
             Err(_) => self.counters.generated_lost.increment(),
         }
-    }
-}
-
-/// Whether a request for `target` on this interface is answered: for the interface's own addresses, and for
-/// others of ours (pools, forwards) that lie on the interface's link.
-fn answers_for(snap: &Snapshot, interface: InterfaceId, target: Ipv4Addr) -> bool {
-    let Some(local) = snap.local.find(target).and_then(|number| snap.local.get(number)) else { return false };
-    match local.interface {
-        Some(own) => own == interface,
-        None => snap.interface(interface).is_on_link(target),
     }
 }

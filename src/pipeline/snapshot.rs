@@ -126,6 +126,18 @@ impl Snapshot {
         addresses.get(usize::try_from((mixed * addresses.len() as u64) >> 32).unwrap_or(0)).copied()
     }
 
+    /// Whether the gateway answers ARP for `target` on this interface: for the interface's own addresses, and for
+    /// others of ours (pools, forwards) that lie on its link.
+    pub fn answers_for(&self, interface: InterfaceId, target: Ipv4Addr) -> bool {
+        let Some(local) = self.local.find(target).and_then(|number| self.local.get(number)) else {
+            return false;
+        };
+        match local.interface {
+            Some(own) => own == interface,
+            None => self.interface(interface).is_on_link(target),
+        }
+    }
+
     /// Where a packet to `destination` goes.
     #[inline]
     pub fn route(&self, destination: Ipv4Addr) -> Option<NextHop> {

@@ -56,6 +56,11 @@ impl RouteTable {
         RouteTable { starts: starts.into(), hops: hops.into() }
     }
 
+    /// Every router that a route leads to, and on which interface. Some more than once.
+    pub fn next_hops(&self) -> impl Iterator<Item = (InterfaceId, Ipv4Addr)> {
+        self.hops.iter().flatten().filter_map(|hop| Some((hop.interface, hop.via?)))
+    }
+
     /// The route for `destination`.
     #[inline]
     pub fn lookup(&self, destination: Ipv4Addr) -> Option<NextHop> {

@@ -15,7 +15,7 @@
 
 use crate::ids::{InterfaceId, MacAddr};
 use crate::time::Time;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -83,14 +83,17 @@ pub struct Neighbor {
 pub struct Neighbors {
     entries: HashMap<(InterfaceId, Ipv4Addr), State, ahash::RandomState>,
     limit: usize,
-    /// Requests by workers that found the table full.
-    pub refused: u64,
+    /// How many of the entries are `Incomplete`.
+    incomplete: usize,
+    /// Routers, which are resolved even when a scan of silent hosts has used up everything.
+    routers: HashSet<(InterfaceId, Ipv4Addr), ahash::RandomState>,
 }
 
 impl Neighbors {
-    /// A table for up to `limit` neighbours.
-    pub fn new(limit: usize) -> Self {
-        Neighbors { entries: HashMap::default(), limit, refused: 0 }
+    /// A table for up to `limit` neighbours, of which at most a quarter may be unresolved, and the routers.
+    pub fn new(limit: usize, routers: impl IntoIterator<Item = (InterfaceId, Ipv4Addr)>) -> Self {
+        let routers = routers.into_iter().collect();
+        Neighbors { entries: HashMap::default(), limit, incomplete: 0, routers }
     }
 
     /// A worker has a packet for a neighbour that it does not know.
@@ -106,16 +109,19 @@ impl Neighbors {
                 act(Action::Resolved { interface, address, mac: *mac });
             }
             Some(State::Incomplete { .. }) => {}
-            None if self.entries.len() >= self.limit => {
-                self.refused += 1;
-                act(Action::Gone { interface, address });
-            }
+            None if self.has_no_room_for((interface, address)) => act(Action::Gone { interface, address }),
             None => {
                 let state = State::Incomplete { tries: 1, asked: now };
                 self.entries.insert((interface, address), state);
+                self.incomplete += 1;
                 act(Action::Request { interface, address, mac: None });
             }
         }
+    }
+
+    fn has_no_room_for(&self, neighbor: (InterfaceId, Ipv4Addr)) -> bool {
+        let full = self.entries.len() >= self.limit || self.incomplete >= self.limit.div_ceil(4);
+        full && !self.routers.contains(&neighbor)
     }
 
     /// A neighbour told its Ethernet address, in an answer or (`asks_us`) in a request for one of ours.
@@ -131,6 +137,9 @@ impl Neighbors {
         let known = self.entries.get(&key);
         if known.is_none() && (!asks_us || self.entries.len() >= self.limit) {
             return;
+        }
+        if let Some(State::Incomplete { .. }) = known {
+            self.incomplete -= 1;
         }
         let news = match known {
             Some(State::Reachable { mac: old, .. } | State::Probing { mac: old, .. }) => *old != mac,
@@ -153,6 +162,9 @@ impl Neighbors {
                 }
                 State::Incomplete { asked, .. } | State::Probing { asked, .. } if now < asked + RETRY => {}
                 State::Incomplete { tries, .. } | State::Probing { tries, .. } if tries >= TRIES => {
+                    if matches!(state, State::Incomplete { .. }) {
+                        self.incomplete -= 1;
+                    }
                     act(Action::Gone { interface, address });
                     return false;
                 }
@@ -200,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_silent_neighbour_is_asked_three_times_and_then_given_up() {
-        let mut neighbors = Neighbors::new(8);
+        let mut neighbors = Neighbors::new(8, []);
         let request = Action::Request { interface: LAN, address: HOST, mac: None };
         assert_eq!(collect(|act| neighbors.resolve(Time::ZERO, LAN, HOST, act)), [request]);
         assert_eq!(collect(|act| neighbors.resolve(Time::ZERO, LAN, HOST, act)), []);
@@ -213,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_neighbour_that_answers_is_probed_after_a_minute_and_dropped_if_it_left() {
-        let mut neighbors = Neighbors::new(8);
+        let mut neighbors = Neighbors::new(8, []);
         collect(|act| neighbors.resolve(Time::ZERO, LAN, HOST, act));
         let resolved = Action::Resolved { interface: LAN, address: HOST, mac: MAC };
         assert_eq!(collect(|act| neighbors.heard(Time::ZERO, (LAN, HOST), MAC, false, act)), [resolved]);
@@ -231,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_nobody_asked_for_makes_no_entry() {
-        let mut neighbors = Neighbors::new(1);
+        let mut neighbors = Neighbors::new(1, []);
         assert_eq!(collect(|act| neighbors.heard(Time::ZERO, (LAN, HOST), MAC, false, act)), []);
         assert_eq!(neighbors.iter().count(), 0);
         collect(|act| neighbors.heard(Time::ZERO, (LAN, HOST), MAC, true, act));
@@ -240,12 +252,32 @@ mod tests {
         let other = Ipv4Addr::new(192, 168, 1, 11);
         let gone = Action::Gone { interface: LAN, address: other };
         assert_eq!(collect(|act| neighbors.resolve(Time::ZERO, LAN, other, act)), [gone]);
-        assert_eq!(neighbors.refused, 1);
+    }
+
+    #[test]
+    fn a_scan_of_silent_hosts_leaves_room_for_hosts_that_speak_and_for_routers() {
+        let router = Ipv4Addr::new(192, 168, 1, 254);
+        let mut neighbors = Neighbors::new(8, [(LAN, router)]);
+        let host = |n| Ipv4Addr::new(192, 168, 1, n);
+        let mut ask = |n| collect(|act| neighbors.resolve(Time::ZERO, LAN, host(n), act));
+        for n in 1..=2 {
+            assert_eq!(ask(n), [Action::Request { interface: LAN, address: host(n), mac: None }]);
+        }
+        assert_eq!(ask(3), [Action::Gone { interface: LAN, address: host(3) }]);
+        assert_eq!(ask(254), [Action::Request { interface: LAN, address: router, mac: None }]);
+        let resolved = Action::Resolved { interface: LAN, address: host(4), mac: MAC };
+        assert_eq!(collect(|act| neighbors.heard(Time::ZERO, (LAN, host(4)), MAC, true, act)), [resolved]);
+        // Once the silent ones are given up there is room again.
+        for second in 1..=3 {
+            collect(|act| neighbors.poll(Time::from_secs(second), act));
+        }
+        let request = Action::Request { interface: LAN, address: host(3), mac: None };
+        assert_eq!(collect(|act| neighbors.resolve(Time::from_secs(4), LAN, host(3), act)), [request]);
     }
 
     #[test]
     fn a_neighbour_that_moves_to_another_card_is_told_to_the_workers() {
-        let mut neighbors = Neighbors::new(8);
+        let mut neighbors = Neighbors::new(8, []);
         collect(|act| neighbors.heard(Time::ZERO, (LAN, HOST), MAC, true, act));
         let moved = MacAddr([2, 0, 0, 0, 0, 9]);
         let told = Action::Resolved { interface: LAN, address: HOST, mac: moved };

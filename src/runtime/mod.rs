@@ -167,7 +167,7 @@ where
             workers.push(thread);
         }
         let mut core = Management::new(snapshot.clone(), links, clock.now());
-        core.announce();
+        core.announce(clock.now());
         let stopped = stop.clone();
         let management = std::thread::Builder::new()
             .name("management".into())

@@ -20,6 +20,7 @@ mod script;
 
 mod conversation;
 mod equality;
+mod faces;
 mod faults;
 mod forwarding;
 mod fragments;

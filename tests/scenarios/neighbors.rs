@@ -191,16 +191,21 @@ fn a_neighbour_that_moves_to_another_card_is_followed() {
 }
 
 #[test]
-fn every_address_is_announced_once_on_its_link() {
+fn every_address_is_announced_twice_on_its_link() {
     for shape in SHAPES {
         let mut net = Net::new(&pool("[\"203.0.113.10\", \"198.18.0.7\"]", "1024-65535"), shape);
-        net.management.announce();
+        net.management.announce(net.now);
         net.run();
         net.play(
             "
             lan<+ arp who 192.168.1.1 from 192.168.1.1
             wan<+ arp who 203.0.113.2 from 203.0.113.2
             wan<+ arp who 203.0.113.10 from 203.0.113.10
+            wait 2s
+            lan<+ arp who 192.168.1.1 from 192.168.1.1
+            wan<+ arp who 203.0.113.2 from 203.0.113.2
+            wan<+ arp who 203.0.113.10 from 203.0.113.10
+            wait 10s
             ",
         );
         net.finish();

@@ -4,7 +4,7 @@
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Building natgate.
-BUILD_PACKAGES=(build-essential pkg-config libdpdk-dev clang libclang-dev)
+BUILD_PACKAGES=(ca-certificates build-essential pkg-config libdpdk-dev clang libclang-dev)
 # Running it, and the programs that the demo and the tests talk with.
 RUN_PACKAGES=(dpdk iproute2 ethtool nftables procps util-linux iputils-ping curl traceroute iperf3)
 
@@ -29,27 +29,40 @@ install_packages() {
         die "apt-get could not install: ${missing[*]}"
 }
 
-# Finds a Rust toolchain that is new enough, or says how to get one.
+# Debian 12's own rustc is 1.63; the one that its security archive keeps up to date for browsers is new enough.
+RUST_PACKAGES=(rustc-web cargo-web rustfmt-web rust-web-clippy)
+
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+rust_version() { "${1:-}rustc" --version 2>/dev/null | cut -d' ' -f2; }
+
+# Finds a Rust toolchain that is new enough, or installs Debian's, or says how to get one.
 need_rust() {
-    local needed found
+    local needed home candidate
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPOSITORY/Cargo.toml" | head -n 1)
-    # sudo has a PATH without it, and rustup looks for its toolchains in the home directory.
-    local home
+    command -v cargo >/dev/null && at_least "$needed" "$(rust_version)" && return
+    # sudo has a PATH without rustup's, which looks for its toolchains in the home directory.
     for home in "$HOME" "$(getent passwd "${SUDO_USER:-root}" | cut -d: -f6)"; do
-        if ! command -v cargo >/dev/null && [ -x "$home/.cargo/bin/cargo" ]; then
-            PATH=$home/.cargo/bin:$PATH
-            [ ! -d "$home/.rustup" ] || export RUSTUP_HOME=$home/.rustup
-        fi
+        [ -x "$home/.cargo/bin/cargo" ] || continue
+        [ ! -d "$home/.rustup" ] || export RUSTUP_HOME=$home/.rustup
+        at_least "$needed" "$(rust_version "$home/.cargo/bin/")" || continue
+        PATH=$home/.cargo/bin:$PATH
+        return
     done
-    if ! command -v cargo >/dev/null && apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
-        install_packages rustup
-        rustup default stable
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq || true
+        candidate=$(apt-cache policy rustc-web | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p')
+        if [ -n "$candidate" ] && at_least "$needed" "$candidate"; then
+            # Never instead of another Rust of the machine: they exclude one another.
+            if ! command -v /usr/bin/rustc >/dev/null || dpkg-query -W rustc-web >/dev/null 2>&1; then
+                install_packages "${RUST_PACKAGES[@]}"
+                PATH=/usr/bin:$PATH
+                return
+            fi
+        fi
     fi
-    local remedy="install a current one as https://rustup.rs says:
+    die "needs Rust $needed or newer, and found $(rust_version || true)${candidate:+ (Debian offers $candidate)}; \
+install a current one as https://rustup.rs says:
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y
 and run this again"
-    command -v cargo >/dev/null || die "needs Rust $needed or newer, and there is none (Debian 12's own is 1.63); $remedy"
-    found=$(rustc --version | cut -d' ' -f2)
-    [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" = "$needed" ] ||
-        die "needs Rust $needed or newer, and this is $found; $remedy"
 }

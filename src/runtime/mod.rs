@@ -260,13 +260,14 @@ fn assign_cpus(config: &Config, workers: usize) -> Vec<Option<CoreId>> {
 
 /// A worker's thread.
 fn work<D: Device>(mut worker: Worker<D>, clock: Clock, poll: PollMode, stop: &AtomicBool) -> Worker<D> {
-    let mut idle = 0;
+    let mut idle: u32 = 0;
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..TURNS {
             if worker.poll_once(clock.now()) {
                 idle = 0;
             } else {
-                idle += 1;
+                // A busy worker without traffic never starts over.
+                idle = idle.saturating_add(1);
             }
             if poll == PollMode::Adaptive && idle > TURNS {
                 break;

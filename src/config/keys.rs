@@ -263,7 +263,7 @@ static RUNTIME: &[Key] = &[
     optional("workers", "1 to 64", "one a CPU in `cpus`, else 1", "2", "Poll-mode workers."),
     optional(
         "cpus",
-        "list of CPU numbers",
+        "list of CPU numbers, 0 to 1023",
         "the last CPUs that the process may use",
         "[2, 3]",
         "CPUs to pin the workers to, one each.",

@@ -27,6 +27,8 @@ const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
 const FRAMES: std::ops::RangeInclusive<i64> = 1024..=1 << 24;
 /// Sessions that a config may ask for: 20 GB of them.
 const SESSIONS: std::ops::RangeInclusive<i64> = 1..=1 << 27;
+/// What fits `cpu_set_t` (CPU_SET(3)).
+const CPUS: std::ops::RangeInclusive<i64> = 0..=1023;
 /// RFC 791: what every host must take; and what jumbo frames carry.
 const MTU: std::ops::RangeInclusive<i64> = 576..=9216;
 /// `sun_path` has 108 bytes, one of them the final zero (unix(7)).
@@ -318,7 +320,7 @@ fn cpus(field: &Field<'_>, findings: &mut Findings) -> Option<At<Vec<usize>>> {
     let mut cpus: Vec<usize> = Vec::new();
     let mut complete = true;
     for item in field.items() {
-        match item.integer::<usize>(0..=4095, findings) {
+        match item.integer::<usize>(CPUS, findings) {
             Some(cpu) if cpus.contains(&cpu.value) => {
                 complete = false;
                 let value = cpu.value.to_string();

@@ -148,6 +148,7 @@ const CASES: &[Case] = &[
     case("each worker has a cpu", "cpus = [2, 3]", "cpus = «[2, 3, 4]»", &["2 workers but 3 CPUs"], "one CPU for each worker"),
     case("a cpu has one worker", "cpus = [2, 3]", "cpus = [2, «2»]", &["\"2\" is listed twice in `cpus`"], "remove one"),
     case("a cpu has a number that the system knows", "cpus = [2, 3]", "cpus = [2, «2000»]", &["2000 is not between 0 and 1023"], "from 0 to 1023"),
+    case("eal arguments do not end the process", "workers = 2", "workers = 2\neal = [\"--log-level=eal,8\", «\"--version\"»]", &["\"--version\" makes DPDK print something and end"], "remove it"),
     case("each worker has a session", "max_sessions = 262144", "max_sessions = «1»", &["1 sessions are fewer than the 2 workers"], "raise"),
     case("the memory holds the frames", "workers = 2", "workers = 2\nframes = 1000000\nmemory = «\"64MiB\"»", &["64 MiB are too little for 1000000 frames"], "2259MiB"),
 ];

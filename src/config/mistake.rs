@@ -43,6 +43,8 @@ pub enum Mistake {
     MacGroup(MacAddr),
     #[error("the socket's path \"{0}\" is not absolute, or longer than 107 bytes")]
     SocketPath(String),
+    #[error("\"{0}\" makes DPDK print something and end the process")]
+    EalPrints(String),
     #[error("there is no interface \"{name}\"")]
     UnknownInterface { name: String, meant: Option<String>, known: Vec<String> },
     #[error("there is no pool \"{name}\"")]
@@ -139,6 +141,7 @@ impl Mistake {
             Mistake::Mac(_) => "write six pairs of hexadecimal digits, such as \"02:00:00:00:00:01\"".into(),
             Mistake::MacGroup(_) => "use an address whose first byte is even, such as \"02:00:00:00:00:01\"".into(),
             Mistake::SocketPath(_) => "write a path such as \"/run/natgate/control.sock\"".into(),
+            Mistake::EalPrints(_) => "remove it; `natgate --version` tells the version of DPDK too".into(),
             Mistake::UnknownInterface { meant, known, .. } => {
                 meant_or_known(meant.as_deref(), known, "add [interface.NAME]")
             }

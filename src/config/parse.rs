@@ -33,6 +33,8 @@ const CPUS: std::ops::RangeInclusive<i64> = 0..=1023;
 const MTU: std::ops::RangeInclusive<i64> = 576..=9216;
 /// `sun_path` has 108 bytes, one of them the final zero (unix(7)).
 const SOCKET_PATH: usize = 107;
+/// What EAL answers with a text on standard output and `exit`.
+const EAL_PRINTS: &[&str] = &["-h", "--help", "-v", "--version"];
 const MAX_NAME: usize = 32;
 
 /// Reads the whole file.
@@ -295,7 +297,7 @@ fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
         memory: table
             .get("memory")
             .and_then(|field| field.parse_with_unit(units::mebibytes, ValueError::SizeWithoutUnit, findings)),
-        eal: table.get("eal").map(|field| strings(&field, findings)).unwrap_or_default(),
+        eal: table.get("eal").map(|field| eal(&field, findings)).unwrap_or_default(),
         icmp_errors_per_second: table
             .get("icmp_errors_per_second")
             .and_then(|field| field.integer(0..=1_000_000, findings))
@@ -303,13 +305,17 @@ fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
     }
 }
 
-/// A list of strings and nothing else: one string would be read as one argument although it may hold several.
-fn strings(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {
-    if field.value.is_array() {
-        return field.texts(findings).into_iter().map(|text| text.value.to_owned()).collect();
+/// Arguments for EAL. One string instead of a list would be read as one argument although it may hold several.
+fn eal(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {
+    if !field.value.is_array() {
+        field.wrong_type(findings);
+        return Vec::new();
     }
-    field.wrong_type(findings);
-    Vec::new()
+    let texts = field.texts(findings);
+    for text in texts.iter().filter(|text| EAL_PRINTS.contains(&text.value)) {
+        findings.error(text.at, Mistake::EalPrints(text.value.to_owned()));
+    }
+    texts.into_iter().map(|text| text.value.to_owned()).collect()
 }
 
 fn cpus(field: &Field<'_>, findings: &mut Findings) -> Option<At<Vec<usize>>> {

@@ -129,6 +129,7 @@ const CASES: &[Case] = &[
     case("a device without vlan has one interface", "\"af_packet:eth2\"", "«\"af_packet:eth1\"»", &["\"lan\" and \"wan\" are both untagged on af_packet:eth1"], "vlan"),
     case("a vlan is unique on its device", "device = \"af_packet:eth2\"\n", "device = \"af_packet:eth1\"\nvlan = «7»\n", &["both have VLAN 7 on af_packet:eth1"], "another `vlan`"),
     case("a device has one mac", "device = \"af_packet:eth2\"\n", "device = \"af_packet:eth1\"\nvlan = 8\nmac = «\"02:00:00:00:00:02\"»\n", &["different Ethernet addresses"], "keep one `mac`"),
+    case("an interface of the kernel is reached in one way", "\"af_packet:eth2\"", "«\"af_xdp:eth1\"»", &["af_packet:eth1 and af_xdp:eth1 are one interface of the kernel"], "in one way"),
     case("an address is given once", "[[route]]", "[interface.x]\ndevice = \"tap:x\"\nrealm = \"internal\"\naddress = «\"192.168.1.1/24\"»\n[[route]]", &["192.168.1.1 is given twice"], "remove one"),
     case("connected networks do not overlap", "[[route]]", "[interface.x]\ndevice = \"tap:x\"\nrealm = \"internal\"\naddress = «\"192.168.0.1/16\"»\n[[route]]", &["192.168.0.0/16 of \"x\" overlaps 192.168.1.0/24 of \"lan\""], "change an address"),
     case("a gateway is near", "gateway = \"203.0.113.1\"", "gateway = «\"203.0.114.1\"»", &["gateway 203.0.114.1 is not in a prefix of \"wan\" (203.0.113.0/24)"], "next router"),

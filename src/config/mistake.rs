@@ -55,6 +55,8 @@ pub enum Mistake {
     TooManyInterfaces(usize),
     #[error("interfaces \"{first}\" and \"{second}\" are both untagged on {device}")]
     DeviceShared { first: String, second: String, device: String },
+    #[error("{first} and {second} are one interface of the kernel")]
+    KernelInterfaceTwice { first: String, second: String },
     #[error("interfaces \"{first}\" and \"{second}\" both have VLAN {vlan} on {device}")]
     VlanShared { first: String, second: String, vlan: u16, device: String },
     #[error("interfaces \"{first}\" and \"{second}\" give {device} different Ethernet addresses")]
@@ -155,6 +157,9 @@ impl Mistake {
             }
             Mistake::TooManyInterfaces(_) => format!("{MAX_INTERFACES} is the limit"),
             Mistake::DeviceShared { .. } => "give one of them a `vlan`, or another device".into(),
+            Mistake::KernelInterfaceTwice { first, .. } => {
+                format!("reach it in one way, such as \"{first}\" with a `vlan` each, or use another one")
+            }
             Mistake::VlanShared { .. } => "give one of them another `vlan`, or another device".into(),
             Mistake::MacConflict { .. } => "a device has one Ethernet address: keep one `mac`".into(),
             Mistake::NotUnicast { .. } => {

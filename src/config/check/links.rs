@@ -6,6 +6,7 @@ use crate::config::error::Span;
 use crate::config::mistake::Mistake;
 use crate::config::model::{DeviceConfig, InterfaceConfig, RouteConfig};
 use crate::config::reader::{At, Findings};
+use crate::device::spec::DeviceSpec;
 use crate::ids::{DeviceId, InterfaceId, MAX_INTERFACES};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -40,11 +41,26 @@ pub(super) fn devices(interfaces: &[InterfaceDraft], findings: &mut Findings) ->
         for other in sharers {
             sharing(other, interface, findings);
         }
+        let mut others = earlier.iter().filter_map(|other| other.device.as_ref());
+        if let Some(other) = others.find(|other| same_kernel_interface(&other.value, spec)) {
+            let (first, second) = (other.value.to_string(), spec.to_string());
+            findings.clash(other.at, device.at, Mistake::KernelInterfaceTwice { first, second });
+        }
         if let (Some(mac), Some(entry)) = (interface.mac, devices.list.get_mut(position)) {
             entry.mac = Some(mac.value);
         }
     }
     devices
+}
+
+/// Whether two devices take over one interface of the kernel, and each would see all of its frames.
+fn same_kernel_interface(first: &DeviceSpec, second: &DeviceSpec) -> bool {
+    match (first, second) {
+        (DeviceSpec::AfPacket(one), DeviceSpec::AfXdp(two))
+        | (DeviceSpec::AfXdp(one), DeviceSpec::AfPacket(two)) => one == two,
+        // The same twice is one device, which interfaces may share.
+        _ => false,
+    }
 }
 
 /// Two interfaces on one device.

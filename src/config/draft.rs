@@ -67,7 +67,7 @@ pub(super) struct RouteDraft {
 pub(super) struct PoolDraft {
     pub(super) name: At<String>,
     pub(super) ranges: Vec<At<(Ipv4Addr, Ipv4Addr)>>,
-    pub(super) ports: Option<RangeInclusive<u16>>,
+    pub(super) ports: Option<At<RangeInclusive<u16>>>,
 }
 
 /// Where translated sources come from, by name.

@@ -91,6 +91,8 @@ pub enum Mistake {
     PoolHoldsInterface { pool: String, address: Ipv4Addr, interface: String },
     #[error("{address} of pool \"{pool}\" is a next hop, another machine's address")]
     PoolHoldsNextHop { pool: String, address: Ipv4Addr },
+    #[error("pool \"{pool}\" has {ports} ports for {workers} workers, of which each needs its own")]
+    PoolPorts { pool: String, ports: u32, workers: u8 },
     #[error("\"{interface}\" is internal: sources are translated on their way out of an external interface")]
     OutInternal { interface: String },
     #[error("the backend {0} is an address of the gateway itself")]
@@ -196,6 +198,7 @@ impl Mistake {
                     .into()
             }
             Mistake::PoolHoldsNextHop { .. } => "take it out of the pool".into(),
+            Mistake::PoolPorts { .. } => "widen the range of `ports`, or use fewer workers".into(),
             Mistake::OutInternal { .. } => "name an external interface, or correct its `realm`".into(),
             Mistake::BackendSelf(_) => "use the address of the server".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
@@ -255,6 +258,8 @@ pub enum Caution {
     Shadowed,
     #[error("pool \"{0}\" is used by no rule")]
     PoolUnused(String),
+    #[error("pool \"{pool}\" has only {each} ports of each address for each of {workers} workers")]
+    FewPorts { pool: String, each: u32, workers: u8 },
     #[error("{address} of pool \"{pool}\" lies in {net} of the internal interface \"{interface}\"")]
     PoolInternal { pool: String, address: Ipv4Addr, net: Ipv4Net, interface: String },
     #[error("\"{0}\" is internal: the rule does not apply to what comes from outside")]
@@ -283,6 +288,10 @@ impl Caution {
             }
             Caution::Shadowed => "put the narrower rule first, or remove it".into(),
             Caution::PoolUnused(name) => format!("use it: source = \"pool.{name}\", or remove it"),
+            Caution::FewPorts { .. } => {
+                "packets are dropped when they are used up: widen the range of `ports`, or use fewer workers"
+                    .into()
+            }
             Caution::PoolInternal { .. } => "use addresses that are valid on the external side".into(),
             Caution::DnatOnInternal(_) => "name an external interface".into(),
         }

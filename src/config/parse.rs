@@ -203,7 +203,7 @@ fn pool(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> PoolDra
         field.parse_list(units::address_range, findings)
     });
     let ports = table.get("ports").and_then(|field| ports(&field, findings));
-    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports: ports.map(|ports| ports.value) }
+    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports }
 }
 
 /// A port as a number, or a port or range as text.

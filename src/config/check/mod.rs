@@ -34,6 +34,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     let dnat = rules::dnat(&draft, findings);
     let mtu = draft.interfaces.iter().filter_map(|interface| interface.mtu).max();
     let runtime = runtime(&draft.runtime, devices.list.len(), mtu.unwrap_or(links::DEFAULT_MTU), findings);
+    pools::ports(&draft, runtime.workers, findings);
     let max_sessions = draft.max_sessions.map_or(DEFAULT_SESSIONS, |sessions| sessions.value);
     if let Some(given) = draft.max_sessions
         && given.value < u32::from(runtime.workers)

@@ -143,6 +143,7 @@ const CASES: &[Case] = &[
     case("pools do not overlap", "[[snat]]", "[pool.other]\naddresses = «\"203.0.113.20-203.0.113.30\"»\n[[snat]]", &["203.0.113.20 is in pool \"public\" and in pool \"other\""], "in one pool"),
     case("a pool has a bound", "\"203.0.113.20\"]", "\"198.18.0.0/16\"]", &["65539 addresses, more than 4096"], "fewer"),
     case("a worker has ports in a pool", "ports = \"1024-65535\"", "ports = «2000»", &["pool \"public\" has 1 ports for 2 workers"], "widen"),
+    case("pools together have a bound", "[[snat]]", "[pool.«other»]\naddresses = \"198.18.0.0/20\"\n[[snat]]", &["all pools together have 4100 addresses, more than 4096"], "fewer"),
     case("snat leaves by an external interface", "out = \"wan\"", "out = «\"lan\"»", &["\"lan\" is internal"], "external"),
     case("ports end at 65535", "port = 8080\nto = \"192.168.1.10:80\"", "port = \"8000-8010\"\nto = «\"192.168.1.10:65530\"»", &["11 ports from 65530 on end behind 65535"], "lower port"),
     case("a port is forwarded once", "[runtime]", "[[dnat]]\naddress = \"203.0.113.2\"\nprotocol = [\"udp\", \"tcp\"]\nport = «\"8000-8100\"»\nto = \"192.168.1.11\"\n[runtime]", &["TCP 203.0.113.2 port 8080 is forwarded twice"], "one backend"),

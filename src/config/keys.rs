@@ -180,7 +180,7 @@ static POOL: &[Key] = &[
         "addresses",
         "address, range, prefix, or a list of them",
         "[\"203.0.113.10-203.0.113.12\", \"203.0.113.64/28\"]",
-        "External addresses (1 to 4096 in all). natgate answers ARP for those that lie in a connected prefix; the others must be routed to it.",
+        "External addresses (at most 4096 in all pools together). natgate answers ARP for those that lie in a connected prefix; the others must be routed to it.",
     ),
     default(
         "ports",

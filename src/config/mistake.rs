@@ -81,8 +81,8 @@ pub enum Mistake {
     RouteTwice { to: Ipv4Net },
     #[error("{to} is directly connected to \"{interface}\"")]
     RouteConnected { to: Ipv4Net, interface: String },
-    #[error("pool \"{pool}\" has {count} addresses, more than 4096")]
-    PoolTooLarge { pool: String, count: u64 },
+    #[error("all pools together have {count} addresses, more than {most}")]
+    PoolsTooLarge { count: u64, most: u64 },
     #[error("{address} is in pool \"{pool}\" twice")]
     PoolRepeats { pool: String, address: Ipv4Addr },
     #[error("{address} is in pool \"{first}\" and in pool \"{second}\"")]
@@ -189,7 +189,7 @@ impl Mistake {
             }
             Mistake::RouteTwice { .. } => "keep one of them".into(),
             Mistake::RouteConnected { .. } => "remove the route, or make its prefix longer or shorter".into(),
-            Mistake::PoolTooLarge { .. } => "use fewer addresses: one serves 64,000 mappings a protocol".into(),
+            Mistake::PoolsTooLarge { .. } => "use fewer addresses: one serves 64,000 mappings a protocol".into(),
             Mistake::PoolRepeats { .. } | Mistake::PoolOverlap { .. } => {
                 "list each address once, in one pool".into()
             }

@@ -11,6 +11,8 @@ use crate::ids::Realm;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
+/// In all pools together: every worker keeps the free ports of each (`nat::space`), and local addresses are
+/// numbered with 16 bits.
 const MAX_ADDRESSES: u64 = 4096;
 /// What a pool allocates if the config does not say: no well-known port.
 const DEFAULT_PORTS: RangeInclusive<u16> = 1024..=65535;
@@ -26,12 +28,17 @@ struct Range<'d> {
 }
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
-    for pool in &draft.pools {
-        let count = pool.ranges.iter().map(|range| units::count(range.value.0, range.value.1)).sum::<u64>();
-        if count > MAX_ADDRESSES {
-            let what = Mistake::PoolTooLarge { pool: pool.name.value.clone(), count };
-            findings.error(pool.name.at, what);
-        }
+    let size = |pool: &PoolDraft| -> u64 {
+        pool.ranges.iter().map(|range| units::count(range.value.0, range.value.1)).sum()
+    };
+    let mut sum = 0;
+    let first_too_many = draft.pools.iter().find(|pool| {
+        sum += size(pool);
+        sum > MAX_ADDRESSES
+    });
+    if let Some(pool) = first_too_many {
+        let count = draft.pools.iter().map(size).sum();
+        findings.error(pool.name.at, Mistake::PoolsTooLarge { count, most: MAX_ADDRESSES });
     }
     let mut ranges: Vec<Range<'_>> = draft.pools.iter().flat_map(ranges).collect();
     for range in &ranges {

@@ -153,7 +153,12 @@ const CASES: &[Case] = &[
     case("a cpu has a number that the system knows", "cpus = [2, 3]", "cpus = [2, «2000»]", &["2000 is not between 0 and 1023"], "from 0 to 1023"),
     case("eal arguments do not end the process", "workers = 2", "workers = 2\neal = [\"--log-level=eal,8\", «\"--version\"»]", &["\"--version\" makes DPDK print something and end"], "remove it"),
     case("each worker has a session", "max_sessions = 262144", "max_sessions = «1»", &["1 sessions are fewer than the 2 workers"], "raise"),
-    case("the memory holds the frames", "workers = 2", "workers = 2\nframes = 1000000\nmemory = «\"64MiB\"»", &["64 MiB are too little for 1000000 frames"], "2259MiB"),
+    case("the memory holds more than the frames", "workers = 2", "workers = 2\nframes = 16384\nmemory = «\"60MiB\"»", &["60 MiB are too little for 16384 frames"], "90MiB"),
+    case("the frames suffice for the shortest queues", "workers = 2", "workers = 2\nframes = «2000»", &["2000 frames are too few: these devices and 2 workers need 3360"], "at least 3360"),
+    case("the frames suffice for what AF_XDP keeps", "[runtime]", "[interface.x]\ndevice = \"af_xdp:eth3\"\nrealm = \"internal\"\naddress = \"10.9.0.1/24\"\n[runtime]\nframes = «7711»", &["7711 frames are too few: these devices and 2 workers need 7712"], "at least 7712"),
+    case("a packet fits a frame of AF_XDP", "device = \"af_packet:eth2\"", "device = \"af_xdp:eth2\"\nmtu = «2795»", &["an MTU of 2795 on af_xdp:eth2 needs larger buffers than af_xdp:eth2 can use"], "to 2794"),
+    case("AF_XDP shares no buffers with jumbo frames", "[[route]]", "[interface.x]\ndevice = \"af_xdp:eth3\"\nrealm = \"internal\"\naddress = \"10.9.0.1/24\"\n[interface.y]\ndevice = \"af_packet:eth4\"\nrealm = \"internal\"\naddress = \"10.8.0.1/24\"\nmtu = «9000»\n[[route]]", &["an MTU of 9000 on af_packet:eth4", "than af_xdp:eth3 can use"], "to 1950"),
+    case("the memory holds the frames", "workers = 2", "workers = 2\nframes = 1000000\nmemory = «\"64MiB\"»", &["64 MiB are too little for 1000000 frames"], "2319MiB"),
 ];
 
 /// The text without the marks, and what they enclose: line, column, width.

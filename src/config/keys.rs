@@ -285,7 +285,7 @@ static RUNTIME: &[Key] = &[
     optional(
         "frames",
         "1024 to 16777216",
-        "4096 for each worker and device, at least 16384",
+        "4096 for each worker and device, 8192 with AF_XDP, at least 16384",
         "32768",
         "Frames in the packet pool of all devices together.",
     ),

@@ -105,6 +105,12 @@ pub enum Mistake {
     WorkersCpus { workers: u8, cpus: usize },
     #[error("{sessions} sessions are fewer than the {workers} workers")]
     FewSessions { sessions: u32, workers: u8 },
+    #[error("{frames} frames are too few: these devices and {workers} workers need {minimum}")]
+    FewFrames { frames: u32, minimum: u32, workers: u8 },
+    #[error(
+        "an MTU of {mtu} on {device} needs larger buffers than {af_xdp} can use, and all devices share them"
+    )]
+    AfXdpMtu { mtu: u16, most: u16, device: String, af_xdp: String },
     #[error("{memory} MiB are too little for {frames} frames, which need {needed} MiB")]
     MemoryTooSmall { memory: u32, frames: u32, needed: u32 },
 }
@@ -207,6 +213,12 @@ impl Mistake {
                 "list one CPU for each worker, or leave `workers` or `cpus` out".into()
             }
             Mistake::FewSessions { .. } => "raise `max_sessions`".into(),
+            Mistake::FewFrames { minimum, .. } => {
+                format!("write at least {minimum}, or leave `frames` out for enough of them")
+            }
+            Mistake::AfXdpMtu { most, device, .. } => {
+                format!("lower the `mtu` of {device} to {most}, or use no \"af_xdp:\" device")
+            }
             Mistake::MemoryTooSmall { needed, .. } => {
                 format!("write at least \"{needed}MiB\", or leave `memory` out, or lower `frames`")
             }

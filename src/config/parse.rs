@@ -159,7 +159,7 @@ fn interface(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> In
         realm: realm.map(|realm| realm.value),
         addresses: addresses.unwrap_or_default(),
         gateway: table.get("gateway").and_then(|field| field.parse(units::address, findings)),
-        mtu: table.get("mtu").and_then(|field| field.integer(MTU, findings)).map(|mtu| mtu.value),
+        mtu: table.get("mtu").and_then(|field| field.integer(MTU, findings)),
         vlan,
         mac: table.get("mac").and_then(|field| mac(&field, findings)),
     }

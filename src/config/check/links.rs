@@ -3,6 +3,7 @@
 use super::unicast;
 use crate::config::draft::{Draft, InterfaceDraft, Vlan};
 use crate::config::error::Span;
+use crate::config::estimate;
 use crate::config::mistake::Mistake;
 use crate::config::model::{DeviceConfig, InterfaceConfig, RouteConfig};
 use crate::config::reader::{At, Findings};
@@ -11,7 +12,6 @@ use crate::ids::{DeviceId, InterfaceId, MAX_INTERFACES};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-pub(super) const DEFAULT_MTU: u16 = 1500;
 /// No link has more hosts; a shorter length is a slip.
 const WIDEST_NETWORK: u8 = 8;
 
@@ -95,6 +95,22 @@ fn sharing(first: &InterfaceDraft, second: &InterfaceDraft, findings: &mut Findi
     }
 }
 
+/// All devices share their buffers, and AF_XDP can use none that are larger than a page.
+pub(super) fn mtus_beside_af_xdp(interfaces: &[InterfaceDraft], findings: &mut Findings) {
+    let mut devices = interfaces.iter().filter_map(|interface| interface.device.as_ref());
+    let Some(af_xdp) = devices.find(|device| matches!(device.value, DeviceSpec::AfXdp(_))) else { return };
+    for interface in interfaces {
+        let (Some(device), Some(At { value: mtu, at })) = (&interface.device, interface.mtu) else {
+            continue;
+        };
+        let most = estimate::most_mtu_beside_af_xdp(&device.value);
+        if mtu > most {
+            let (device, af_xdp_device) = (device.value.to_string(), af_xdp.value.to_string());
+            findings.clash(af_xdp.at, at, Mistake::AfXdpMtu { mtu, most, device, af_xdp: af_xdp_device });
+        }
+    }
+}
+
 pub(super) fn interfaces(
     drafts: &[InterfaceDraft],
     devices: &[Option<DeviceId>],
@@ -128,7 +144,7 @@ pub(super) fn interfaces(
             },
             realm: draft.realm?,
             addresses: draft.addresses.iter().map(|address| address.value).collect(),
-            mtu: draft.mtu.unwrap_or(DEFAULT_MTU),
+            mtu: draft.mtu_or_default(),
         })
     });
     complete.collect()

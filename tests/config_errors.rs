@@ -129,6 +129,7 @@ const CASES: &[Case] = &[
     case("a device without vlan has one interface", "\"af_packet:eth2\"", "«\"af_packet:eth1\"»", &["\"lan\" and \"wan\" are both untagged on af_packet:eth1"], "vlan"),
     case("a vlan is unique on its device", "device = \"af_packet:eth2\"\n", "device = \"af_packet:eth1\"\nvlan = «7»\n", &["both have VLAN 7 on af_packet:eth1"], "another `vlan`"),
     case("a device has one mac", "device = \"af_packet:eth2\"\n", "device = \"af_packet:eth1\"\nvlan = 8\nmac = «\"02:00:00:00:00:02\"»\n", &["different Ethernet addresses"], "keep one `mac`"),
+    case("an interface of the kernel is reached in one way", "\"af_packet:eth2\"", "«\"af_xdp:eth1\"»", &["af_packet:eth1 and af_xdp:eth1 are one interface of the kernel"], "in one way"),
     case("an address is given once", "[[route]]", "[interface.x]\ndevice = \"tap:x\"\nrealm = \"internal\"\naddress = «\"192.168.1.1/24\"»\n[[route]]", &["192.168.1.1 is given twice"], "remove one"),
     case("connected networks do not overlap", "[[route]]", "[interface.x]\ndevice = \"tap:x\"\nrealm = \"internal\"\naddress = «\"192.168.0.1/16\"»\n[[route]]", &["192.168.0.0/16 of \"x\" overlaps 192.168.1.0/24 of \"lan\""], "change an address"),
     case("a gateway is near", "gateway = \"203.0.113.1\"", "gateway = «\"203.0.114.1\"»", &["gateway 203.0.114.1 is not in a prefix of \"wan\" (203.0.113.0/24)"], "next router"),
@@ -141,14 +142,23 @@ const CASES: &[Case] = &[
     case("a pool holds an address once", "\"203.0.113.20\"]", "«\"203.0.113.12\"»]", &["203.0.113.12 is in pool \"public\" twice"], "once"),
     case("pools do not overlap", "[[snat]]", "[pool.other]\naddresses = «\"203.0.113.20-203.0.113.30\"»\n[[snat]]", &["203.0.113.20 is in pool \"public\" and in pool \"other\""], "in one pool"),
     case("a pool has a bound", "\"203.0.113.20\"]", "\"198.18.0.0/16\"]", &["65539 addresses, more than 4096"], "fewer"),
+    case("a worker has ports in a pool", "ports = \"1024-65535\"", "ports = «2000»", &["pool \"public\" has 1 ports for 2 workers"], "widen"),
+    case("pools together have a bound", "[[snat]]", "[pool.«other»]\naddresses = \"198.18.0.0/20\"\n[[snat]]", &["all pools together have 4100 addresses, more than 4096"], "fewer"),
     case("snat leaves by an external interface", "out = \"wan\"", "out = «\"lan\"»", &["\"lan\" is internal"], "external"),
     case("ports end at 65535", "port = 8080\nto = \"192.168.1.10:80\"", "port = \"8000-8010\"\nto = «\"192.168.1.10:65530\"»", &["11 ports from 65530 on end behind 65535"], "lower port"),
     case("a port is forwarded once", "[runtime]", "[[dnat]]\naddress = \"203.0.113.2\"\nprotocol = [\"udp\", \"tcp\"]\nport = «\"8000-8100\"»\nto = \"192.168.1.11\"\n[runtime]", &["TCP 203.0.113.2 port 8080 is forwarded twice"], "one backend"),
     case("a backend is another machine", "\"192.168.1.10:80\"", "«\"192.168.1.1:80\"»", &["192.168.1.1 is an address of the gateway itself"], "server"),
     case("each worker has a cpu", "cpus = [2, 3]", "cpus = «[2, 3, 4]»", &["2 workers but 3 CPUs"], "one CPU for each worker"),
     case("a cpu has one worker", "cpus = [2, 3]", "cpus = [2, «2»]", &["\"2\" is listed twice in `cpus`"], "remove one"),
+    case("a cpu has a number that the system knows", "cpus = [2, 3]", "cpus = [2, «2000»]", &["2000 is not between 0 and 1023"], "from 0 to 1023"),
+    case("eal arguments do not end the process", "workers = 2", "workers = 2\neal = [\"--log-level=eal,8\", «\"--version\"»]", &["\"--version\" makes DPDK print something and end"], "remove it"),
     case("each worker has a session", "max_sessions = 262144", "max_sessions = «1»", &["1 sessions are fewer than the 2 workers"], "raise"),
-    case("the memory holds the frames", "workers = 2", "workers = 2\nframes = 1000000\nmemory = «\"64MiB\"»", &["64 MiB are too little for 1000000 frames"], "2259MiB"),
+    case("the memory holds more than the frames", "workers = 2", "workers = 2\nframes = 16384\nmemory = «\"60MiB\"»", &["60 MiB are too little for 16384 frames"], "90MiB"),
+    case("the frames suffice for the shortest queues", "workers = 2", "workers = 2\nframes = «2000»", &["2000 frames are too few: these devices and 2 workers need 3360"], "at least 3360"),
+    case("the frames suffice for what AF_XDP keeps", "[runtime]", "[interface.x]\ndevice = \"af_xdp:eth3\"\nrealm = \"internal\"\naddress = \"10.9.0.1/24\"\n[runtime]\nframes = «7711»", &["7711 frames are too few: these devices and 2 workers need 7712"], "at least 7712"),
+    case("a packet fits a frame of AF_XDP", "device = \"af_packet:eth2\"", "device = \"af_xdp:eth2\"\nmtu = «2795»", &["an MTU of 2795 on af_xdp:eth2 needs larger buffers than af_xdp:eth2 can use"], "to 2794"),
+    case("AF_XDP shares no buffers with jumbo frames", "[[route]]", "[interface.x]\ndevice = \"af_xdp:eth3\"\nrealm = \"internal\"\naddress = \"10.9.0.1/24\"\n[interface.y]\ndevice = \"af_packet:eth4\"\nrealm = \"internal\"\naddress = \"10.8.0.1/24\"\nmtu = «9000»\n[[route]]", &["an MTU of 9000 on af_packet:eth4", "than af_xdp:eth3 can use"], "to 1950"),
+    case("the memory holds the frames", "workers = 2", "workers = 2\nframes = 1000000\nmemory = «\"64MiB\"»", &["64 MiB are too little for 1000000 frames"], "2319MiB"),
 ];
 
 /// The text without the marks, and what they enclose: line, column, width.
@@ -283,6 +293,7 @@ fn what_is_allowed_and_probably_not_meant_is_a_warning() {
             "lies in 192.168.1.0/24 of the internal interface \"lan\"",
         ),
         ("on = \"wan\"", "on = «\"lan\"»", "\"lan\" is internal"),
+        ("\"1024-65535\"", "«\"2000-2126\"»", "pool \"public\" has only 63 ports of each address"),
     ] {
         let (text, place) = unmark(&VALID.replacen(replace, by, 1));
         let checked = config::parse(&text, "natgate.toml").unwrap_or_else(|errors| panic!("{errors}"));

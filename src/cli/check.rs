@@ -79,21 +79,29 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         config.snat.len(),
         config.dnat.len(),
         report::count(config.pools.len(), "pool"),
-        if pools == 1 { "1 address".to_owned() } else { format!("{pools} addresses") },
+        addresses(pools),
         report::count(config.routes.len(), "static route"),
     )?;
     let estimate = Estimate::of(config);
     writeln!(
         out,
-        "memory    {} MiB: {} MiB for {} sessions of {SESSION_BYTES} bytes, {} MiB for {} frames",
-        mebibytes(estimate.frame_bytes + estimate.session_bytes),
+        "memory    {} MiB: {} MiB for {} sessions of {SESSION_BYTES} bytes, {} MiB for the ports of {}, \
+         {} MiB for {} frames",
+        mebibytes(estimate.frame_bytes + estimate.session_bytes + estimate.port_bytes),
         mebibytes(estimate.session_bytes),
         config.conntrack.max_sessions,
+        mebibytes(estimate.port_bytes),
+        addresses(config.interfaces.len() + pools),
         mebibytes(estimate.frame_bytes),
         runtime.frames,
     )?;
     writeln!(out, "control   {}\n", runtime.control.display())?;
     rates(out, config, &estimate)
+}
+
+/// `1 address`, `2 addresses`.
+fn addresses(number: usize) -> String {
+    format!("{number} address{}", if number == 1 { "" } else { "es" })
 }
 
 /// What the table sustains: it is full when sessions come faster than they expire.

@@ -13,6 +13,8 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+const DEFAULT_MTU: u16 = 1500;
+
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) runtime: RuntimeDraft,
@@ -44,9 +46,16 @@ pub(super) struct InterfaceDraft {
     pub(super) realm: Option<Realm>,
     pub(super) addresses: Vec<At<Ipv4Net>>,
     pub(super) gateway: Option<At<Ipv4Addr>>,
-    pub(super) mtu: Option<u16>,
+    pub(super) mtu: Option<At<u16>>,
     pub(super) vlan: Vlan,
     pub(super) mac: Option<At<MacAddr>>,
+}
+
+impl InterfaceDraft {
+    /// The MTU, given or not.
+    pub(super) fn mtu_or_default(&self) -> u16 {
+        self.mtu.map_or(DEFAULT_MTU, |mtu| mtu.value)
+    }
 }
 
 /// The VLAN of an interface: what was wrong must not count as untagged.
@@ -67,7 +76,7 @@ pub(super) struct RouteDraft {
 pub(super) struct PoolDraft {
     pub(super) name: At<String>,
     pub(super) ranges: Vec<At<(Ipv4Addr, Ipv4Addr)>>,
-    pub(super) ports: Option<RangeInclusive<u16>>,
+    pub(super) ports: Option<At<RangeInclusive<u16>>>,
 }
 
 /// Where translated sources come from, by name.

@@ -1,21 +1,100 @@
-//! What a config implies: memory, and the rate of new sessions that its table sustains.
+//! What a config implies: memory, frames, and the rate of new sessions that its table sustains.
+//!
+//! The frames and the memory that DPDK needs are computed here without DPDK, so that `natgate check` finds what
+//! `natgate run` would refuse. The exact figures are those of `device::dpdk` (`fit` in its `mod.rs`, `plan` in
+//! `memory.rs`): the minimum of frames here is never above theirs, as it does not know how many queues a NIC has; the
+//! memory here is never below theirs, by a few MiB.
 
 use crate::config::model::Config;
 use crate::conntrack::timeouts::Timeout;
+use crate::device::spec::DeviceSpec;
+use crate::nat::space::PortSpace;
 
 /// Memory of one session with both tuples, its share of the index and its timer: the design's budget.
 pub const SESSION_BYTES: u64 = 160;
+
 /// What DPDK keeps beside a frame's bytes: `struct rte_mbuf` (128), headroom (128), the pool's own header (64).
 const FRAME_OVERHEAD: u64 = 320;
-/// Data room of an ordinary mbuf (`RTE_MBUF_DEFAULT_DATAROOM`).
+/// Data room of an ordinary mbuf (`RTE_MBUF_DEFAULT_DATAROOM`); larger ones grow in steps.
 const FRAME_ROOM: u64 = 2048;
-/// Ethernet header, one VLAN tag, check sequence.
-const LINK_BYTES: u64 = 22;
+const ROOM_STEP: u64 = 1024;
+/// The largest room that AF_XDP can use: a buffer with its bookkeeping lies in one page.
+const AF_XDP_ROOM: u64 = 3072;
+/// Ethernet header and one VLAN tag.
+const LINK_BYTES: u64 = 18;
+const CHECK_SEQUENCE: u64 = 4;
+/// What the kernel keeps free in front of a frame of AF_XDP.
+const XDP_HEADROOM: u64 = 256;
+/// What the kernel puts in front of a frame in an AF_PACKET ring.
+const RING_OVERHEAD: u64 = 80;
+const CACHE_LINE: u64 = 64;
+/// The head of the pool and the caches of all threads that could be: at most 256 of 12 KiB.
+const POOL_BYTES: u64 = 4 << 20;
+/// For drivers, rings and EAL's own tables beside the pool, in MiB.
+const EAL_MIB: u32 = 48;
 
-/// Bytes of a pool of `frames`, each of which holds an IPv4 packet of `mtu` bytes.
-pub fn frames_bytes(frames: u32, mtu: u16) -> u64 {
-    let room = FRAME_ROOM.max((u64::from(mtu) + LINK_BYTES).next_multiple_of(64));
-    u64::from(frames) * (room + FRAME_OVERHEAD)
+/// The shortest queue, and the smallest cache of a thread (which fills to one and a half times its size).
+const LEAST_DESCRIPTORS: u64 = 256;
+const LEAST_CACHE: u64 = 64 * 3 / 2;
+/// Frames that a worker and the pipeline behind it hold.
+const IN_FLIGHT: u64 = 512;
+/// Frames that the driver of AF_XDP keeps in the ring of each receive queue, whatever its length.
+const AF_XDP_KEEPS: u64 = 4096;
+/// Full receive and transmit queues of one worker on one device, and its cache.
+const QUEUE_PAIR: u64 = 4096;
+const LEAST_DEFAULT: u64 = 16_384;
+
+/// The room that each buffer must have for the frames of a device with this MTU, in bytes.
+pub fn frame_room(device: &DeviceSpec, mtu: u16) -> u64 {
+    let frame = u64::from(mtu) + LINK_BYTES;
+    let largest = match device {
+        // The kernel's ring has frames of a power of two, and the driver wants buffers of their size.
+        DeviceSpec::AfPacket(_) => (frame + RING_OVERHEAD).next_power_of_two(),
+        DeviceSpec::AfXdp(_) => frame + CHECK_SEQUENCE + XDP_HEADROOM,
+        _ => frame + CHECK_SEQUENCE,
+    };
+    largest.max(FRAME_ROOM).next_multiple_of(ROOM_STEP)
+}
+
+/// The largest MTU of a device in a process with AF_XDP: all devices share the buffers.
+pub fn most_mtu_beside_af_xdp(device: &DeviceSpec) -> u16 {
+    (0..=u16::MAX).rev().find(|mtu| frame_room(device, *mtu) <= AF_XDP_ROOM).unwrap_or(0)
+}
+
+/// Bytes of a pool of `frames` buffers with this room, and of its ring of pointers.
+pub fn frames_bytes(frames: u32, room: u64) -> u64 {
+    // An odd number of cache lines, so that frames are spread over the memory's channels.
+    let lines = (room + FRAME_OVERHEAD).div_ceil(CACHE_LINE) | 1;
+    let frames = u64::from(frames);
+    frames * lines * CACHE_LINE + (frames + 1).next_power_of_two() * 8
+}
+
+/// MiB that DPDK needs with such a pool.
+pub fn dpdk_mebibytes(frames: u32, room: u64) -> u32 {
+    mebibytes(frames_bytes(frames, room) + POOL_BYTES) + EAL_MIB
+}
+
+/// Frames below which no gateway with these devices can start.
+pub fn minimum_frames<'d>(devices: impl Iterator<Item = &'d DeviceSpec>, workers: u8) -> u32 {
+    let workers = u64::from(workers);
+    let held = devices.map(|device| match device {
+        // A queue pair for each worker, for certain.
+        DeviceSpec::AfPacket(_) => 2 * LEAST_DESCRIPTORS * workers,
+        DeviceSpec::AfXdp(_) => AF_XDP_KEEPS + LEAST_DESCRIPTORS,
+        _ => 2 * LEAST_DESCRIPTORS,
+    });
+    let frames = held.sum::<u64>() + (workers + 1) * LEAST_CACHE + workers * IN_FLIGHT;
+    u32::try_from(frames).unwrap_or(u32::MAX)
+}
+
+/// Frames that suffice for full queues of every worker on every device.
+pub fn default_frames<'d>(devices: impl Iterator<Item = &'d DeviceSpec>, workers: u8) -> u32 {
+    let pairs = devices.map(|device| match device {
+        DeviceSpec::AfXdp(_) => QUEUE_PAIR + AF_XDP_KEEPS,
+        _ => QUEUE_PAIR,
+    });
+    let frames = (pairs.sum::<u64>() * u64::from(workers)).max(LEAST_DEFAULT);
+    u32::try_from(frames).unwrap_or(u32::MAX)
 }
 
 /// Bytes in MiB, rounded up.
@@ -28,8 +107,10 @@ pub fn mebibytes(bytes: u64) -> u32 {
 pub struct Estimate {
     /// Memory of the packet pool, in bytes.
     pub frame_bytes: u64,
-    /// Memory of the session table when it is full, in bytes.
+    /// Memory of the session table, in bytes.
     pub session_bytes: u64,
+    /// Memory of the free ports of every address that may be allocated from, with every worker, in bytes.
+    pub port_bytes: u64,
     /// New TCP connections a second that can go on for ever: each holds its session for `tcp_time_wait` after its end.
     pub tcp_closed_per_second: u64,
     /// The same for connections that are never answered: `tcp_syn_sent`.
@@ -40,24 +121,64 @@ pub struct Estimate {
     pub udp_stream_per_second: u64,
 }
 
+/// The tables of a config do not fit the memory that is available.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not enough memory: {sessions} MiB for max_sessions and {ports} MiB for the ports of interfaces and pools, with \
+     {available} MiB available; lower max_sessions, or use smaller pools or fewer workers"
+)]
+pub struct TooLittleMemory {
+    /// MiB of the session table.
+    pub sessions: u32,
+    /// MiB of the free ports.
+    pub ports: u32,
+    /// MiB that are available.
+    pub available: u64,
+}
+
 impl Estimate {
     /// Computes it.
     pub fn of(config: &Config) -> Self {
-        let mtu = config.interfaces.iter().map(|interface| interface.mtu).max().unwrap_or_default();
+        let room = |interface: &crate::config::model::InterfaceConfig| {
+            let device = config.devices.get(interface.device.index())?;
+            Some(frame_room(&device.spec, interface.mtu))
+        };
+        let room = config.interfaces.iter().filter_map(room).max().unwrap_or_default();
         let sessions = u64::from(config.conntrack.max_sessions);
         // Timeouts are at least a second.
         let rate = |timeout| {
             let millis = config.conntrack.timeouts.get(timeout).as_millis().max(1);
             u64::try_from(u128::from(sessions) * 1000 / millis).unwrap_or(u64::MAX)
         };
+        // Of an interface's addresses, the primary one is translated to.
+        let addresses =
+            config.interfaces.len() + config.pools.iter().map(|pool| pool.addresses.len()).sum::<usize>();
+        let sets = addresses * usize::from(config.runtime.workers) * PortSpace::ADDRESS_BYTES;
         Estimate {
-            frame_bytes: frames_bytes(config.runtime.frames, mtu),
+            frame_bytes: frames_bytes(config.runtime.frames, room),
             session_bytes: sessions * SESSION_BYTES,
+            port_bytes: u64::try_from(sets).unwrap_or(u64::MAX),
             tcp_closed_per_second: rate(Timeout::TcpTimeWait),
             tcp_unanswered_per_second: rate(Timeout::TcpSynSent),
             udp_per_second: rate(Timeout::Udp),
             udp_stream_per_second: rate(Timeout::UdpStream),
         }
+    }
+
+    /// Whether the tables fit the bytes that are available: ordinary memory, free hugepages not included. The frames
+    /// may be in those, so the device checks them itself.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn fits(&self, available: u64) -> Result<(), TooLittleMemory> {
+        if self.session_bytes + self.port_bytes <= available {
+            return Ok(());
+        }
+        Err(TooLittleMemory {
+            sessions: mebibytes(self.session_bytes),
+            ports: mebibytes(self.port_bytes),
+            available: available >> 20,
+        })
     }
 }
 
@@ -65,10 +186,62 @@ impl Estimate {
 mod tests {
     use super::*;
 
+    fn spec(text: &str) -> DeviceSpec {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn an_ordinary_frame_takes_two_and_a_third_kibibytes() {
-        assert_eq!(frames_bytes(1, 1500), 2368);
-        assert_eq!(mebibytes(frames_bytes(32_768, 1500)), 74);
-        assert!(frames_bytes(1, 9000) > 9000);
+        let ordinary = frame_room(&spec("tap:a"), 1500);
+        assert_eq!(frames_bytes(1, ordinary), 2368 + 2 * 8);
+        assert_eq!(mebibytes(frames_bytes(32_768, ordinary)), 75);
+        assert!(frames_bytes(1, frame_room(&spec("tap:a"), 9000)) > 9000);
+    }
+
+    #[test]
+    fn a_jumbo_frame_takes_whole_kibibytes_and_with_af_packet_a_power_of_two() {
+        assert_eq!(frame_room(&spec("tap:a"), 9000), 9216);
+        assert_eq!(frame_room(&spec("af_packet:a"), 1500), 2048);
+        assert_eq!(frame_room(&spec("af_packet:a"), 9000), 16_384);
+    }
+
+    #[test]
+    fn beside_af_xdp_a_frame_lies_in_one_page() {
+        for (device, most) in [("af_xdp:a", 2794), ("af_packet:a", 1950), ("tap:a", 3050)] {
+            assert_eq!(most_mtu_beside_af_xdp(&spec(device)), most, "{device}");
+        }
+    }
+
+    #[test]
+    fn the_default_number_of_frames_fills_every_queue() {
+        // What the device takes with queues of 1024 descriptors and caches of 256.
+        let full = |keeps: u64, devices: u64, workers: u64| {
+            devices * workers * (keeps + 2 * 1024) + (workers + 1) * 384 + workers * IN_FLIGHT
+        };
+        for (text, keeps) in [("tap:a", 0), ("af_packet:a", 0), ("af_xdp:a", AF_XDP_KEEPS)] {
+            for (devices, workers) in [(1, 1), (2, 1), (2, 2), (2, 8), (1, 64), (63, 64)] {
+                let specs = vec![spec(text); devices];
+                let frames = default_frames(specs.iter(), workers);
+                let devices = u64::try_from(devices).unwrap();
+                assert!(
+                    u64::from(frames) >= full(keeps, devices, workers.into()),
+                    "{text}: {devices}, {workers}"
+                );
+                assert!(frames >= minimum_frames(specs.iter(), workers));
+            }
+        }
+    }
+
+    #[test]
+    fn tables_that_do_not_fit_are_named_with_what_is_available() {
+        let text = "[interface.a]\ndevice = \"tap:a\"\nrealm = \"internal\"\naddress = \"10.0.0.1/8\"\n\
+                    [pool.p]\naddresses = \"198.51.100.0/28\"\n[runtime]\nworkers = 2\n";
+        let estimate = Estimate::of(&crate::config::parse(text, "x").unwrap().config);
+        assert_eq!(estimate.port_bytes, 17 * 2 * u64::try_from(PortSpace::ADDRESS_BYTES).unwrap());
+        let needed = estimate.session_bytes + estimate.port_bytes;
+        assert_eq!(estimate.fits(needed), Ok(()));
+        let error = estimate.fits(needed - 1).unwrap_err().to_string();
+        assert!(error.contains("40 MiB for max_sessions and 2 MiB for the ports"), "{error}");
+        assert!(error.contains("with 41 MiB available"), "{error}");
     }
 }

@@ -180,7 +180,7 @@ static POOL: &[Key] = &[
         "addresses",
         "address, range, prefix, or a list of them",
         "[\"203.0.113.10-203.0.113.12\", \"203.0.113.64/28\"]",
-        "External addresses (1 to 4096 in all). natgate answers ARP for those that lie in a connected prefix; the others must be routed to it.",
+        "External addresses (at most 4096 in all pools together). natgate answers ARP for those that lie in a connected prefix; the others must be routed to it.",
     ),
     default(
         "ports",
@@ -263,7 +263,7 @@ static RUNTIME: &[Key] = &[
     optional("workers", "1 to 64", "one a CPU in `cpus`, else 1", "2", "Poll-mode workers."),
     optional(
         "cpus",
-        "list of CPU numbers",
+        "list of CPU numbers, 0 to 1023",
         "the last CPUs that the process may use",
         "[2, 3]",
         "CPUs to pin the workers to, one each.",
@@ -285,7 +285,7 @@ static RUNTIME: &[Key] = &[
     optional(
         "frames",
         "1024 to 16777216",
-        "4096 for each worker and device, at least 16384",
+        "4096 for each worker and device, 8192 with AF_XDP, at least 16384",
         "32768",
         "Frames in the packet pool of all devices together.",
     ),

@@ -43,6 +43,8 @@ pub enum Mistake {
     MacGroup(MacAddr),
     #[error("the socket's path \"{0}\" is not absolute, or longer than 107 bytes")]
     SocketPath(String),
+    #[error("\"{0}\" makes DPDK print something and end the process")]
+    EalPrints(String),
     #[error("there is no interface \"{name}\"")]
     UnknownInterface { name: String, meant: Option<String>, known: Vec<String> },
     #[error("there is no pool \"{name}\"")]
@@ -53,6 +55,8 @@ pub enum Mistake {
     TooManyInterfaces(usize),
     #[error("interfaces \"{first}\" and \"{second}\" are both untagged on {device}")]
     DeviceShared { first: String, second: String, device: String },
+    #[error("{first} and {second} are one interface of the kernel")]
+    KernelInterfaceTwice { first: String, second: String },
     #[error("interfaces \"{first}\" and \"{second}\" both have VLAN {vlan} on {device}")]
     VlanShared { first: String, second: String, vlan: u16, device: String },
     #[error("interfaces \"{first}\" and \"{second}\" give {device} different Ethernet addresses")]
@@ -77,8 +81,8 @@ pub enum Mistake {
     RouteTwice { to: Ipv4Net },
     #[error("{to} is directly connected to \"{interface}\"")]
     RouteConnected { to: Ipv4Net, interface: String },
-    #[error("pool \"{pool}\" has {count} addresses, more than 4096")]
-    PoolTooLarge { pool: String, count: u64 },
+    #[error("all pools together have {count} addresses, more than {most}")]
+    PoolsTooLarge { count: u64, most: u64 },
     #[error("{address} is in pool \"{pool}\" twice")]
     PoolRepeats { pool: String, address: Ipv4Addr },
     #[error("{address} is in pool \"{first}\" and in pool \"{second}\"")]
@@ -87,6 +91,8 @@ pub enum Mistake {
     PoolHoldsInterface { pool: String, address: Ipv4Addr, interface: String },
     #[error("{address} of pool \"{pool}\" is a next hop, another machine's address")]
     PoolHoldsNextHop { pool: String, address: Ipv4Addr },
+    #[error("pool \"{pool}\" has {ports} ports for {workers} workers, of which each needs its own")]
+    PoolPorts { pool: String, ports: u32, workers: u8 },
     #[error("\"{interface}\" is internal: sources are translated on their way out of an external interface")]
     OutInternal { interface: String },
     #[error("the backend {0} is an address of the gateway itself")]
@@ -99,6 +105,12 @@ pub enum Mistake {
     WorkersCpus { workers: u8, cpus: usize },
     #[error("{sessions} sessions are fewer than the {workers} workers")]
     FewSessions { sessions: u32, workers: u8 },
+    #[error("{frames} frames are too few: these devices and {workers} workers need {minimum}")]
+    FewFrames { frames: u32, minimum: u32, workers: u8 },
+    #[error(
+        "an MTU of {mtu} on {device} needs larger buffers than {af_xdp} can use, and all devices share them"
+    )]
+    AfXdpMtu { mtu: u16, most: u16, device: String, af_xdp: String },
     #[error("{memory} MiB are too little for {frames} frames, which need {needed} MiB")]
     MemoryTooSmall { memory: u32, frames: u32, needed: u32 },
 }
@@ -139,6 +151,7 @@ impl Mistake {
             Mistake::Mac(_) => "write six pairs of hexadecimal digits, such as \"02:00:00:00:00:01\"".into(),
             Mistake::MacGroup(_) => "use an address whose first byte is even, such as \"02:00:00:00:00:01\"".into(),
             Mistake::SocketPath(_) => "write a path such as \"/run/natgate/control.sock\"".into(),
+            Mistake::EalPrints(_) => "remove it; `natgate --version` tells the version of DPDK too".into(),
             Mistake::UnknownInterface { meant, known, .. } => {
                 meant_or_known(meant.as_deref(), known, "add [interface.NAME]")
             }
@@ -152,6 +165,9 @@ impl Mistake {
             }
             Mistake::TooManyInterfaces(_) => format!("{MAX_INTERFACES} is the limit"),
             Mistake::DeviceShared { .. } => "give one of them a `vlan`, or another device".into(),
+            Mistake::KernelInterfaceTwice { first, .. } => {
+                format!("reach it in one way, such as \"{first}\" with a `vlan` each, or use another one")
+            }
             Mistake::VlanShared { .. } => "give one of them another `vlan`, or another device".into(),
             Mistake::MacConflict { .. } => "a device has one Ethernet address: keep one `mac`".into(),
             Mistake::NotUnicast { .. } => {
@@ -179,7 +195,7 @@ impl Mistake {
             }
             Mistake::RouteTwice { .. } => "keep one of them".into(),
             Mistake::RouteConnected { .. } => "remove the route, or make its prefix longer or shorter".into(),
-            Mistake::PoolTooLarge { .. } => "use fewer addresses: one serves 64,000 mappings a protocol".into(),
+            Mistake::PoolsTooLarge { .. } => "use fewer addresses: one serves 64,000 mappings a protocol".into(),
             Mistake::PoolRepeats { .. } | Mistake::PoolOverlap { .. } => {
                 "list each address once, in one pool".into()
             }
@@ -188,6 +204,7 @@ impl Mistake {
                     .into()
             }
             Mistake::PoolHoldsNextHop { .. } => "take it out of the pool".into(),
+            Mistake::PoolPorts { .. } => "widen the range of `ports`, or use fewer workers".into(),
             Mistake::OutInternal { .. } => "name an external interface, or correct its `realm`".into(),
             Mistake::BackendSelf(_) => "use the address of the server".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
@@ -196,6 +213,12 @@ impl Mistake {
                 "list one CPU for each worker, or leave `workers` or `cpus` out".into()
             }
             Mistake::FewSessions { .. } => "raise `max_sessions`".into(),
+            Mistake::FewFrames { minimum, .. } => {
+                format!("write at least {minimum}, or leave `frames` out for enough of them")
+            }
+            Mistake::AfXdpMtu { most, device, .. } => {
+                format!("lower the `mtu` of {device} to {most}, or use no \"af_xdp:\" device")
+            }
             Mistake::MemoryTooSmall { needed, .. } => {
                 format!("write at least \"{needed}MiB\", or leave `memory` out, or lower `frames`")
             }
@@ -247,6 +270,8 @@ pub enum Caution {
     Shadowed,
     #[error("pool \"{0}\" is used by no rule")]
     PoolUnused(String),
+    #[error("pool \"{pool}\" has only {each} ports of each address for each of {workers} workers")]
+    FewPorts { pool: String, each: u32, workers: u8 },
     #[error("{address} of pool \"{pool}\" lies in {net} of the internal interface \"{interface}\"")]
     PoolInternal { pool: String, address: Ipv4Addr, net: Ipv4Net, interface: String },
     #[error("\"{0}\" is internal: the rule does not apply to what comes from outside")]
@@ -275,6 +300,10 @@ impl Caution {
             }
             Caution::Shadowed => "put the narrower rule first, or remove it".into(),
             Caution::PoolUnused(name) => format!("use it: source = \"pool.{name}\", or remove it"),
+            Caution::FewPorts { .. } => {
+                "packets are dropped when they are used up: widen the range of `ports`, or use fewer workers"
+                    .into()
+            }
             Caution::PoolInternal { .. } => "use addresses that are valid on the external side".into(),
             Caution::DnatOnInternal(_) => "name an external interface".into(),
         }

@@ -117,7 +117,7 @@ pub struct RouteConfig {
 pub struct PoolConfig {
     /// Name in the config and all output.
     pub name: String,
-    /// Every address, without repetition; 1 to 4096.
+    /// Every address, without repetition; at least 1, and 4096 in all pools together.
     pub addresses: Vec<Ipv4Addr>,
     /// Ports (and ICMP identifiers) that may be allocated.
     pub ports: RangeInclusive<u16>,

@@ -27,10 +27,14 @@ const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
 const FRAMES: std::ops::RangeInclusive<i64> = 1024..=1 << 24;
 /// Sessions that a config may ask for: 20 GB of them.
 const SESSIONS: std::ops::RangeInclusive<i64> = 1..=1 << 27;
+/// What fits `cpu_set_t` (CPU_SET(3)).
+const CPUS: std::ops::RangeInclusive<i64> = 0..=1023;
 /// RFC 791: what every host must take; and what jumbo frames carry.
 const MTU: std::ops::RangeInclusive<i64> = 576..=9216;
 /// `sun_path` has 108 bytes, one of them the final zero (unix(7)).
 const SOCKET_PATH: usize = 107;
+/// What EAL answers with a text on standard output and `exit`.
+const EAL_PRINTS: &[&str] = &["-h", "--help", "-v", "--version"];
 const MAX_NAME: usize = 32;
 
 /// Reads the whole file.
@@ -155,7 +159,7 @@ fn interface(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> In
         realm: realm.map(|realm| realm.value),
         addresses: addresses.unwrap_or_default(),
         gateway: table.get("gateway").and_then(|field| field.parse(units::address, findings)),
-        mtu: table.get("mtu").and_then(|field| field.integer(MTU, findings)).map(|mtu| mtu.value),
+        mtu: table.get("mtu").and_then(|field| field.integer(MTU, findings)),
         vlan,
         mac: table.get("mac").and_then(|field| mac(&field, findings)),
     }
@@ -199,7 +203,7 @@ fn pool(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> PoolDra
         field.parse_list(units::address_range, findings)
     });
     let ports = table.get("ports").and_then(|field| ports(&field, findings));
-    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports: ports.map(|ports| ports.value) }
+    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports }
 }
 
 /// A port as a number, or a port or range as text.
@@ -293,7 +297,7 @@ fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
         memory: table
             .get("memory")
             .and_then(|field| field.parse_with_unit(units::mebibytes, ValueError::SizeWithoutUnit, findings)),
-        eal: table.get("eal").map(|field| strings(&field, findings)).unwrap_or_default(),
+        eal: table.get("eal").map(|field| eal(&field, findings)).unwrap_or_default(),
         icmp_errors_per_second: table
             .get("icmp_errors_per_second")
             .and_then(|field| field.integer(0..=1_000_000, findings))
@@ -301,13 +305,17 @@ fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
     }
 }
 
-/// A list of strings and nothing else: one string would be read as one argument although it may hold several.
-fn strings(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {
-    if field.value.is_array() {
-        return field.texts(findings).into_iter().map(|text| text.value.to_owned()).collect();
+/// Arguments for EAL. One string instead of a list would be read as one argument although it may hold several.
+fn eal(field: &Field<'_>, findings: &mut Findings) -> Vec<String> {
+    if !field.value.is_array() {
+        field.wrong_type(findings);
+        return Vec::new();
     }
-    field.wrong_type(findings);
-    Vec::new()
+    let texts = field.texts(findings);
+    for text in texts.iter().filter(|text| EAL_PRINTS.contains(&text.value)) {
+        findings.error(text.at, Mistake::EalPrints(text.value.to_owned()));
+    }
+    texts.into_iter().map(|text| text.value.to_owned()).collect()
 }
 
 fn cpus(field: &Field<'_>, findings: &mut Findings) -> Option<At<Vec<usize>>> {
@@ -318,7 +326,7 @@ fn cpus(field: &Field<'_>, findings: &mut Findings) -> Option<At<Vec<usize>>> {
     let mut cpus: Vec<usize> = Vec::new();
     let mut complete = true;
     for item in field.items() {
-        match item.integer::<usize>(0..=4095, findings) {
+        match item.integer::<usize>(CPUS, findings) {
             Some(cpu) if cpus.contains(&cpu.value) => {
                 complete = false;
                 let value = cpu.value.to_string();

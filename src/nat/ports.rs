@@ -32,6 +32,9 @@ pub struct PortSet {
 }
 
 impl PortSet {
+    /// Memory of a set.
+    pub const BYTES: usize = size_of::<PortSet>() + 2 * size_of::<[u64; 1024]>();
+
     /// A set in which the ports that `usable` accepts are free.
     pub fn new(usable: impl Fn(u16) -> bool) -> Self {
         let mut set = PortSet {

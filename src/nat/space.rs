@@ -18,6 +18,9 @@ pub struct PortSpace {
 }
 
 impl PortSpace {
+    /// Memory of one address that may be allocated from.
+    pub const ADDRESS_BYTES: usize = 3 * PortSet::BYTES;
+
     /// The ports of `worker`: allocatable, not forwarded, and mapping back to it. All are free.
     pub fn new(local: &LocalAddresses, steering: &Steering, worker: WorkerId) -> PortSpace {
         let sets = local.iter().zip(0u16..).map(|(address, number)| {

@@ -25,6 +25,7 @@ use crate::telemetry::WorkerCounters;
 use crate::time::Time;
 use core_affinity::CoreId;
 use rtrb::RingBuffer;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -67,6 +68,16 @@ pub enum GatewayError {
     /// The operating system gave no random numbers.
     #[error("can not get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
+    /// The config pins a worker to a CPU that the process may not use, or that the machine has not.
+    #[error(
+        "CPU {cpu} of runtime.cpus is none that this process may use ({usable}): list others, or leave `cpus` out"
+    )]
+    Cpu {
+        /// The CPU.
+        cpu: usize,
+        /// Those that it may use, such as `0-3,7`.
+        usable: String,
+    },
     /// A thread panicked. Its message went to the log.
     #[error("{0} panicked; this is a bug, please report it with the message above")]
     Panicked(String),
@@ -100,7 +111,7 @@ where
     /// the list of neighbours whenever it changed.
     ///
     /// # Errors
-    /// No random numbers, or no threads.
+    /// A CPU that may not be used, no random numbers, or no threads.
     pub fn start(
         config: &Config,
         devices: Vec<Vec<D>>,
@@ -114,7 +125,8 @@ where
         let snapshot = Arc::new(compile(config, macs, seed, 1));
         let transmitters = transmitters(&devices);
         let share = config.conntrack.max_sessions.div_ceil(u32::try_from(count.max(1)).unwrap_or(u32::MAX));
-        let cpus = assign_cpus(config, count);
+        let cpus =
+            assign_cpus(&config.runtime.cpus, &core_affinity::get_core_ids().unwrap_or_default(), count)?;
         let clock = Clock::start();
         let stop = Arc::new(AtomicBool::new(false));
 
@@ -241,33 +253,58 @@ fn transmitters<D: Device>(devices: &[Vec<D>]) -> Vec<Vec<WorkerId>> {
         .collect()
 }
 
-/// A CPU for each worker: those of the config, or the last ones that the process may use.
-fn assign_cpus(config: &Config, workers: usize) -> Vec<Option<CoreId>> {
-    if !config.runtime.cpus.is_empty() {
-        let ids = config.runtime.cpus.iter().map(|id| Some(CoreId { id: *id }));
-        return ids.chain(std::iter::repeat(None)).take(workers).collect();
+/// A CPU for each worker: those of the config (`wanted`), or the last of those that the process may use (`usable`;
+/// empty if the system does not tell).
+fn assign_cpus(
+    wanted: &[usize],
+    usable: &[CoreId],
+    workers: usize,
+) -> Result<Vec<Option<CoreId>>, GatewayError> {
+    if !wanted.is_empty() {
+        let forbidden = |cpu: &&usize| !usable.is_empty() && !usable.contains(&CoreId { id: **cpu });
+        if let Some(cpu) = wanted.iter().find(forbidden) {
+            return Err(GatewayError::Cpu { cpu: *cpu, usable: cpu_list(usable) });
+        }
+        let ids = wanted.iter().map(|id| Some(CoreId { id: *id }));
+        return Ok(ids.chain(std::iter::repeat(None)).take(workers).collect());
     }
-    let usable = core_affinity::get_core_ids().unwrap_or_default();
     if usable.len() < workers {
         tracing::warn!(
             workers,
             cpus = usable.len(),
             "more workers than CPUs: they are not pinned and share; set runtime.workers to the number of CPUs"
         );
-        return vec![None; workers];
+        return Ok(vec![None; workers]);
     }
-    usable.into_iter().rev().map(Some).take(workers).collect()
+    Ok(usable.iter().rev().copied().map(Some).take(workers).collect())
+}
+
+/// The CPUs as Linux writes them: `0-3,7`.
+fn cpu_list(cpus: &[CoreId]) -> String {
+    let mut runs: Vec<RangeInclusive<usize>> = Vec::new();
+    for CoreId { id } in cpus {
+        match runs.last_mut() {
+            Some(run) if run.end() + 1 == *id => *run = *run.start()..=*id,
+            _ => runs.push(*id..=*id),
+        }
+    }
+    let text = |run: &RangeInclusive<usize>| match (run.start(), run.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
+    runs.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 /// A worker's thread.
 fn work<D: Device>(mut worker: Worker<D>, clock: Clock, poll: PollMode, stop: &AtomicBool) -> Worker<D> {
-    let mut idle = 0;
+    let mut idle: u32 = 0;
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..TURNS {
             if worker.poll_once(clock.now()) {
                 idle = 0;
             } else {
-                idle += 1;
+                // A busy worker without traffic never starts over.
+                idle = idle.saturating_add(1);
             }
             if poll == PollMode::Adaptive && idle > TURNS {
                 break;
@@ -298,4 +335,32 @@ fn manage(
         }
     }
     management
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cores(ids: &[usize]) -> Vec<CoreId> {
+        ids.iter().map(|id| CoreId { id: *id }).collect()
+    }
+
+    #[test]
+    fn a_worker_is_pinned_to_no_cpu_that_the_process_may_not_use() {
+        let error = assign_cpus(&[2, 9], &cores(&[0, 1, 2, 5]), 2).unwrap_err();
+        assert!(matches!(error, GatewayError::Cpu { cpu: 9, .. }));
+        assert!(error.to_string().contains("CPU 9 of runtime.cpus") && error.to_string().contains("(0-2,5)"));
+    }
+
+    #[test]
+    fn workers_get_the_cpus_of_the_config_or_the_last_ones() {
+        let given =
+            |cpus: Vec<Option<CoreId>>| cpus.into_iter().map(|cpu| cpu.map(|c| c.id)).collect::<Vec<_>>();
+        let usable = cores(&[0, 1, 2, 3]);
+        assert_eq!(given(assign_cpus(&[1, 0], &usable, 2).unwrap()), [Some(1), Some(0)]);
+        assert_eq!(given(assign_cpus(&[], &usable, 2).unwrap()), [Some(3), Some(2)]);
+        assert_eq!(given(assign_cpus(&[], &usable, 5).unwrap()), [None; 5]);
+        // Where the system does not tell what may be used, nothing is forbidden.
+        assert_eq!(given(assign_cpus(&[7], &[], 1).unwrap()), [Some(7)]);
+    }
 }

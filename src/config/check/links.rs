@@ -3,14 +3,15 @@
 use super::unicast;
 use crate::config::draft::{Draft, InterfaceDraft, Vlan};
 use crate::config::error::Span;
+use crate::config::estimate;
 use crate::config::mistake::Mistake;
 use crate::config::model::{DeviceConfig, InterfaceConfig, RouteConfig};
 use crate::config::reader::{At, Findings};
+use crate::device::spec::DeviceSpec;
 use crate::ids::{DeviceId, InterfaceId, MAX_INTERFACES};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
-pub(super) const DEFAULT_MTU: u16 = 1500;
 /// No link has more hosts; a shorter length is a slip.
 const WIDEST_NETWORK: u8 = 8;
 
@@ -40,11 +41,26 @@ pub(super) fn devices(interfaces: &[InterfaceDraft], findings: &mut Findings) ->
         for other in sharers {
             sharing(other, interface, findings);
         }
+        let mut others = earlier.iter().filter_map(|other| other.device.as_ref());
+        if let Some(other) = others.find(|other| same_kernel_interface(&other.value, spec)) {
+            let (first, second) = (other.value.to_string(), spec.to_string());
+            findings.clash(other.at, device.at, Mistake::KernelInterfaceTwice { first, second });
+        }
         if let (Some(mac), Some(entry)) = (interface.mac, devices.list.get_mut(position)) {
             entry.mac = Some(mac.value);
         }
     }
     devices
+}
+
+/// Whether two devices take over one interface of the kernel, and each would see all of its frames.
+fn same_kernel_interface(first: &DeviceSpec, second: &DeviceSpec) -> bool {
+    match (first, second) {
+        (DeviceSpec::AfPacket(one), DeviceSpec::AfXdp(two))
+        | (DeviceSpec::AfXdp(one), DeviceSpec::AfPacket(two)) => one == two,
+        // The same twice is one device, which interfaces may share.
+        _ => false,
+    }
 }
 
 /// Two interfaces on one device.
@@ -76,6 +92,22 @@ fn sharing(first: &InterfaceDraft, second: &InterfaceDraft, findings: &mut Findi
         && one.value != two.value
     {
         findings.clash(one.at, two.at, Mistake::MacConflict { first: names.0, second: names.1, device });
+    }
+}
+
+/// All devices share their buffers, and AF_XDP can use none that are larger than a page.
+pub(super) fn mtus_beside_af_xdp(interfaces: &[InterfaceDraft], findings: &mut Findings) {
+    let mut devices = interfaces.iter().filter_map(|interface| interface.device.as_ref());
+    let Some(af_xdp) = devices.find(|device| matches!(device.value, DeviceSpec::AfXdp(_))) else { return };
+    for interface in interfaces {
+        let (Some(device), Some(At { value: mtu, at })) = (&interface.device, interface.mtu) else {
+            continue;
+        };
+        let most = estimate::most_mtu_beside_af_xdp(&device.value);
+        if mtu > most {
+            let (device, af_xdp_device) = (device.value.to_string(), af_xdp.value.to_string());
+            findings.clash(af_xdp.at, at, Mistake::AfXdpMtu { mtu, most, device, af_xdp: af_xdp_device });
+        }
     }
 }
 
@@ -112,7 +144,7 @@ pub(super) fn interfaces(
             },
             realm: draft.realm?,
             addresses: draft.addresses.iter().map(|address| address.value).collect(),
-            mtu: draft.mtu.unwrap_or(DEFAULT_MTU),
+            mtu: draft.mtu_or_default(),
         })
     });
     complete.collect()

@@ -11,8 +11,8 @@ use crate::config::draft::{Draft, RuntimeDraft};
 use crate::config::error::Span;
 use crate::config::estimate;
 use crate::config::mistake::{Caution, Mistake};
-use crate::config::model::{Config, ConntrackConfig, PollMode, RuntimeConfig};
-use crate::config::reader::{Findings, nearest};
+use crate::config::model::{Config, ConntrackConfig, DeviceConfig, PollMode, RuntimeConfig};
+use crate::config::reader::{At, Findings, nearest};
 use crate::control::DEFAULT_SOCKET;
 use crate::ids::{MAX_WORKERS, Realm};
 use std::net::Ipv4Addr;
@@ -20,20 +20,22 @@ use std::path::PathBuf;
 
 const DEFAULT_ICMP_ERRORS: u32 = 1000;
 const DEFAULT_SESSIONS: u32 = 262_144;
-/// Enough for full receive and transmit rings and the cache of one worker on one device.
-const FRAMES_PER_QUEUE_PAIR: u32 = 4096;
-const MIN_DEFAULT_FRAMES: u32 = 16_384;
 
 /// The checked config; `None` if anything was found to be wrong, now or before.
 pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     let devices = links::devices(&draft.interfaces, findings);
     let interfaces = links::interfaces(&draft.interfaces, &devices.of_interface, findings);
+    links::mtus_beside_af_xdp(&draft.interfaces, findings);
     let routes = links::routes(&draft, findings);
     let pools = pools::check(&draft, findings);
     let snat = rules::snat(&draft, findings);
     let dnat = rules::dnat(&draft, findings);
-    let mtu = draft.interfaces.iter().filter_map(|interface| interface.mtu).max();
-    let runtime = runtime(&draft.runtime, devices.list.len(), mtu.unwrap_or(links::DEFAULT_MTU), findings);
+    let rooms = draft.interfaces.iter().filter_map(|interface| {
+        let device = interface.device.as_ref()?;
+        Some(estimate::frame_room(&device.value, interface.mtu_or_default()))
+    });
+    let runtime = runtime(&draft.runtime, &devices.list, rooms.max().unwrap_or_default(), findings);
+    pools::ports(&draft, runtime.workers, findings);
     let max_sessions = draft.max_sessions.map_or(DEFAULT_SESSIONS, |sessions| sessions.value);
     if let Some(given) = draft.max_sessions
         && given.value < u32::from(runtime.workers)
@@ -58,12 +60,26 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     Some(config)
 }
 
-fn runtime(draft: &RuntimeDraft, devices: usize, mtu: u16, findings: &mut Findings) -> RuntimeConfig {
+/// `room` is that of the buffers, which all devices share.
+fn runtime(
+    draft: &RuntimeDraft,
+    devices: &[DeviceConfig],
+    room: u64,
+    findings: &mut Findings,
+) -> RuntimeConfig {
     let workers = workers(draft, findings);
-    let pairs = u32::from(workers).saturating_mul(u32::try_from(devices).unwrap_or(u32::MAX));
-    let scaled = pairs.saturating_mul(FRAMES_PER_QUEUE_PAIR).max(MIN_DEFAULT_FRAMES);
-    let frames = draft.frames.map_or(scaled, |frames| frames.value);
-    let needed = estimate::mebibytes(estimate::frames_bytes(frames, mtu));
+    let specs = || devices.iter().map(|device| &device.spec);
+    let frames = match draft.frames {
+        None => estimate::default_frames(specs(), workers),
+        Some(At { value: frames, at }) => {
+            let minimum = estimate::minimum_frames(specs(), workers);
+            if frames < minimum {
+                findings.error(at, Mistake::FewFrames { frames, minimum, workers });
+            }
+            frames
+        }
+    };
+    let needed = estimate::dpdk_mebibytes(frames, room);
     if let Some(memory) = draft.memory
         && memory.value < needed
     {

@@ -5,14 +5,19 @@ use crate::config::draft::{Draft, PoolDraft};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{Config, PoolConfig, SourcePool};
-use crate::config::reader::Findings;
+use crate::config::reader::{At, Findings};
 use crate::config::units;
 use crate::ids::Realm;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
+/// In all pools together: every worker keeps the free ports of each (`nat::space`), and local addresses are
+/// numbered with 16 bits.
 const MAX_ADDRESSES: u64 = 4096;
 /// What a pool allocates if the config does not say: no well-known port.
-const DEFAULT_PORTS: std::ops::RangeInclusive<u16> = 1024..=65535;
+const DEFAULT_PORTS: RangeInclusive<u16> = 1024..=65535;
+/// Ports of a worker that one busy host may use up: a browser opens dozens of connections.
+const FEW_PORTS: u32 = 64;
 
 /// One entry of the list of a pool.
 struct Range<'d> {
@@ -23,12 +28,17 @@ struct Range<'d> {
 }
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
-    for pool in &draft.pools {
-        let count = pool.ranges.iter().map(|range| units::count(range.value.0, range.value.1)).sum::<u64>();
-        if count > MAX_ADDRESSES {
-            let what = Mistake::PoolTooLarge { pool: pool.name.value.clone(), count };
-            findings.error(pool.name.at, what);
-        }
+    let size = |pool: &PoolDraft| -> u64 {
+        pool.ranges.iter().map(|range| units::count(range.value.0, range.value.1)).sum()
+    };
+    let mut sum = 0;
+    let first_too_many = draft.pools.iter().find(|pool| {
+        sum += size(pool);
+        sum > MAX_ADDRESSES
+    });
+    if let Some(pool) = first_too_many {
+        let count = draft.pools.iter().map(size).sum();
+        findings.error(pool.name.at, Mistake::PoolsTooLarge { count, most: MAX_ADDRESSES });
     }
     let mut ranges: Vec<Range<'_>> = draft.pools.iter().flat_map(ranges).collect();
     for range in &ranges {
@@ -40,6 +50,22 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
         return Vec::new();
     }
     draft.pools.iter().map(build).collect()
+}
+
+/// A worker has the ports whose number leaves its own one when divided by the number of workers.
+pub(super) fn ports(draft: &Draft, workers: u8, findings: &mut Findings) {
+    for pool in &draft.pools {
+        let Some(At { value: range, at }) = &pool.ports else { continue };
+        let count = width(range);
+        if count < u32::from(workers) {
+            let what = Mistake::PoolPorts { pool: pool.name.value.clone(), ports: count, workers };
+            findings.error(*at, what);
+        }
+    }
+}
+
+fn width(range: &RangeInclusive<u16>) -> u32 {
+    u32::from(*range.end()).saturating_sub(u32::from(*range.start())) + 1
 }
 
 fn ranges(pool: &PoolDraft) -> impl Iterator<Item = Range<'_>> {
@@ -56,7 +82,7 @@ fn build(pool: &PoolDraft) -> PoolConfig {
     PoolConfig {
         name: pool.name.value.clone(),
         addresses: addresses.collect(),
-        ports: pool.ports.clone().unwrap_or(DEFAULT_PORTS),
+        ports: pool.ports.as_ref().map_or(DEFAULT_PORTS, |ports| ports.value.clone()),
     }
 }
 
@@ -127,6 +153,15 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
         };
         if !outbound && !full_nat && !forwarded() {
             findings.warn(pool.name.at, Caution::PoolUnused(pool.name.value.clone()));
+        }
+        let workers = config.runtime.workers;
+        if let Some(At { value: range, at }) = &pool.ports
+            && (outbound || full_nat)
+        {
+            let each = width(range) / u32::from(workers.max(1));
+            if each < FEW_PORTS {
+                findings.warn(*at, Caution::FewPorts { pool: pool.name.value.clone(), each, workers });
+            }
         }
         // Full NAT towards internal backends takes internal addresses.
         for range in ranges(pool).filter(|_| outbound) {

@@ -309,7 +309,8 @@ int ng_port_probe(const char *devargs, uint16_t *port)
 	if (rte_eth_dev_get_port_by_name(name, port) == 0)
 		return 0;
 	result = rte_dev_probe(devargs);
-	if (result < 0)
+	/* -EEXIST: EAL attached it when it started, under names that the driver chose. */
+	if (result < 0 && result != -EEXIST)
 		return result;
 	if (rte_eth_dev_get_port_by_name(name, port) == 0)
 		return 0;

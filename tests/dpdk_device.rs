@@ -276,6 +276,15 @@ fn a_driver_that_does_not_exist_is_a_named_error() {
 }
 
 #[test]
+fn two_texts_for_one_device_are_refused() {
+    in_child("two_texts_for_one_device_are_refused", &[], || {
+        let error = start(&options(&["vdev:net_null0", "vdev:net_null0,size=64"]), 1).unwrap_err();
+        let (device, other) = ("vdev:net_null0,size=64".to_owned(), "vdev:net_null0".to_owned());
+        assert_eq!(error, DpdkError::Same { device, other });
+    });
+}
+
+#[test]
 fn an_argument_that_dpdk_does_not_know_is_an_error() {
     in_child("an_argument_that_dpdk_does_not_know_is_an_error", &[], || {
         let devices = options(&["vdev:net_null0"]);

@@ -85,12 +85,27 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
 
 /// What concerns all devices together.
 pub(super) fn check_together(devices: &[DeviceOptions]) -> Result<(), DpdkError> {
+    for (index, device) in devices.iter().enumerate() {
+        let Some(name) = kernel_name(&device.spec) else { continue };
+        let before = devices.iter().take(index);
+        if let Some(other) = before.map(|other| &other.spec).find(|other| kernel_name(other) == Some(name)) {
+            return Err(DpdkError::Same { device: device.spec.to_string(), other: other.to_string() });
+        }
+    }
     let mtu = devices.iter().map(|device| device.mtu).max().unwrap_or(0);
     match devices.iter().find(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
         Some(device) if mtu > MOST_AF_XDP_MTU => {
             Err(DpdkError::JumboAfXdp { device: device.spec.to_string(), mtu, most: MOST_AF_XDP_MTU })
         }
         _ => Ok(()),
+    }
+}
+
+/// The kernel interface that the device is.
+fn kernel_name(spec: &DeviceSpec) -> Option<&str> {
+    match spec {
+        DeviceSpec::AfPacket(name) | DeviceSpec::AfXdp(name) => Some(name),
+        _ => None,
     }
 }
 
@@ -198,6 +213,15 @@ mod tests {
         let devices = [options("af_xdp:eth1", 1500), options("vdev:net_ring0", 9000)];
         let error = check_together(&devices).unwrap_err();
         assert!(matches!(error, DpdkError::JumboAfXdp { mtu: 9000, .. }));
+    }
+
+    #[test]
+    fn a_kernel_interface_is_used_once() {
+        let devices =
+            [options("af_packet:eth1", 1500), options("af_packet:eth2", 1500), options("af_xdp:eth1", 1500)];
+        let error = check_together(&devices).unwrap_err();
+        assert_eq!(error, DpdkError::Same { device: "af_xdp:eth1".into(), other: "af_packet:eth1".into() });
+        assert!(check_together(&devices[..2]).is_ok());
     }
 
     #[test]

@@ -114,6 +114,14 @@ pub enum DpdkError {
         /// The VFIO device node.
         path: String,
     },
+    /// Two texts in the config are one device.
+    #[error("{device}: this is the same device as {other}: name it once (interfaces with VLANs share a device)")]
+    Same {
+        /// As in the config.
+        device: String,
+        /// The text that came first.
+        other: String,
+    },
     /// The driver refused the device.
     #[error("{device}: DPDK cannot open the device: {reason}")]
     Probe {

@@ -170,7 +170,8 @@ impl Dpdk {
         let mut dpdk = Dpdk { shared: Arc::default(), eal: Some(eal), started_by: thread::current().id() };
         let Shared { ports, pool } = dpdk.shared_mut()?;
         for (device, plan) in options.devices.iter().zip(&plans) {
-            ports.push(Port::open(device, plan, workers)?);
+            let port = Port::open(device, plan, workers, ports)?;
+            ports.push(port);
         }
         let (descriptors, cache) = fit(options.frames, workers, |descriptors| {
             ports.iter().map(|port| port.holds(descriptors)).sum()

@@ -302,6 +302,22 @@ fn an_argument_that_dpdk_does_not_know_is_an_error() {
 }
 
 #[test]
+fn an_argument_that_would_end_the_process_is_an_error() {
+    in_child("an_argument_that_would_end_the_process_is_an_error", &[], || {
+        let devices = options(&["vdev:net_null0"]);
+        let eal_args = ["--help".to_owned()];
+        let options = DpdkOptions {
+            devices: &devices,
+            workers: 1,
+            frames: FRAMES,
+            memory_mib: None,
+            eal_args: &eal_args,
+        };
+        assert_eq!(Dpdk::start(&options).unwrap_err(), DpdkError::Prints("--help".into()));
+    });
+}
+
+#[test]
 fn af_packet_carries_frames_over_veth_on_every_worker() {
     in_namespace("af_packet_carries_frames_over_veth_on_every_worker", || {
         veth(1);

@@ -14,6 +14,9 @@ pub enum DpdkError {
     /// An argument for EAL holds a zero byte.
     #[error("runtime.eal holds an argument with a zero byte: {0:?}")]
     Argument(String),
+    /// An argument makes EAL print something and end the process.
+    #[error("runtime.eal holds {0}, with which DPDK only prints about itself: leave it out")]
+    Prints(String),
     /// The config's limit is below what its frames need.
     #[error(
         "runtime.memory allows {allowed_mib} MiB, but {frames} frames need {needed_mib} MiB: raise it, or lower \

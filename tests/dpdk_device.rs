@@ -418,6 +418,27 @@ fn af_xdp_carries_frames_between_two_devices_of_one_pool() {
     });
 }
 
+#[test]
+fn af_xdp_receives_frames_of_the_largest_mtu_that_it_allows() {
+    in_namespace("af_xdp_receives_frames_of_the_largest_mtu_that_it_allows", || {
+        veth(1);
+        let mut devices = options(&["af_xdp:left", "af_xdp:right"]);
+        devices[1].mtu = 2795;
+        let error = start(&devices, 1).unwrap_err();
+        assert!(matches!(error, DpdkError::JumboAfXdp { mtu: 2795, most: 2794, .. }), "{error}");
+        devices.iter_mut().for_each(|device| device.mtu = 2794);
+        let Started { dpdk, mut queues, .. } = start(&devices, 1).unwrap();
+        let sender = &mut queues[0][0];
+        let mut burst: Burst<Mbuf> = Burst::new();
+        burst.push(frame(sender, 0x88b5, &[0x5a; 2794]));
+        send(sender, &mut burst);
+        let received = receive(&mut queues, 1, 1);
+        assert_eq!(received[0].data().len(), 2808);
+        drop((received, queues));
+        assert!(dpdk.stop().is_ok());
+    });
+}
+
 const SOCKET: &str = "NATGATE_TEST_SOCKET";
 
 #[test]

@@ -3,7 +3,7 @@
 //! A kernel interface is taken over as it is: brought up if it is down, its MTU raised if the config asks for a
 //! larger one. Its address stays; another one in the config works by receiving everything.
 
-use super::memory::{USUAL_ROOM, process_status};
+use super::memory::{USUAL_ROOM, process_status, room};
 use super::{DeviceOptions, DpdkError, eal, pci};
 use crate::device::spec::DeviceSpec;
 use dpdk_sys::ng_interface;
@@ -16,8 +16,14 @@ const ETHERNET_MTU: u16 = 1500;
 const LINK_OVERHEAD: u16 = 18;
 /// What the kernel puts in front of a frame in an AF_PACKET ring, at most.
 const RING_OVERHEAD: u16 = 80;
-/// AF_XDP frames live in one page with their bookkeeping.
-const MOST_AF_XDP_MTU: u16 = 2000;
+/// The frame check sequence, which some NICs count into a frame and write into its buffer.
+const CHECK_SEQUENCE: u16 = 4;
+/// What the kernel keeps free in front of each frame of an AF_XDP socket, beside what the driver asks for
+/// (XDP_PACKET_HEADROOM): without it a buffer for 2048 bytes takes frames of 1792.
+const XDP_HEADROOM: u16 = 256;
+/// The largest room of a buffer that the kernel accepts for AF_XDP: with DPDK's headers and headroom, 320 bytes, it
+/// lies in one page of 4096. Rooms grow in steps of 1 KiB.
+const MOST_AF_XDP_ROOM: u16 = 3072;
 
 /// A device that passed the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +43,7 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
     let DeviceOptions { spec, mtu, .. } = options;
     let mtu = *mtu;
     let frame = mtu.saturating_add(LINK_OVERHEAD);
-    let mut plan = Plan { devargs: String::new(), largest: frame, mtu, kept: 0 };
+    let mut plan = Plan { devargs: String::new(), largest: largest(spec, mtu), mtu, kept: 0 };
     check_privileges(spec)?;
     match spec {
         DeviceSpec::Pci(address) => {
@@ -54,9 +60,6 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
             }
             plan.mtu = mtu.min(ETHERNET_MTU);
             let ring = ring_frame(frame);
-            if ring > USUAL_ROOM {
-                plan.largest = ring;
-            }
             // The driver counts frames as if blocks were one run of memory, so a block is a whole number of them.
             let (block, count) = if ring <= 4096 { (4096, 2048) } else { (ring, 512) };
             plan.devargs = format!(
@@ -92,12 +95,24 @@ pub(super) fn check_together(devices: &[DeviceOptions]) -> Result<(), DpdkError>
             return Err(DpdkError::Same { device: device.spec.to_string(), other: other.to_string() });
         }
     }
-    let mtu = devices.iter().map(|device| device.mtu).max().unwrap_or(0);
-    match devices.iter().find(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
-        Some(device) if mtu > MOST_AF_XDP_MTU => {
-            Err(DpdkError::JumboAfXdp { device: device.spec.to_string(), mtu, most: MOST_AF_XDP_MTU })
+    if devices.iter().any(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
+        let fits = |spec: &DeviceSpec, mtu: u16| room(largest(spec, mtu)) <= MOST_AF_XDP_ROOM;
+        if let Some(DeviceOptions { spec, mtu, .. }) = devices.iter().find(|d| !fits(&d.spec, d.mtu)) {
+            let most = (0..*mtu).rev().find(|mtu| fits(spec, *mtu)).unwrap_or(0);
+            return Err(DpdkError::JumboAfXdp { device: spec.to_string(), mtu: *mtu, most });
         }
-        _ => Ok(()),
+    }
+    Ok(())
+}
+
+/// Bytes that a buffer must have room for, so that every frame of an MTU fits.
+fn largest(spec: &DeviceSpec, mtu: u16) -> u16 {
+    let frame = mtu.saturating_add(LINK_OVERHEAD);
+    match spec {
+        // The driver wants buffers that hold a place in the ring, and does with the usual ones for the smallest.
+        DeviceSpec::AfPacket(_) if ring_frame(frame) > USUAL_ROOM => ring_frame(frame),
+        DeviceSpec::AfXdp(_) => frame.saturating_add(CHECK_SEQUENCE + XDP_HEADROOM),
+        _ => frame.saturating_add(CHECK_SEQUENCE),
     }
 }
 
@@ -190,7 +205,7 @@ mod tests {
     #[test]
     fn a_virtual_device_is_passed_on_in_its_own_words() {
         let plan = plan(0, &options("vdev:net_null0,size=64", 1500), 1).unwrap();
-        assert_eq!((plan.devargs.as_str(), plan.largest, plan.mtu), ("net_null0,size=64", 1518, 1500));
+        assert_eq!((plan.devargs.as_str(), plan.largest, plan.mtu), ("net_null0,size=64", 1522, 1500));
     }
 
     #[test]
@@ -210,9 +225,12 @@ mod tests {
 
     #[test]
     fn af_xdp_shares_no_process_with_jumbo_frames() {
-        let devices = [options("af_xdp:eth1", 1500), options("vdev:net_ring0", 9000)];
-        let error = check_together(&devices).unwrap_err();
-        assert!(matches!(error, DpdkError::JumboAfXdp { mtu: 9000, .. }));
+        for (spec, most) in [("vdev:net_ring0", 3050), ("af_xdp:eth2", 2794), ("af_packet:eth2", 1950)] {
+            let both = |mtu| check_together(&[options("af_xdp:eth1", 1500), options(spec, mtu)]);
+            assert_eq!(both(9000), Err(DpdkError::JumboAfXdp { device: spec.into(), mtu: 9000, most }));
+            assert!(both(most + 1).is_err());
+            assert_eq!(both(most), Ok(()));
+        }
     }
 
     #[test]

@@ -118,7 +118,9 @@ pub enum DpdkError {
         path: String,
     },
     /// Two texts in the config are one device.
-    #[error("{device}: this is the same device as {other}: name it once (interfaces with VLANs share a device)")]
+    #[error(
+        "{device}: this is the same device as {other}: name it once (interfaces with VLANs share a device)"
+    )]
     Same {
         /// As in the config.
         device: String,
@@ -153,16 +155,17 @@ pub enum DpdkError {
         /// The device's limit in bytes.
         most: u16,
     },
-    /// Two devices need frames of different sizes.
+    /// A device needs larger buffers than AF_XDP can use.
     #[error(
-        "{device}: an AF_XDP device cannot share a process with an MTU of {mtu}: use at most {most} on all devices"
+        "{device}: an MTU of {mtu} needs larger buffers than AF_XDP can use, and all devices share them: lower it to \
+         {most}"
     )]
     JumboAfXdp {
         /// As in the config.
         device: String,
-        /// The largest MTU of all devices.
+        /// Its MTU in bytes, as in the config.
         mtu: u16,
-        /// What goes with AF_XDP.
+        /// The largest MTU of this device that goes with AF_XDP.
         most: u16,
     },
     /// The device can not receive for this address.

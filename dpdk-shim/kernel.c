@@ -61,8 +61,14 @@ int ng_interface_find(const char *name, struct ng_interface *interface)
 	/* The af_xdp driver counts in the same way: an interface without combined channels has one queue. */
 	ifr.ifr_data = (char *)&channels;
 	interface->queues = 1;
-	if (interface_ioctl(SIOCETHTOOL, &ifr) == 0 && channels.max_combined > 0 && channels.combined_count > 0)
-		interface->queues = channels.combined_count;
+	interface->rx_only = 0;
+	interface->combined = false;
+	if (interface_ioctl(SIOCETHTOOL, &ifr) == 0) {
+		interface->combined = channels.max_combined > 0;
+		interface->rx_only = channels.rx_count;
+		if (interface->combined && channels.combined_count > 0)
+			interface->queues = channels.combined_count;
+	}
 	return 0;
 }
 

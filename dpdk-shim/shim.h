@@ -71,7 +71,9 @@ struct ng_link {
 struct ng_interface {
 	uint32_t index;
 	uint32_t mtu;
-	uint32_t queues;         /* combined channels, at least 1 */
+	uint32_t queues;         /* that the af_xdp driver can open: combined channels, at least 1 */
+	uint32_t rx_only;        /* channels that only receive */
+	bool combined;           /* whether it has combined channels */
 	bool up;
 };
 

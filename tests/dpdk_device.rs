@@ -439,6 +439,15 @@ fn af_xdp_receives_frames_of_the_largest_mtu_that_it_allows() {
     });
 }
 
+#[test]
+fn af_xdp_refuses_an_interface_with_queues_that_nobody_reads() {
+    in_namespace("af_xdp_refuses_an_interface_with_queues_that_nobody_reads", || {
+        veth(2);
+        let error = start(&options(&["af_xdp:left"]), 2).unwrap_err();
+        assert!(error.to_string().contains("`ethtool -L left rx 1`"), "{error}");
+    });
+}
+
 const SOCKET: &str = "NATGATE_TEST_SOCKET";
 
 #[test]

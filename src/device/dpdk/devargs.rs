@@ -69,7 +69,8 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
         DeviceSpec::AfXdp(name) => {
             let interface = kernel_interface(spec, name, mtu)?;
             plan.mtu = mtu.min(ETHERNET_MTU);
-            let queues = workers.min(usize::try_from(interface.queues).unwrap_or(1));
+            let queues = u32::try_from(workers).unwrap_or(u32::MAX).min(interface.queues);
+            check_channels(spec, name, &interface, queues)?;
             plan.devargs = format!("net_af_xdp{index},iface={name},start_queue=0,queue_count={queues}");
             plan.kept = 4096;
         }
@@ -156,11 +157,39 @@ fn missing(spec: &DeviceSpec, effective: u64) -> Vec<&'static str> {
     needed.iter().filter(|capability| !has(**capability)).map(|(_, name)| *name).collect()
 }
 
+/// To be filled in.
+const NO_INTERFACE: ng_interface =
+    ng_interface { index: 0, mtu: 0, queues: 1, rx_only: 0, combined: false, up: false };
+
+/// Every queue by which the interface receives must be `opened`: the kernel keeps what comes by another.
+fn check_channels(
+    spec: &DeviceSpec,
+    name: &str,
+    interface: &ng_interface,
+    opened: u32,
+) -> Result<(), DpdkError> {
+    // Without combined channels (veth) the driver opens the first queue, whatever it is called.
+    let queues = if interface.combined {
+        interface.queues.saturating_add(interface.rx_only)
+    } else {
+        interface.rx_only.max(1)
+    };
+    if queues <= opened {
+        return Ok(());
+    }
+    let channels = match (interface.combined, interface.rx_only) {
+        (false, _) => "rx 1".to_owned(),
+        (true, 0) => format!("combined {opened}"),
+        (true, _) => format!("combined {opened} rx 0"),
+    };
+    Err(DpdkError::Channels { device: spec.to_string(), name: name.to_owned(), queues, opened, channels })
+}
+
 /// Finds the interface, brings it up and raises its MTU.
 fn kernel_interface(spec: &DeviceSpec, name: &str, mtu: u16) -> Result<ng_interface, DpdkError> {
     let missing = || DpdkError::NoInterface { device: spec.to_string(), name: name.to_owned() };
     let c_name = CString::new(name).map_err(|_| missing())?;
-    let mut interface = ng_interface { index: 0, mtu: 0, queues: 0, up: false };
+    let mut interface = NO_INTERFACE;
     // SAFETY: a terminated name and a place for the answer, both alive during the call.
     let result = unsafe { dpdk_sys::ng_interface_find(c_name.as_ptr(), &raw mut interface) };
     if result != 0 {
@@ -231,6 +260,20 @@ mod tests {
             assert!(both(most + 1).is_err());
             assert_eq!(both(most), Ok(()));
         }
+    }
+
+    #[test]
+    fn queues_that_nobody_would_read_are_refused_with_the_command_that_helps() {
+        let check = |combined, queues, rx_only, opened| {
+            let interface = ng_interface { combined, queues, rx_only, ..NO_INTERFACE };
+            check_channels(&DeviceSpec::AfXdp("eth1".into()), "eth1", &interface, opened)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check(true, 2, 0, 2), Ok(()));
+        assert_eq!(check(false, 1, 0, 1), Ok(()), "no channels at all");
+        assert!(check(true, 8, 0, 2).unwrap_err().contains("`ethtool -L eth1 combined 2`"));
+        assert!(check(true, 2, 2, 2).unwrap_err().contains("`ethtool -L eth1 combined 2 rx 0`"));
+        assert!(check(false, 1, 4, 1).unwrap_err().contains("4 receive queues"));
     }
 
     #[test]

@@ -72,6 +72,23 @@ pub enum DpdkError {
         /// The interface.
         name: String,
     },
+    /// The kernel spreads packets over more queues than natgate would read.
+    #[error(
+        "{device}: the interface has {queues} receive queues and only {opened} would be read, so that packets were \
+         lost: run `ethtool -L {name} {channels}`"
+    )]
+    Channels {
+        /// As in the config.
+        device: String,
+        /// The interface.
+        name: String,
+        /// Its receive queues.
+        queues: u32,
+        /// Those that AF_XDP opens.
+        opened: u32,
+        /// What to set.
+        channels: String,
+    },
     /// A kernel interface could not be set up.
     #[error("{device}: cannot {what}: {reason}")]
     Interface {

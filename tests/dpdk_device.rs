@@ -372,6 +372,25 @@ fn fragment(offset: u16, more: bool) -> Vec<u8> {
 }
 
 #[test]
+fn kernel_interfaces_stop_merging_received_packets() {
+    in_namespace("kernel_interfaces_stop_merging_received_packets", || {
+        veth(1);
+        let ethtool = |line: &str| {
+            let output = Command::new("ethtool").args(line.split_whitespace()).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        ethtool("-K left gro on rx-gro-list on");
+        let on = "generic-receive-offload: on";
+        assert!(ethtool("-k left").contains(on));
+        let Started { dpdk, queues, .. } = start(&options(&["af_packet:left"]), 1).unwrap();
+        let features = ethtool("-k left");
+        assert!(!features.contains(on) && !features.contains("rx-gro-list: on"), "{features}");
+        drop(queues);
+        assert_eq!(dpdk.stop(), Ok(0));
+    });
+}
+
+#[test]
 fn af_packet_carries_jumbo_frames_and_raises_the_mtu() {
     in_namespace("af_packet_carries_jumbo_frames_and_raises_the_mtu", || {
         veth(1);

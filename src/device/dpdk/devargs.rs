@@ -1,7 +1,7 @@
 //! From the config's word for a device to DPDK's, with what can be checked before DPDK runs.
 //!
 //! A kernel interface is taken over as it is: brought up if it is down, its MTU raised if the config asks for a
-//! larger one. Its address stays; another one in the config works by receiving everything.
+//! larger one, merging of received packets turned off. Its address stays; another one in the config works by receiving everything.
 
 use super::memory::{USUAL_ROOM, process_status, room};
 use super::{DeviceOptions, DpdkError, eal, pci};
@@ -212,6 +212,19 @@ fn kernel_interface(spec: &DeviceSpec, name: &str, mtu: u16) -> Result<ng_interf
             return Err(DpdkError::Interface { device, what: "raise the interface's MTU", reason });
         }
         tracing::info!("{spec}: the interface's MTU was {} and is {mtu} now", interface.mtu);
+    }
+    // Packets that the kernel merged are larger than any frame: they would arrive cut.
+    // SAFETY: a terminated name.
+    match unsafe { dpdk_sys::ng_interface_keep_frames(c_name.as_ptr()) } {
+        0 => (),
+        1.. => {
+            tracing::info!("{spec}: the interface merged received packets (GRO, LRO) and does not any more")
+        }
+        result => tracing::warn!(
+            "{spec}: packets will be lost if the interface merges received ones, and that cannot be turned off \
+             ({}): try `ethtool -K {name} gro off lro off rx-gro-hw off`",
+            eal::reason_of(result)
+        ),
     }
     Ok(interface)
 }

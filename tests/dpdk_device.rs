@@ -72,7 +72,14 @@ fn options(specs: &[&str]) -> Vec<DeviceOptions> {
 }
 
 fn start(devices: &[DeviceOptions], workers: usize) -> Result<Started, DpdkError> {
-    Dpdk::start(&DpdkOptions { devices, workers, frames: FRAMES, memory_mib: None, eal_args: &[] })
+    Dpdk::start(&DpdkOptions {
+        devices,
+        workers,
+        frames: FRAMES,
+        held_per_worker: 768,
+        memory_mib: None,
+        eal_args: &[],
+    })
 }
 
 /// An Ethernet frame with this type and payload, broadcast, at least 60 bytes long.
@@ -250,8 +257,14 @@ fn what_cannot_start_says_why_in_one_sentence() {
         let devices = options(&["ffff:ff:1f.7"]);
         assert_eq!(start(&devices, 1).unwrap_err(), DpdkError::NoPciDevice("ffff:ff:1f.7".into()));
         let devices = options(&["vdev:net_null0"]);
-        let tight =
-            DpdkOptions { devices: &devices, workers: 1, frames: FRAMES, memory_mib: Some(8), eal_args: &[] };
+        let tight = DpdkOptions {
+            devices: &devices,
+            workers: 1,
+            frames: FRAMES,
+            held_per_worker: 768,
+            memory_mib: Some(8),
+            eal_args: &[],
+        };
         let error = Dpdk::start(&tight).unwrap_err();
         assert!(matches!(error, DpdkError::MemoryLimit { allowed_mib: 8, .. }), "{error}");
         let huge = DpdkOptions { memory_mib: Some(1 << 30), ..tight };
@@ -293,6 +306,7 @@ fn an_argument_that_dpdk_does_not_know_is_an_error() {
             devices: &devices,
             workers: 1,
             frames: FRAMES,
+            held_per_worker: 768,
             memory_mib: None,
             eal_args: &eal_args,
         });
@@ -310,6 +324,7 @@ fn an_argument_that_would_end_the_process_is_an_error() {
             devices: &devices,
             workers: 1,
             frames: FRAMES,
+            held_per_worker: 768,
             memory_mib: None,
             eal_args: &eal_args,
         };

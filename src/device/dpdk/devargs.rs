@@ -21,6 +21,8 @@ const CHECK_SEQUENCE: u16 = 4;
 /// What the kernel keeps free in front of each frame of an AF_XDP socket, beside what the driver asks for
 /// (XDP_PACKET_HEADROOM): without it a buffer for 2048 bytes takes frames of 1792.
 const XDP_HEADROOM: u16 = 256;
+/// Frames in the fill and completion rings of an AF_XDP queue, 2048 each whatever the number of descriptors.
+const AF_XDP_RINGS: u32 = 4096;
 /// The largest room of a buffer that the kernel accepts for AF_XDP: with DPDK's headers and headroom, 320 bytes, it
 /// lies in one page of 4096. Rooms grow in steps of 1 KiB.
 const MOST_AF_XDP_ROOM: u16 = 3072;
@@ -72,7 +74,7 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
             let queues = u32::try_from(workers).unwrap_or(u32::MAX).min(interface.queues);
             check_channels(spec, name, &interface, queues)?;
             plan.devargs = format!("net_af_xdp{index},iface={name},start_queue=0,queue_count={queues}");
-            plan.kept = 4096;
+            plan.kept = AF_XDP_RINGS;
         }
         DeviceSpec::Tap(name) => plan.devargs = format!("net_tap{index},iface={name}"),
         DeviceSpec::Memif { socket, server } => {

@@ -38,11 +38,16 @@ fn in_child(name: &str, prefix: &[&str], body: fn()) {
 
 /// The same in a network namespace of its own.
 fn in_namespace(name: &str, body: fn()) {
+    in_namespace_with(name, &[], body);
+}
+
+/// The same with further words in front of the command line.
+fn in_namespace_with(name: &str, prefix: &[&str], body: fn()) {
     if env::var_os(CHILD).is_none() && !is_root() {
         eprintln!("skipped {name}: network namespaces need root");
         return;
     }
-    in_child(name, &["unshare", "--net"], body);
+    in_child(name, &[&["unshare", "--net"], prefix].concat(), body);
 }
 
 fn is_root() -> bool {
@@ -479,6 +484,25 @@ fn af_xdp_refuses_an_interface_with_queues_that_nobody_reads() {
         veth(2);
         let error = start(&options(&["af_xdp:left"]), 2).unwrap_err();
         assert!(error.to_string().contains("`ethtool -L left rx 1`"), "{error}");
+    });
+}
+
+#[test]
+fn memory_that_may_not_be_pinned_is_named_before_the_kernel_refuses() {
+    let name = "memory_that_may_not_be_pinned_is_named_before_the_kernel_refuses";
+    let few = ["setpriv", "--bounding-set=-ipc_lock", "prlimit", "--memlock=8388608:8388608"];
+    in_namespace_with(name, &few, || {
+        veth(1);
+        let error = start(&options(&["af_packet:right", "af_xdp:left"]), 1).unwrap_err();
+        assert!(
+            matches!(&error, DpdkError::PinnedMemory { device, allowed_mib: 8, .. } if device == "af_xdp:left"),
+            "{error}"
+        );
+        // Each ring fits, and the kernel does not add them up.
+        let Started { dpdk, queues, .. } =
+            start(&options(&["af_packet:left", "af_packet:right"]), 2).unwrap();
+        drop(queues);
+        assert_eq!(dpdk.stop(), Ok(0));
     });
 }
 

@@ -3,8 +3,8 @@
 //! A kernel interface is taken over as it is: brought up if it is down, its MTU raised if the config asks for a
 //! larger one, merging of received packets turned off. Its address stays; another one in the config works by receiving everything.
 
-use super::memory::{USUAL_ROOM, process_status, room};
-use super::{DeviceOptions, DpdkError, eal, pci};
+use super::memory::{USUAL_ROOM, room};
+use super::{DeviceOptions, DpdkError, eal, pci, privileges};
 use crate::device::spec::DeviceSpec;
 use dpdk_sys::ng_interface;
 use std::ffi::CString;
@@ -38,6 +38,11 @@ pub(super) struct Plan {
     pub(super) mtu: u16,
     /// Frames that the driver keeps per receive queue whatever the number of descriptors.
     pub(super) kept: u32,
+    /// Bytes of the driver's largest mapping of locked memory. The kernel checks each alone: packet sockets do not
+    /// count into the sum.
+    pub(super) mapped: u64,
+    /// How many times the kernel counts the pool of frames as pinned for this device.
+    pub(super) pins_pool: u64,
 }
 
 /// Checks the machine and writes the arguments. `index` makes the device's name unique in the process.
@@ -45,12 +50,14 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
     let DeviceOptions { spec, mtu, .. } = options;
     let mtu = *mtu;
     let frame = mtu.saturating_add(LINK_OVERHEAD);
-    let mut plan = Plan { devargs: String::new(), largest: largest(spec, mtu), mtu, kept: 0 };
-    check_privileges(spec)?;
+    let mut plan =
+        Plan { devargs: String::new(), largest: largest(spec, mtu), mtu, kept: 0, mapped: 0, pins_pool: 0 };
+    privileges::check(spec)?;
     match spec {
         DeviceSpec::Pci(address) => {
             pci::check(address, Path::new("/sys"), Path::new("/dev"))?;
             plan.devargs.clone_from(address);
+            plan.pins_pool = 1;
         }
         DeviceSpec::AfPacket(name) => {
             kernel_interface(spec, name, mtu)?;
@@ -63,7 +70,9 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
             plan.mtu = mtu.min(ETHERNET_MTU);
             let ring = ring_frame(frame);
             // The driver counts frames as if blocks were one run of memory, so a block is a whole number of them.
-            let (block, count) = if ring <= 4096 { (4096, 2048) } else { (ring, 512) };
+            let (block, count) = if ring <= 4096 { (4096, 2048u64) } else { (ring, 512) };
+            // The ring to receive and the one to send of a queue are one mapping.
+            plan.mapped = 2 * u64::from(ring) * count;
             plan.devargs = format!(
                 "net_af_packet{index},iface={name},qpairs={workers},blocksz={block},framesz={ring},framecnt={count}"
             );
@@ -75,6 +84,7 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
             check_channels(spec, name, &interface, queues)?;
             plan.devargs = format!("net_af_xdp{index},iface={name},start_queue=0,queue_count={queues}");
             plan.kept = AF_XDP_RINGS;
+            plan.pins_pool = u64::from(queues);
         }
         DeviceSpec::Tap(name) => plan.devargs = format!("net_tap{index},iface={name}"),
         DeviceSpec::Memif { socket, server } => {
@@ -130,33 +140,6 @@ fn kernel_name(spec: &DeviceSpec) -> Option<&str> {
 /// The size of a frame in an AF_PACKET ring: a power of two, so that it divides the ring's blocks.
 fn ring_frame(frame: u16) -> u16 {
     frame.saturating_add(RING_OVERHEAD).max(2048).checked_next_power_of_two().unwrap_or(1 << 15)
-}
-
-/// Linux capabilities that natgate uses: number and name.
-const NET_ADMIN: (u32, &str) = (12, "CAP_NET_ADMIN");
-const NET_RAW: (u32, &str) = (13, "CAP_NET_RAW");
-const SYS_ADMIN: (u32, &str) = (21, "CAP_SYS_ADMIN");
-const BPF: (u32, &str) = (39, "CAP_BPF");
-
-fn check_privileges(spec: &DeviceSpec) -> Result<(), DpdkError> {
-    let effective = process_status("CapEff").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
-    match missing(spec, effective.unwrap_or(u64::MAX)) {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(DpdkError::Privilege { device: spec.to_string(), missing: missing.join(" and ") }),
-    }
-}
-
-/// The capabilities that `spec` needs and `effective` has not.
-fn missing(spec: &DeviceSpec, effective: u64) -> Vec<&'static str> {
-    let has = |(number, _): (u32, &str)| effective >> number & 1 == 1;
-    let needed: &[(u32, &'static str)] = match spec {
-        DeviceSpec::AfPacket(_) => &[NET_RAW, NET_ADMIN],
-        DeviceSpec::AfXdp(_) if has(SYS_ADMIN) => &[NET_RAW, NET_ADMIN],
-        DeviceSpec::AfXdp(_) => &[NET_RAW, NET_ADMIN, BPF],
-        DeviceSpec::Tap(_) => &[NET_ADMIN],
-        DeviceSpec::Pci(_) | DeviceSpec::Memif { .. } | DeviceSpec::Vdev(_) => &[],
-    };
-    needed.iter().filter(|capability| !has(**capability)).map(|(_, name)| *name).collect()
 }
 
 /// To be filled in.
@@ -257,14 +240,6 @@ mod tests {
         for (mtu, ring) in [(1500, 2048), (1950, 2048), (1951, 4096), (9000, 16384), (9216, 16384)] {
             assert_eq!(ring_frame(mtu + LINK_OVERHEAD), ring, "{mtu}");
         }
-    }
-
-    #[test]
-    fn a_missing_capability_is_named() {
-        let spec = "af_xdp:eth1".parse().unwrap();
-        assert_eq!(missing(&spec, 0), ["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"]);
-        assert_eq!(missing(&spec, 1 << 21 | 1 << 13), ["CAP_NET_ADMIN"]);
-        assert!(missing(&"vdev:net_ring0".parse().unwrap(), 0).is_empty());
     }
 
     #[test]

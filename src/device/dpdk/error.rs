@@ -107,6 +107,19 @@ pub enum DpdkError {
         /// The capabilities that are missing, joined with "and".
         missing: String,
     },
+    /// The kernel would not let the process pin so much memory.
+    #[error(
+        "{device}: natgate pins {needed_mib} MiB in memory and may pin {allowed_mib} MiB: run it as root, give it \
+         CAP_IPC_LOCK, or raise RLIMIT_MEMLOCK (`ulimit -l`, LimitMEMLOCK= of systemd)"
+    )]
+    PinnedMemory {
+        /// The device that goes beyond the limit, as in the config.
+        device: String,
+        /// What it pins, with those before it if the kernel counts them together.
+        needed_mib: u64,
+        /// RLIMIT_MEMLOCK.
+        allowed_mib: u64,
+    },
     /// Nothing has this PCI address.
     #[error("{0}: no PCI device has this address (see `scripts/bind-nic status`)")]
     NoPciDevice(String),

@@ -36,6 +36,12 @@ pub(super) fn room(largest: u16) -> u16 {
     largest.max(USUAL_ROOM).checked_next_multiple_of(1024).unwrap_or(63 * 1024)
 }
 
+/// Memory that the pool takes at most.
+pub(super) fn pool_bytes(frames: u32, data_room: u16) -> u64 {
+    // SAFETY: computes without touching anything.
+    unsafe { dpdk_sys::ng_pool_bytes(frames, data_room) }
+}
+
 /// Decides where `frames` buffers with `data_room` bytes come from, and says so when it is not hugepages.
 pub(super) fn plan(
     frames: u32,
@@ -43,9 +49,7 @@ pub(super) fn plan(
     limit_mib: Option<u32>,
     extra: &[String],
 ) -> Result<MemoryPlan, DpdkError> {
-    // SAFETY: computes without touching anything.
-    let pool = unsafe { dpdk_sys::ng_pool_bytes(frames, data_room) };
-    let needed_mib = pool.div_ceil(1 << 20) + OVERHEAD_MIB;
+    let needed_mib = pool_bytes(frames, data_room).div_ceil(1 << 20) + OVERHEAD_MIB;
     let limit_mib = limit_mib.map(u64::from);
     if let Some(allowed_mib) = limit_mib.filter(|limit| *limit < needed_mib) {
         return Err(DpdkError::MemoryLimit { frames, needed_mib, allowed_mib });

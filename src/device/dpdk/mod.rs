@@ -22,6 +22,7 @@ mod mbuf;
 mod memory;
 mod pci;
 mod port;
+mod privileges;
 mod queue;
 
 pub use eal::{Eal, EalOptions, version};
@@ -160,6 +161,7 @@ impl Dpdk {
             .collect::<Result<Vec<_>, _>>()?;
         let data_room = memory::data_room(plans.iter().map(|plan| plan.largest).max().unwrap_or(0));
         let memory = memory::plan(options.frames, data_room, options.memory_mib, options.eal_args)?;
+        privileges::check_pinned(options.devices, &plans, memory::pool_bytes(options.frames, data_room))?;
         let pci = options.devices.iter().filter_map(|device| match &device.spec {
             DeviceSpec::Pci(address) => Some(address.as_str()),
             _ => None,

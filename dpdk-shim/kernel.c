@@ -14,6 +14,7 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -61,8 +62,14 @@ int ng_interface_find(const char *name, struct ng_interface *interface)
 	/* The af_xdp driver counts in the same way: an interface without combined channels has one queue. */
 	ifr.ifr_data = (char *)&channels;
 	interface->queues = 1;
-	if (interface_ioctl(SIOCETHTOOL, &ifr) == 0 && channels.max_combined > 0 && channels.combined_count > 0)
-		interface->queues = channels.combined_count;
+	interface->rx_only = 0;
+	interface->combined = false;
+	if (interface_ioctl(SIOCETHTOOL, &ifr) == 0) {
+		interface->combined = channels.max_combined > 0;
+		interface->rx_only = channels.rx_count;
+		if (interface->combined && channels.combined_count > 0)
+			interface->queues = channels.combined_count;
+	}
 	return 0;
 }
 
@@ -83,6 +90,95 @@ int ng_interface_set_mtu(const char *name, uint32_t mtu)
 
 	ifr.ifr_mtu = (int)mtu;
 	return interface_ioctl(SIOCSIFMTU, &ifr);
+}
+
+/* The names of the interface's features, one after another in ETH_GSTRING_LEN bytes each; to be freed. */
+static struct ethtool_gstrings *feature_names(struct ifreq *ifr)
+{
+	struct {
+		struct ethtool_sset_info info;
+		uint32_t count;
+	} sets = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1ULL << ETH_SS_FEATURES } };
+	struct ethtool_gstrings *names;
+
+	ifr->ifr_data = (char *)&sets;
+	if (interface_ioctl(SIOCETHTOOL, ifr) != 0 || sets.info.sset_mask == 0)
+		return NULL;
+	names = calloc(1, sizeof(*names) + (size_t)sets.count * ETH_GSTRING_LEN);
+	if (names == NULL)
+		return NULL;
+	names->cmd = ETHTOOL_GSTRINGS;
+	names->string_set = ETH_SS_FEATURES;
+	names->len = sets.count;
+	ifr->ifr_data = (char *)names;
+	if (interface_ioctl(SIOCETHTOOL, ifr) == 0)
+		return names;
+	free(names);
+	return NULL;
+}
+
+static bool merges(const char *feature)
+{
+	static const char *const all[] = { "rx-gro", "rx-gro-hw", "rx-gro-list", "rx-udp-gro-forwarding", "rx-lro" };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strncmp(feature, all[i], ETH_GSTRING_LEN) == 0)
+			return true;
+	return false;
+}
+
+/* How many of the wanted features are active, or a negative errno; `valid` names the wanted ones. */
+static int active_features(struct ifreq *ifr, const struct ethtool_sfeatures *valid)
+{
+	struct ethtool_gfeatures *now = calloc(1, sizeof(*now) + valid->size * sizeof(now->features[0]));
+	int result;
+
+	if (now == NULL)
+		return -ENOMEM;
+	now->cmd = ETHTOOL_GFEATURES;
+	now->size = valid->size;
+	ifr->ifr_data = (char *)now;
+	result = interface_ioctl(SIOCETHTOOL, ifr);
+	for (uint32_t block = 0; result >= 0 && block < valid->size; block++)
+		result += __builtin_popcount(now->features[block].active & valid->features[block].valid);
+	free(now);
+	return result;
+}
+
+int ng_interface_keep_frames(const char *name)
+{
+	struct ifreq ifr = interface_request(name);
+	struct ethtool_gstrings *names = feature_names(&ifr);
+	struct ethtool_sfeatures *off;
+	uint32_t blocks;
+	int result;
+
+	if (names == NULL)
+		return -EOPNOTSUPP;
+	blocks = (names->len + 31) / 32;
+	off = calloc(1, sizeof(*off) + blocks * sizeof(off->features[0]));
+	if (off == NULL) {
+		free(names);
+		return -ENOMEM;
+	}
+	off->cmd = ETHTOOL_SFEATURES;
+	off->size = blocks;
+	for (uint32_t i = 0; i < names->len; i++)
+		if (merges((const char *)names->data + (size_t)i * ETH_GSTRING_LEN))
+			off->features[i / 32].valid |= 1U << (i % 32);
+	free(names);
+
+	result = active_features(&ifr, off);
+	if (result > 0) {
+		/* Some devices have some of them on for good: what counts is what is left. */
+		ifr.ifr_data = (char *)off;
+		result = interface_ioctl(SIOCETHTOOL, &ifr);
+		if (result == 0)
+			result = active_features(&ifr, off);
+		result = result == 0 ? 1 : result > 0 ? -EOPNOTSUPP : result;
+	}
+	free(off);
+	return result;
 }
 
 /*

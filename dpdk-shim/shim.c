@@ -220,11 +220,17 @@ uint16_t ng_headroom(void)
 	return RTE_PKTMBUF_HEADROOM;
 }
 
+/* The mark is read while a thread that is about to end may still be giving its last frame back: hence atomic. */
+static void mark(struct rte_mbuf *frame, uint16_t owner)
+{
+	__atomic_store_n(&frame->vlan_tci_outer, owner, __ATOMIC_RELAXED);
+}
+
 static void count_ours(struct rte_mempool *pool, void *count, void *object, unsigned index)
 {
 	(void)pool;
 	(void)index;
-	if (((struct rte_mbuf *)object)->vlan_tci_outer == NG_OURS)
+	if (__atomic_load_n(&((struct rte_mbuf *)object)->vlan_tci_outer, __ATOMIC_RELAXED) == NG_OURS)
 		*(uint32_t *)count += 1;
 }
 
@@ -241,13 +247,13 @@ struct ng_mbuf *ng_alloc(struct ng_pool *pool)
 	struct rte_mbuf *frame = rte_pktmbuf_alloc(mempool(pool));
 
 	if (likely(frame != NULL))
-		frame->vlan_tci_outer = NG_OURS;
+		mark(frame, NG_OURS);
 	return (struct ng_mbuf *)frame;
 }
 
 void ng_free(struct ng_mbuf *frame)
 {
-	frame->owner = 0;
+	mark((struct rte_mbuf *)frame, 0);
 	rte_pktmbuf_free((struct rte_mbuf *)frame);
 }
 
@@ -271,7 +277,7 @@ uint16_t ng_rx_burst(uint16_t port, uint16_t queue, struct ng_mbuf **frames, uin
 			*unusable += 1;
 			continue;
 		}
-		received[i]->vlan_tci_outer = NG_OURS;
+		mark(received[i], NG_OURS);
 		received[kept++] = received[i];
 	}
 	return kept;
@@ -279,13 +285,14 @@ uint16_t ng_rx_burst(uint16_t port, uint16_t queue, struct ng_mbuf **frames, uin
 
 uint16_t ng_tx_burst(uint16_t port, uint16_t queue, struct ng_mbuf **frames, uint16_t count)
 {
+	struct rte_mbuf **theirs = (struct rte_mbuf **)frames;
 	uint16_t sent;
 
 	for (uint16_t i = 0; i < count; i++)
-		frames[i]->owner = 0;
-	sent = rte_eth_tx_burst(port, queue, (struct rte_mbuf **)frames, count);
+		mark(theirs[i], 0);
+	sent = rte_eth_tx_burst(port, queue, theirs, count);
 	for (uint16_t i = sent; i < count; i++)
-		frames[i]->owner = NG_OURS;
+		mark(theirs[i], NG_OURS);
 	return sent;
 }
 
@@ -302,7 +309,8 @@ int ng_port_probe(const char *devargs, uint16_t *port)
 	if (rte_eth_dev_get_port_by_name(name, port) == 0)
 		return 0;
 	result = rte_dev_probe(devargs);
-	if (result < 0)
+	/* -EEXIST: EAL attached it when it started, under names that the driver chose. */
+	if (result < 0 && result != -EEXIST)
 		return result;
 	if (rte_eth_dev_get_port_by_name(name, port) == 0)
 		return 0;

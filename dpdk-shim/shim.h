@@ -71,7 +71,9 @@ struct ng_link {
 struct ng_interface {
 	uint32_t index;
 	uint32_t mtu;
-	uint32_t queues;         /* combined channels, at least 1 */
+	uint32_t queues;         /* that the af_xdp driver can open: combined channels, at least 1 */
+	uint32_t rx_only;        /* channels that only receive */
+	bool combined;           /* whether it has combined channels */
 	bool up;
 };
 
@@ -141,6 +143,11 @@ int ng_port_link(uint16_t port, struct ng_link *link);
 int ng_interface_find(const char *name, struct ng_interface *interface);
 int ng_interface_up(const char *name);
 int ng_interface_set_mtu(const char *name, uint32_t mtu);
+/*
+ * Turns off everything that makes larger packets of several received ones (GRO, LRO). 1 if something was on and is
+ * off now, 0 if nothing was, -EPERM or another errno if something stays on.
+ */
+int ng_interface_keep_frames(const char *name);
 /* Whether the af_packet driver will leave IP fragments alone: see setsockopt in kernel.c. */
 bool ng_fragments_stay(void);
 

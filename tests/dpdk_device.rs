@@ -38,11 +38,16 @@ fn in_child(name: &str, prefix: &[&str], body: fn()) {
 
 /// The same in a network namespace of its own.
 fn in_namespace(name: &str, body: fn()) {
+    in_namespace_with(name, &[], body);
+}
+
+/// The same with further words in front of the command line.
+fn in_namespace_with(name: &str, prefix: &[&str], body: fn()) {
     if env::var_os(CHILD).is_none() && !is_root() {
         eprintln!("skipped {name}: network namespaces need root");
         return;
     }
-    in_child(name, &["unshare", "--net"], body);
+    in_child(name, &[&["unshare", "--net"], prefix].concat(), body);
 }
 
 fn is_root() -> bool {
@@ -72,7 +77,14 @@ fn options(specs: &[&str]) -> Vec<DeviceOptions> {
 }
 
 fn start(devices: &[DeviceOptions], workers: usize) -> Result<Started, DpdkError> {
-    Dpdk::start(&DpdkOptions { devices, workers, frames: FRAMES, memory_mib: None, eal_args: &[] })
+    Dpdk::start(&DpdkOptions {
+        devices,
+        workers,
+        frames: FRAMES,
+        held_per_worker: 768,
+        memory_mib: None,
+        eal_args: &[],
+    })
 }
 
 /// An Ethernet frame with this type and payload, broadcast, at least 60 bytes long.
@@ -250,8 +262,14 @@ fn what_cannot_start_says_why_in_one_sentence() {
         let devices = options(&["ffff:ff:1f.7"]);
         assert_eq!(start(&devices, 1).unwrap_err(), DpdkError::NoPciDevice("ffff:ff:1f.7".into()));
         let devices = options(&["vdev:net_null0"]);
-        let tight =
-            DpdkOptions { devices: &devices, workers: 1, frames: FRAMES, memory_mib: Some(8), eal_args: &[] };
+        let tight = DpdkOptions {
+            devices: &devices,
+            workers: 1,
+            frames: FRAMES,
+            held_per_worker: 768,
+            memory_mib: Some(8),
+            eal_args: &[],
+        };
         let error = Dpdk::start(&tight).unwrap_err();
         assert!(matches!(error, DpdkError::MemoryLimit { allowed_mib: 8, .. }), "{error}");
         let huge = DpdkOptions { memory_mib: Some(1 << 30), ..tight };
@@ -276,6 +294,15 @@ fn a_driver_that_does_not_exist_is_a_named_error() {
 }
 
 #[test]
+fn two_texts_for_one_device_are_refused() {
+    in_child("two_texts_for_one_device_are_refused", &[], || {
+        let error = start(&options(&["vdev:net_null0", "vdev:net_null0,size=64"]), 1).unwrap_err();
+        let (device, other) = ("vdev:net_null0,size=64".to_owned(), "vdev:net_null0".to_owned());
+        assert_eq!(error, DpdkError::Same { device, other });
+    });
+}
+
+#[test]
 fn an_argument_that_dpdk_does_not_know_is_an_error() {
     in_child("an_argument_that_dpdk_does_not_know_is_an_error", &[], || {
         let devices = options(&["vdev:net_null0"]);
@@ -284,11 +311,29 @@ fn an_argument_that_dpdk_does_not_know_is_an_error() {
             devices: &devices,
             workers: 1,
             frames: FRAMES,
+            held_per_worker: 768,
             memory_mib: None,
             eal_args: &eal_args,
         });
         let error = error.unwrap_err();
         assert!(matches!(error, DpdkError::Eal(_)), "{error}");
+    });
+}
+
+#[test]
+fn an_argument_that_would_end_the_process_is_an_error() {
+    in_child("an_argument_that_would_end_the_process_is_an_error", &[], || {
+        let devices = options(&["vdev:net_null0"]);
+        let eal_args = ["--help".to_owned()];
+        let options = DpdkOptions {
+            devices: &devices,
+            workers: 1,
+            frames: FRAMES,
+            held_per_worker: 768,
+            memory_mib: None,
+            eal_args: &eal_args,
+        };
+        assert_eq!(Dpdk::start(&options).unwrap_err(), DpdkError::Prints("--help".into()));
     });
 }
 
@@ -347,6 +392,25 @@ fn fragment(offset: u16, more: bool) -> Vec<u8> {
 }
 
 #[test]
+fn kernel_interfaces_stop_merging_received_packets() {
+    in_namespace("kernel_interfaces_stop_merging_received_packets", || {
+        veth(1);
+        let ethtool = |line: &str| {
+            let output = Command::new("ethtool").args(line.split_whitespace()).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        ethtool("-K left gro on rx-gro-list on");
+        let on = "generic-receive-offload: on";
+        assert!(ethtool("-k left").contains(on));
+        let Started { dpdk, queues, .. } = start(&options(&["af_packet:left"]), 1).unwrap();
+        let features = ethtool("-k left");
+        assert!(!features.contains(on) && !features.contains("rx-gro-list: on"), "{features}");
+        drop(queues);
+        assert_eq!(dpdk.stop(), Ok(0));
+    });
+}
+
+#[test]
 fn af_packet_carries_jumbo_frames_and_raises_the_mtu() {
     in_namespace("af_packet_carries_jumbo_frames_and_raises_the_mtu", || {
         veth(1);
@@ -390,6 +454,55 @@ fn af_xdp_carries_frames_between_two_devices_of_one_pool() {
         cross(&mut queues, 1, 0, 3000);
         drop(queues);
         assert!(dpdk.stop().is_ok());
+    });
+}
+
+#[test]
+fn af_xdp_receives_frames_of_the_largest_mtu_that_it_allows() {
+    in_namespace("af_xdp_receives_frames_of_the_largest_mtu_that_it_allows", || {
+        veth(1);
+        let mut devices = options(&["af_xdp:left", "af_xdp:right"]);
+        devices[1].mtu = 2795;
+        let error = start(&devices, 1).unwrap_err();
+        assert!(matches!(error, DpdkError::JumboAfXdp { mtu: 2795, most: 2794, .. }), "{error}");
+        devices.iter_mut().for_each(|device| device.mtu = 2794);
+        let Started { dpdk, mut queues, .. } = start(&devices, 1).unwrap();
+        let sender = &mut queues[0][0];
+        let mut burst: Burst<Mbuf> = Burst::new();
+        burst.push(frame(sender, 0x88b5, &[0x5a; 2794]));
+        send(sender, &mut burst);
+        let received = receive(&mut queues, 1, 1);
+        assert_eq!(received[0].data().len(), 2808);
+        drop((received, queues));
+        assert!(dpdk.stop().is_ok());
+    });
+}
+
+#[test]
+fn af_xdp_refuses_an_interface_with_queues_that_nobody_reads() {
+    in_namespace("af_xdp_refuses_an_interface_with_queues_that_nobody_reads", || {
+        veth(2);
+        let error = start(&options(&["af_xdp:left"]), 2).unwrap_err();
+        assert!(error.to_string().contains("`ethtool -L left rx 1`"), "{error}");
+    });
+}
+
+#[test]
+fn memory_that_may_not_be_pinned_is_named_before_the_kernel_refuses() {
+    let name = "memory_that_may_not_be_pinned_is_named_before_the_kernel_refuses";
+    let few = ["setpriv", "--bounding-set=-ipc_lock", "prlimit", "--memlock=8388608:8388608"];
+    in_namespace_with(name, &few, || {
+        veth(1);
+        let error = start(&options(&["af_packet:right", "af_xdp:left"]), 1).unwrap_err();
+        assert!(
+            matches!(&error, DpdkError::PinnedMemory { device, allowed_mib: 8, .. } if device == "af_xdp:left"),
+            "{error}"
+        );
+        // Each ring fits, and the kernel does not add them up.
+        let Started { dpdk, queues, .. } =
+            start(&options(&["af_packet:left", "af_packet:right"]), 2).unwrap();
+        drop(queues);
+        assert_eq!(dpdk.stop(), Ok(0));
     });
 }
 

@@ -35,6 +35,8 @@ const FRAGMENT_TIMEOUT: u32 = 20;
 const FRAGMENT_BUDGET: usize = 16;
 /// Packets that wait for neighbours.
 const WAITING: usize = 256;
+/// Frames that a worker holds at the most, beside those in its bursts and rings.
+pub const HELD_FRAMES: usize = FRAGMENTS_HELD + WAITING;
 /// How long they wait at the most, should the management core not answer.
 const WAITING_DEADLINE: Duration = Duration::from_secs(5);
 /// Neighbours that a worker knows.

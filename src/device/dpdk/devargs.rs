@@ -1,10 +1,10 @@
 //! From the config's word for a device to DPDK's, with what can be checked before DPDK runs.
 //!
 //! A kernel interface is taken over as it is: brought up if it is down, its MTU raised if the config asks for a
-//! larger one. Its address stays; another one in the config works by receiving everything.
+//! larger one, merging of received packets turned off. Its address stays; another one in the config works by receiving everything.
 
-use super::memory::{USUAL_ROOM, process_status};
-use super::{DeviceOptions, DpdkError, eal, pci};
+use super::memory::{USUAL_ROOM, room};
+use super::{DeviceOptions, DpdkError, eal, pci, privileges};
 use crate::device::spec::DeviceSpec;
 use dpdk_sys::ng_interface;
 use std::ffi::CString;
@@ -16,8 +16,16 @@ const ETHERNET_MTU: u16 = 1500;
 const LINK_OVERHEAD: u16 = 18;
 /// What the kernel puts in front of a frame in an AF_PACKET ring, at most.
 const RING_OVERHEAD: u16 = 80;
-/// AF_XDP frames live in one page with their bookkeeping.
-const MOST_AF_XDP_MTU: u16 = 2000;
+/// The frame check sequence, which some NICs count into a frame and write into its buffer.
+const CHECK_SEQUENCE: u16 = 4;
+/// What the kernel keeps free in front of each frame of an AF_XDP socket, beside what the driver asks for
+/// (XDP_PACKET_HEADROOM): without it a buffer for 2048 bytes takes frames of 1792.
+const XDP_HEADROOM: u16 = 256;
+/// Frames in the fill and completion rings of an AF_XDP queue, 2048 each whatever the number of descriptors.
+const AF_XDP_RINGS: u32 = 4096;
+/// The largest room of a buffer that the kernel accepts for AF_XDP: with DPDK's headers and headroom, 320 bytes, it
+/// lies in one page of 4096. Rooms grow in steps of 1 KiB.
+const MOST_AF_XDP_ROOM: u16 = 3072;
 
 /// A device that passed the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +38,11 @@ pub(super) struct Plan {
     pub(super) mtu: u16,
     /// Frames that the driver keeps per receive queue whatever the number of descriptors.
     pub(super) kept: u32,
+    /// Bytes of the driver's largest mapping of locked memory. The kernel checks each alone: packet sockets do not
+    /// count into the sum.
+    pub(super) mapped: u64,
+    /// How many times the kernel counts the pool of frames as pinned for this device.
+    pub(super) pins_pool: u64,
 }
 
 /// Checks the machine and writes the arguments. `index` makes the device's name unique in the process.
@@ -37,12 +50,14 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
     let DeviceOptions { spec, mtu, .. } = options;
     let mtu = *mtu;
     let frame = mtu.saturating_add(LINK_OVERHEAD);
-    let mut plan = Plan { devargs: String::new(), largest: frame, mtu, kept: 0 };
-    check_privileges(spec)?;
+    let mut plan =
+        Plan { devargs: String::new(), largest: largest(spec, mtu), mtu, kept: 0, mapped: 0, pins_pool: 0 };
+    privileges::check(spec)?;
     match spec {
         DeviceSpec::Pci(address) => {
             pci::check(address, Path::new("/sys"), Path::new("/dev"))?;
             plan.devargs.clone_from(address);
+            plan.pins_pool = 1;
         }
         DeviceSpec::AfPacket(name) => {
             kernel_interface(spec, name, mtu)?;
@@ -54,11 +69,10 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
             }
             plan.mtu = mtu.min(ETHERNET_MTU);
             let ring = ring_frame(frame);
-            if ring > USUAL_ROOM {
-                plan.largest = ring;
-            }
             // The driver counts frames as if blocks were one run of memory, so a block is a whole number of them.
-            let (block, count) = if ring <= 4096 { (4096, 2048) } else { (ring, 512) };
+            let (block, count) = if ring <= 4096 { (4096, 2048u64) } else { (ring, 512) };
+            // The ring to receive and the one to send of a queue are one mapping.
+            plan.mapped = 2 * u64::from(ring) * count;
             plan.devargs = format!(
                 "net_af_packet{index},iface={name},qpairs={workers},blocksz={block},framesz={ring},framecnt={count}"
             );
@@ -66,9 +80,11 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
         DeviceSpec::AfXdp(name) => {
             let interface = kernel_interface(spec, name, mtu)?;
             plan.mtu = mtu.min(ETHERNET_MTU);
-            let queues = workers.min(usize::try_from(interface.queues).unwrap_or(1));
+            let queues = u32::try_from(workers).unwrap_or(u32::MAX).min(interface.queues);
+            check_channels(spec, name, &interface, queues)?;
             plan.devargs = format!("net_af_xdp{index},iface={name},start_queue=0,queue_count={queues}");
-            plan.kept = 4096;
+            plan.kept = AF_XDP_RINGS;
+            plan.pins_pool = u64::from(queues);
         }
         DeviceSpec::Tap(name) => plan.devargs = format!("net_tap{index},iface={name}"),
         DeviceSpec::Memif { socket, server } => {
@@ -85,12 +101,39 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
 
 /// What concerns all devices together.
 pub(super) fn check_together(devices: &[DeviceOptions]) -> Result<(), DpdkError> {
-    let mtu = devices.iter().map(|device| device.mtu).max().unwrap_or(0);
-    match devices.iter().find(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
-        Some(device) if mtu > MOST_AF_XDP_MTU => {
-            Err(DpdkError::JumboAfXdp { device: device.spec.to_string(), mtu, most: MOST_AF_XDP_MTU })
+    for (index, device) in devices.iter().enumerate() {
+        let Some(name) = kernel_name(&device.spec) else { continue };
+        let before = devices.iter().take(index);
+        if let Some(other) = before.map(|other| &other.spec).find(|other| kernel_name(other) == Some(name)) {
+            return Err(DpdkError::Same { device: device.spec.to_string(), other: other.to_string() });
         }
-        _ => Ok(()),
+    }
+    if devices.iter().any(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
+        let fits = |spec: &DeviceSpec, mtu: u16| room(largest(spec, mtu)) <= MOST_AF_XDP_ROOM;
+        if let Some(DeviceOptions { spec, mtu, .. }) = devices.iter().find(|d| !fits(&d.spec, d.mtu)) {
+            let most = (0..*mtu).rev().find(|mtu| fits(spec, *mtu)).unwrap_or(0);
+            return Err(DpdkError::JumboAfXdp { device: spec.to_string(), mtu: *mtu, most });
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that a buffer must have room for, so that every frame of an MTU fits.
+fn largest(spec: &DeviceSpec, mtu: u16) -> u16 {
+    let frame = mtu.saturating_add(LINK_OVERHEAD);
+    match spec {
+        // The driver wants buffers that hold a place in the ring, and does with the usual ones for the smallest.
+        DeviceSpec::AfPacket(_) if ring_frame(frame) > USUAL_ROOM => ring_frame(frame),
+        DeviceSpec::AfXdp(_) => frame.saturating_add(CHECK_SEQUENCE + XDP_HEADROOM),
+        _ => frame.saturating_add(CHECK_SEQUENCE),
+    }
+}
+
+/// The kernel interface that the device is.
+fn kernel_name(spec: &DeviceSpec) -> Option<&str> {
+    match spec {
+        DeviceSpec::AfPacket(name) | DeviceSpec::AfXdp(name) => Some(name),
+        _ => None,
     }
 }
 
@@ -99,38 +142,39 @@ fn ring_frame(frame: u16) -> u16 {
     frame.saturating_add(RING_OVERHEAD).max(2048).checked_next_power_of_two().unwrap_or(1 << 15)
 }
 
-/// Linux capabilities that natgate uses: number and name.
-const NET_ADMIN: (u32, &str) = (12, "CAP_NET_ADMIN");
-const NET_RAW: (u32, &str) = (13, "CAP_NET_RAW");
-const SYS_ADMIN: (u32, &str) = (21, "CAP_SYS_ADMIN");
-const BPF: (u32, &str) = (39, "CAP_BPF");
+/// To be filled in.
+const NO_INTERFACE: ng_interface =
+    ng_interface { index: 0, mtu: 0, queues: 1, rx_only: 0, combined: false, up: false };
 
-fn check_privileges(spec: &DeviceSpec) -> Result<(), DpdkError> {
-    let effective = process_status("CapEff").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
-    match missing(spec, effective.unwrap_or(u64::MAX)) {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(DpdkError::Privilege { device: spec.to_string(), missing: missing.join(" and ") }),
-    }
-}
-
-/// The capabilities that `spec` needs and `effective` has not.
-fn missing(spec: &DeviceSpec, effective: u64) -> Vec<&'static str> {
-    let has = |(number, _): (u32, &str)| effective >> number & 1 == 1;
-    let needed: &[(u32, &'static str)] = match spec {
-        DeviceSpec::AfPacket(_) => &[NET_RAW, NET_ADMIN],
-        DeviceSpec::AfXdp(_) if has(SYS_ADMIN) => &[NET_RAW, NET_ADMIN],
-        DeviceSpec::AfXdp(_) => &[NET_RAW, NET_ADMIN, BPF],
-        DeviceSpec::Tap(_) => &[NET_ADMIN],
-        DeviceSpec::Pci(_) | DeviceSpec::Memif { .. } | DeviceSpec::Vdev(_) => &[],
+/// Every queue by which the interface receives must be `opened`: the kernel keeps what comes by another.
+fn check_channels(
+    spec: &DeviceSpec,
+    name: &str,
+    interface: &ng_interface,
+    opened: u32,
+) -> Result<(), DpdkError> {
+    // Without combined channels (veth) the driver opens the first queue, whatever it is called.
+    let queues = if interface.combined {
+        interface.queues.saturating_add(interface.rx_only)
+    } else {
+        interface.rx_only.max(1)
     };
-    needed.iter().filter(|capability| !has(**capability)).map(|(_, name)| *name).collect()
+    if queues <= opened {
+        return Ok(());
+    }
+    let channels = match (interface.combined, interface.rx_only) {
+        (false, _) => "rx 1".to_owned(),
+        (true, 0) => format!("combined {opened}"),
+        (true, _) => format!("combined {opened} rx 0"),
+    };
+    Err(DpdkError::Channels { device: spec.to_string(), name: name.to_owned(), queues, opened, channels })
 }
 
 /// Finds the interface, brings it up and raises its MTU.
 fn kernel_interface(spec: &DeviceSpec, name: &str, mtu: u16) -> Result<ng_interface, DpdkError> {
     let missing = || DpdkError::NoInterface { device: spec.to_string(), name: name.to_owned() };
     let c_name = CString::new(name).map_err(|_| missing())?;
-    let mut interface = ng_interface { index: 0, mtu: 0, queues: 0, up: false };
+    let mut interface = NO_INTERFACE;
     // SAFETY: a terminated name and a place for the answer, both alive during the call.
     let result = unsafe { dpdk_sys::ng_interface_find(c_name.as_ptr(), &raw mut interface) };
     if result != 0 {
@@ -154,6 +198,19 @@ fn kernel_interface(spec: &DeviceSpec, name: &str, mtu: u16) -> Result<ng_interf
         }
         tracing::info!("{spec}: the interface's MTU was {} and is {mtu} now", interface.mtu);
     }
+    // Packets that the kernel merged are larger than any frame: they would arrive cut.
+    // SAFETY: a terminated name.
+    match unsafe { dpdk_sys::ng_interface_keep_frames(c_name.as_ptr()) } {
+        0 => (),
+        1.. => {
+            tracing::info!("{spec}: the interface merged received packets (GRO, LRO) and does not any more")
+        }
+        result => tracing::warn!(
+            "{spec}: packets will be lost if the interface merges received ones, and that cannot be turned off \
+             ({}): try `ethtool -K {name} gro off lro off rx-gro-hw off`",
+            eal::reason_of(result)
+        ),
+    }
     Ok(interface)
 }
 
@@ -175,7 +232,7 @@ mod tests {
     #[test]
     fn a_virtual_device_is_passed_on_in_its_own_words() {
         let plan = plan(0, &options("vdev:net_null0,size=64", 1500), 1).unwrap();
-        assert_eq!((plan.devargs.as_str(), plan.largest, plan.mtu), ("net_null0,size=64", 1518, 1500));
+        assert_eq!((plan.devargs.as_str(), plan.largest, plan.mtu), ("net_null0,size=64", 1522, 1500));
     }
 
     #[test]
@@ -186,18 +243,36 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_capability_is_named() {
-        let spec = "af_xdp:eth1".parse().unwrap();
-        assert_eq!(missing(&spec, 0), ["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"]);
-        assert_eq!(missing(&spec, 1 << 21 | 1 << 13), ["CAP_NET_ADMIN"]);
-        assert!(missing(&"vdev:net_ring0".parse().unwrap(), 0).is_empty());
+    fn af_xdp_shares_no_process_with_jumbo_frames() {
+        for (spec, most) in [("vdev:net_ring0", 3050), ("af_xdp:eth2", 2794), ("af_packet:eth2", 1950)] {
+            let both = |mtu| check_together(&[options("af_xdp:eth1", 1500), options(spec, mtu)]);
+            assert_eq!(both(9000), Err(DpdkError::JumboAfXdp { device: spec.into(), mtu: 9000, most }));
+            assert!(both(most + 1).is_err());
+            assert_eq!(both(most), Ok(()));
+        }
     }
 
     #[test]
-    fn af_xdp_shares_no_process_with_jumbo_frames() {
-        let devices = [options("af_xdp:eth1", 1500), options("vdev:net_ring0", 9000)];
+    fn queues_that_nobody_would_read_are_refused_with_the_command_that_helps() {
+        let check = |combined, queues, rx_only, opened| {
+            let interface = ng_interface { combined, queues, rx_only, ..NO_INTERFACE };
+            check_channels(&DeviceSpec::AfXdp("eth1".into()), "eth1", &interface, opened)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check(true, 2, 0, 2), Ok(()));
+        assert_eq!(check(false, 1, 0, 1), Ok(()), "no channels at all");
+        assert!(check(true, 8, 0, 2).unwrap_err().contains("`ethtool -L eth1 combined 2`"));
+        assert!(check(true, 2, 2, 2).unwrap_err().contains("`ethtool -L eth1 combined 2 rx 0`"));
+        assert!(check(false, 1, 4, 1).unwrap_err().contains("4 receive queues"));
+    }
+
+    #[test]
+    fn a_kernel_interface_is_used_once() {
+        let devices =
+            [options("af_packet:eth1", 1500), options("af_packet:eth2", 1500), options("af_xdp:eth1", 1500)];
         let error = check_together(&devices).unwrap_err();
-        assert!(matches!(error, DpdkError::JumboAfXdp { mtu: 9000, .. }));
+        assert_eq!(error, DpdkError::Same { device: "af_xdp:eth1".into(), other: "af_packet:eth1".into() });
+        assert!(check_together(&devices[..2]).is_ok());
     }
 
     #[test]

@@ -38,6 +38,9 @@ impl Eal {
             .into_iter()
             .map(|argument| CString::new(argument.clone()).map_err(|_| DpdkError::Argument(argument)))
             .collect::<Result<Vec<_>, _>>()?;
+        if let Some(argument) = options.extra.iter().find(|argument| only_prints(argument)) {
+            return Err(DpdkError::Prints(argument.clone()));
+        }
         if STARTED.swap(true, Ordering::SeqCst) {
             return Err(DpdkError::AlreadyStarted);
         }
@@ -150,6 +153,17 @@ fn arguments(options: &EalOptions<'_>) -> Vec<String> {
     arguments
 }
 
+/// Whether EAL would print its usage or version and, for some, call `exit` behind our back. Its long options may be
+/// cut short as long as they are unambiguous.
+fn only_prints(argument: &str) -> bool {
+    match argument.strip_prefix("--") {
+        Some(long) => [("help", 2), ("version", 3)]
+            .iter()
+            .any(|(name, least)| long.len() >= *least && name.starts_with(long)),
+        None => argument.starts_with("-h") || argument.starts_with("-v"),
+    }
+}
+
 /// Whether `arguments` give the option `name`, as `name`, `name=value` or, for a short one, `nameVALUE`.
 fn gives(arguments: &[String], name: &str) -> bool {
     let short = name.len() == 2;
@@ -192,6 +206,16 @@ mod tests {
     fn only_the_pci_devices_of_the_config_are_taken() {
         let line = line(true, &["0000:01:00.0"], &[]);
         assert!(has(&line, "-a") && has(&line, "0000:01:00.0") && !has(&line, "--no-pci"));
+    }
+
+    #[test]
+    fn an_argument_that_ends_the_process_is_known() {
+        for argument in ["-h", "-v", "-hv", "--help", "--he", "--version", "--ver"] {
+            assert!(only_prints(argument), "{argument}");
+        }
+        for argument in ["--huge-dir", "--huge-unlink", "--vdev=net_null0", "--vfio-intr", "-l", "--"] {
+            assert!(!only_prints(argument), "{argument}");
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub enum DpdkError {
     /// An argument for EAL holds a zero byte.
     #[error("runtime.eal holds an argument with a zero byte: {0:?}")]
     Argument(String),
+    /// An argument makes EAL print something and end the process.
+    #[error("runtime.eal holds {0}, with which DPDK only prints about itself: leave it out")]
+    Prints(String),
     /// The config's limit is below what its frames need.
     #[error(
         "runtime.memory allows {allowed_mib} MiB, but {frames} frames need {needed_mib} MiB: raise it, or lower \
@@ -69,6 +72,23 @@ pub enum DpdkError {
         /// The interface.
         name: String,
     },
+    /// The kernel spreads packets over more queues than natgate would read.
+    #[error(
+        "{device}: the interface has {queues} receive queues and only {opened} would be read, so that packets were \
+         lost: run `ethtool -L {name} {channels}`"
+    )]
+    Channels {
+        /// As in the config.
+        device: String,
+        /// The interface.
+        name: String,
+        /// Its receive queues.
+        queues: u32,
+        /// Those that AF_XDP opens.
+        opened: u32,
+        /// What to set.
+        channels: String,
+    },
     /// A kernel interface could not be set up.
     #[error("{device}: cannot {what}: {reason}")]
     Interface {
@@ -86,6 +106,19 @@ pub enum DpdkError {
         device: String,
         /// The capabilities that are missing, joined with "and".
         missing: String,
+    },
+    /// The kernel would not let the process pin so much memory.
+    #[error(
+        "{device}: natgate pins {needed_mib} MiB in memory and may pin {allowed_mib} MiB: run it as root, give it \
+         CAP_IPC_LOCK, or raise RLIMIT_MEMLOCK (`ulimit -l`, LimitMEMLOCK= of systemd)"
+    )]
+    PinnedMemory {
+        /// The device that goes beyond the limit, as in the config.
+        device: String,
+        /// What it pins, with those before it if the kernel counts them together.
+        needed_mib: u64,
+        /// RLIMIT_MEMLOCK.
+        allowed_mib: u64,
     },
     /// Nothing has this PCI address.
     #[error("{0}: no PCI device has this address (see `scripts/bind-nic status`)")]
@@ -113,6 +146,16 @@ pub enum DpdkError {
         address: String,
         /// The VFIO device node.
         path: String,
+    },
+    /// Two texts in the config are one device.
+    #[error(
+        "{device}: this is the same device as {other}: name it once (interfaces with VLANs share a device)"
+    )]
+    Same {
+        /// As in the config.
+        device: String,
+        /// The text that came first.
+        other: String,
     },
     /// The driver refused the device.
     #[error("{device}: DPDK cannot open the device: {reason}")]
@@ -142,16 +185,17 @@ pub enum DpdkError {
         /// The device's limit in bytes.
         most: u16,
     },
-    /// Two devices need frames of different sizes.
+    /// A device needs larger buffers than AF_XDP can use.
     #[error(
-        "{device}: an AF_XDP device cannot share a process with an MTU of {mtu}: use at most {most} on all devices"
+        "{device}: an MTU of {mtu} needs larger buffers than AF_XDP can use, and all devices share them: lower it to \
+         {most}"
     )]
     JumboAfXdp {
         /// As in the config.
         device: String,
-        /// The largest MTU of all devices.
+        /// Its MTU in bytes, as in the config.
         mtu: u16,
-        /// What goes with AF_XDP.
+        /// The largest MTU of this device that goes with AF_XDP.
         most: u16,
     },
     /// The device can not receive for this address.

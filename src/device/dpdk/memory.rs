@@ -27,7 +27,19 @@ pub struct MemoryPlan {
 pub(super) fn data_room(largest: u16) -> u16 {
     // SAFETY: returns a constant.
     let headroom = unsafe { dpdk_sys::ng_headroom() };
-    headroom.saturating_add(largest.max(USUAL_ROOM))
+    headroom.saturating_add(room(largest))
+}
+
+/// The room for a frame in each buffer: in steps of 1 KiB, because NICs round it down to whole ones and would split a
+/// frame that is larger.
+pub(super) fn room(largest: u16) -> u16 {
+    largest.max(USUAL_ROOM).checked_next_multiple_of(1024).unwrap_or(63 * 1024)
+}
+
+/// Memory that the pool takes at most.
+pub(super) fn pool_bytes(frames: u32, data_room: u16) -> u64 {
+    // SAFETY: computes without touching anything.
+    unsafe { dpdk_sys::ng_pool_bytes(frames, data_room) }
 }
 
 /// Decides where `frames` buffers with `data_room` bytes come from, and says so when it is not hugepages.
@@ -37,9 +49,7 @@ pub(super) fn plan(
     limit_mib: Option<u32>,
     extra: &[String],
 ) -> Result<MemoryPlan, DpdkError> {
-    // SAFETY: computes without touching anything.
-    let pool = unsafe { dpdk_sys::ng_pool_bytes(frames, data_room) };
-    let needed_mib = pool.div_ceil(1 << 20) + OVERHEAD_MIB;
+    let needed_mib = pool_bytes(frames, data_room).div_ceil(1 << 20) + OVERHEAD_MIB;
     let limit_mib = limit_mib.map(u64::from);
     if let Some(allowed_mib) = limit_mib.filter(|limit| *limit < needed_mib) {
         return Err(DpdkError::MemoryLimit { frames, needed_mib, allowed_mib });
@@ -160,7 +170,8 @@ mod tests {
     #[test]
     fn an_ordinary_mtu_gets_the_usual_buffer_and_a_jumbo_one_its_own() {
         assert_eq!(data_room(1518), data_room(USUAL_ROOM));
-        assert_eq!(data_room(9234) - data_room(USUAL_ROOM), 9234 - USUAL_ROOM);
+        assert_eq!((room(2049), room(9022), room(9216), room(9217)), (3072, 9216, 9216, 10_240));
+        assert_eq!(data_room(9022) - data_room(USUAL_ROOM), 9216 - USUAL_ROOM);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod mbuf;
 mod memory;
 mod pci;
 mod port;
+mod privileges;
 mod queue;
 
 pub use eal::{Eal, EalOptions, version};
@@ -30,6 +31,7 @@ pub use mbuf::Mbuf;
 pub use memory::{MemoryPlan, Pool};
 pub use queue::DpdkQueue;
 
+use super::BURST;
 use super::spec::DeviceSpec;
 use crate::ids::{DeviceId, MAX_WORKERS, MacAddr};
 use port::Port;
@@ -42,9 +44,6 @@ use std::time::{Duration, Instant};
 const LINK_WAIT: Duration = Duration::from_secs(5);
 /// Descriptors a queue and frames in a thread's cache, best first: the first pair that the frames suffice for.
 const SIZES: [(u16, u32); 4] = [(1024, 256), (1024, 128), (512, 128), (256, 64)];
-/// Frames that a worker and the pipeline behind it hold beside its cache: bursts and waiting packets.
-const IN_FLIGHT: u32 = 512;
-
 /// What to start.
 #[derive(Clone, Copy, Debug)]
 pub struct DpdkOptions<'a> {
@@ -54,6 +53,8 @@ pub struct DpdkOptions<'a> {
     pub workers: usize,
     /// Frames in the pool of all devices together.
     pub frames: u32,
+    /// Frames that a worker may hold beside those in its bursts: packets that wait for something, and rings.
+    pub held_per_worker: u32,
     /// Most memory to use, in MiB; `None`: as much as the frames need.
     pub memory_mib: Option<u32>,
     /// Further arguments for EAL; they win over natgate's own.
@@ -160,6 +161,7 @@ impl Dpdk {
             .collect::<Result<Vec<_>, _>>()?;
         let data_room = memory::data_room(plans.iter().map(|plan| plan.largest).max().unwrap_or(0));
         let memory = memory::plan(options.frames, data_room, options.memory_mib, options.eal_args)?;
+        privileges::check_pinned(options.devices, &plans, memory::pool_bytes(options.frames, data_room))?;
         let pci = options.devices.iter().filter_map(|device| match &device.spec {
             DeviceSpec::Pci(address) => Some(address.as_str()),
             _ => None,
@@ -170,9 +172,13 @@ impl Dpdk {
         let mut dpdk = Dpdk { shared: Arc::default(), eal: Some(eal), started_by: thread::current().id() };
         let Shared { ports, pool } = dpdk.shared_mut()?;
         for (device, plan) in options.devices.iter().zip(&plans) {
-            ports.push(Port::open(device, plan, workers)?);
+            let port = Port::open(device, plan, workers, ports)?;
+            ports.push(port);
         }
-        let (descriptors, cache) = fit(options.frames, workers, |descriptors| {
+        // A received burst, its packets at work, and a burst to send on each device.
+        let bursts = ports.len().saturating_add(2).saturating_mul(BURST);
+        let held = options.held_per_worker.saturating_add(u32::try_from(bursts).unwrap_or(u32::MAX));
+        let (descriptors, cache) = fit(options.frames, workers, held, |descriptors| {
             ports.iter().map(|port| port.holds(descriptors)).sum()
         })?;
         let pool = pool.insert(Pool::create(options.frames, cache, data_room)?);
@@ -318,12 +324,14 @@ impl Drop for ThreadGuard {
     }
 }
 
-/// Descriptors a queue and frames in a cache that `frames` suffice for; `holds` says what ports hold.
-fn fit(frames: u32, workers: u16, holds: impl Fn(u16) -> u32) -> Result<(u16, u32), DpdkError> {
+/// Descriptors a queue and frames in a cache that `frames` suffice for, when a worker holds `held` and ports what
+/// `holds` says.
+fn fit(frames: u32, workers: u16, held: u32, holds: impl Fn(u16) -> u32) -> Result<(u16, u32), DpdkError> {
     let needed = |(descriptors, cache): (u16, u32)| {
         // A cache fills to one and a half times its size; the starting thread has one too.
         let threads = u32::from(workers) + 1;
-        holds(descriptors) + threads * (cache * 3 / 2) + u32::from(workers) * IN_FLIGHT
+        let with_workers = u32::from(workers).saturating_mul(held);
+        holds(descriptors).saturating_add(threads * (cache * 3 / 2)).saturating_add(with_workers)
     };
     if let Some(sizes) = SIZES.into_iter().find(|sizes| needed(*sizes) <= frames) {
         return Ok(sizes);
@@ -339,10 +347,23 @@ mod tests {
     #[test]
     fn few_frames_get_short_queues_and_too_few_an_error_with_the_minimum() {
         let two_queue_pairs = |descriptors| 4 * u32::from(descriptors);
-        assert_eq!(fit(32_768, 2, two_queue_pairs), Ok((1024, 256)));
-        assert_eq!(fit(3_000, 2, two_queue_pairs), Ok((256, 64)));
-        let Err(DpdkError::Frames { minimum, .. }) = fit(100, 2, two_queue_pairs) else { panic!("too few") };
-        assert_eq!(fit(minimum, 2, two_queue_pairs), Ok((256, 64)));
-        assert!(fit(minimum - 1, 2, two_queue_pairs).is_err());
+        assert_eq!(fit(32_768, 2, 512, two_queue_pairs), Ok((1024, 256)));
+        assert_eq!(fit(3_000, 2, 512, two_queue_pairs), Ok((256, 64)));
+        let too_few = fit(100, 2, 512, two_queue_pairs);
+        let Err(DpdkError::Frames { minimum, .. }) = too_few else { panic!("too few") };
+        assert_eq!(fit(minimum, 2, 512, two_queue_pairs), Ok((256, 64)));
+        assert!(fit(minimum - 1, 2, 512, two_queue_pairs).is_err());
+    }
+
+    #[test]
+    fn the_default_of_the_config_suffices_for_long_queues_on_two_nics() {
+        for workers in 1..=4u16 {
+            let pairs = 2 * u32::from(workers);
+            let frames = (4096 * pairs).max(16_384);
+            let holds = |descriptors| 2 * pairs * u32::from(descriptors);
+            // What waits, a handoff ring, and bursts.
+            let held = 768 + 1024 + 128;
+            assert_eq!(fit(frames, workers, held, holds), Ok((1024, 256)), "{workers} workers");
+        }
     }
 }

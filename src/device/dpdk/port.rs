@@ -37,8 +37,13 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Attaches the device; the EAL runs.
-    pub(super) fn open(options: &DeviceOptions, plan: &Plan, workers: u16) -> Result<Port, DpdkError> {
+    /// Attaches the device; the EAL runs. It must be none of those that are `open` already.
+    pub(super) fn open(
+        options: &DeviceOptions,
+        plan: &Plan,
+        workers: u16,
+        open: &[Port],
+    ) -> Result<Port, DpdkError> {
         let name = options.spec.to_string();
         let fail = |result| DpdkError::Probe { device: options.spec.to_string(), reason: reason(result) };
         let devargs = CString::new(plan.devargs.as_str()).map_err(|_| fail(-22))?;
@@ -48,6 +53,9 @@ impl Port {
         let result = unsafe { dpdk_sys::ng_port_probe(devargs.as_ptr(), &raw mut id) };
         if result != 0 {
             return Err(fail(result));
+        }
+        if let Some(first) = open.iter().find(|port| port.id == id) {
+            return Err(DpdkError::Same { device: name, other: first.name.clone() });
         }
         let mut info = MaybeUninit::<ng_port_info>::zeroed();
         // SAFETY: the port was just opened; a place for the answer.

@@ -123,8 +123,11 @@ impl Management {
 
     fn make_announcements(&mut self, now: Time) {
         for _ in 0..ANNOUNCE_BUDGET {
-            let due = self.announcements.pop_front_if(|(at, _, _)| *at <= now);
-            let Some((_, interface, address)) = due else { break };
+            let Some(&(at, interface, address)) = self.announcements.front() else { break };
+            if now < at {
+                break;
+            }
+            self.announcements.pop_front();
             self.post(0, ToWorker::AskNeighbor { interface, sender: address, target: address, mac: None });
         }
     }

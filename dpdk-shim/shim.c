@@ -185,13 +185,22 @@ void ng_thread_unregister(void)
 
 /* --- Frames ------------------------------------------------------------------------------------------------- */
 
-uint64_t ng_pool_bytes(uint32_t frames, uint16_t data_room)
+uint64_t ng_pool_bytes(uint32_t frames, uint16_t data_room, uint32_t page)
 {
 	struct rte_mempool_objsz size;
+	uint64_t buffers;
 
 	rte_mempool_calc_obj_size(sizeof(struct rte_mbuf) + data_room, 0, &size);
+	/* No buffer crosses the border of a page, unless it is larger than one. */
+	if (size.total_size <= page) {
+		uint32_t together = page / size.total_size;
+
+		buffers = ((uint64_t)frames + together - 1) / together * page;
+	} else {
+		buffers = (uint64_t)frames * RTE_ALIGN_CEIL(size.total_size, page);
+	}
 	/* The ring of pointers is a power of two of at least frames + 1. */
-	return (uint64_t)frames * size.total_size +
+	return buffers +
 		(uint64_t)rte_align32pow2(frames + 1) * sizeof(void *) + sizeof(struct rte_mempool) +
 		(uint64_t)RTE_MAX_LCORE * sizeof(struct rte_mempool_cache);
 }

@@ -98,8 +98,8 @@ void ng_thread_unregister(void);
 
 /* --- Frames ------------------------------------------------------------------------------------------------- */
 
-/* The bytes of memory that a pool of `frames` takes at most. */
-uint64_t ng_pool_bytes(uint32_t frames, uint16_t data_room);
+/* The bytes of memory that a pool of `frames` takes at most, on pages of `page` bytes. */
+uint64_t ng_pool_bytes(uint32_t frames, uint16_t data_room, uint32_t page);
 /* NULL on failure with the errno in *error. `data_room` has the headroom in it. */
 struct ng_pool *ng_pool_create(const char *name, uint32_t frames, uint32_t cache, uint16_t data_room, int *error);
 void ng_pool_free(struct ng_pool *pool);

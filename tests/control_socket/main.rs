@@ -374,8 +374,5 @@ worker  sessions  capacity   received     sent  consumed  dropped  held  handed 
 
     let list: Vec<api::Neighbor> = client.get_json("/v1/neighbors").unwrap();
     let shown = text(&|out| cli::show::write_neighbors(out, &list).unwrap());
-    assert_eq!(
-        shown.lines().nth(1),
-        Some("wan        203.0.113.1  02:00:00:00:00:fe  reachable     7s")
-    );
+    assert_eq!(shown.lines().nth(1), Some("wan        203.0.113.1  02:00:00:00:00:fe  reachable     7s"));
 }

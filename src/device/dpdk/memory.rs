@@ -36,10 +36,19 @@ pub(super) fn room(largest: u16) -> u16 {
     largest.max(USUAL_ROOM).checked_next_multiple_of(1024).unwrap_or(63 * 1024)
 }
 
-/// Memory that the pool takes at most.
+/// The smallest hugepage.
+const HUGEPAGE: u32 = 2 << 20;
+/// A page of plain memory: as no buffer crosses its border, each of the usual size has one to itself.
+const PLAIN_PAGE: u32 = 4 << 10;
+
+/// Memory that the pool takes at most, whatever it is made of.
 pub(super) fn pool_bytes(frames: u32, data_room: u16) -> u64 {
+    pool_bytes_on(PLAIN_PAGE, frames, data_room)
+}
+
+fn pool_bytes_on(page: u32, frames: u32, data_room: u16) -> u64 {
     // SAFETY: computes without touching anything.
-    unsafe { dpdk_sys::ng_pool_bytes(frames, data_room) }
+    unsafe { dpdk_sys::ng_pool_bytes(frames, data_room, page) }
 }
 
 /// Decides where `frames` buffers with `data_room` bytes come from, and says so when it is not hugepages.
@@ -49,16 +58,20 @@ pub(super) fn plan(
     limit_mib: Option<u32>,
     extra: &[String],
 ) -> Result<MemoryPlan, DpdkError> {
-    let needed_mib = pool_bytes(frames, data_room).div_ceil(1 << 20) + OVERHEAD_MIB;
+    let needed_mib = |page| pool_bytes_on(page, frames, data_room).div_ceil(1 << 20) + OVERHEAD_MIB;
     let limit_mib = limit_mib.map(u64::from);
-    if let Some(allowed_mib) = limit_mib.filter(|limit| *limit < needed_mib) {
-        return Err(DpdkError::MemoryLimit { frames, needed_mib, allowed_mib });
-    }
-    let wanted_mib = limit_mib.unwrap_or(needed_mib);
+    let within_limit = |needed_mib| match limit_mib {
+        Some(allowed_mib) if allowed_mib < needed_mib => {
+            Err(DpdkError::MemoryLimit { frames, needed_mib, allowed_mib })
+        }
+        other => Ok(other.unwrap_or(needed_mib)),
+    };
+    let wanted_mib = within_limit(needed_mib(HUGEPAGE))?;
     let free_mib = free_hugepages_mib(Path::new("/sys/kernel/mm/hugepages"));
     if free_mib >= wanted_mib && !extra.iter().any(|argument| argument == "--no-huge") {
         return Ok(MemoryPlan { hugepages: true, mib: limit_mib });
     }
+    let wanted_mib = within_limit(needed_mib(PLAIN_PAGE))?;
     let available_mib = available_mib(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
     if available_mib < wanted_mib {
         return Err(DpdkError::Memory { needed_mib: wanted_mib, available_mib });

@@ -24,6 +24,7 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <rte_version.h>
 
@@ -192,7 +193,9 @@ uint64_t ng_pool_bytes(uint32_t frames, uint16_t data_room, uint32_t page)
 
 	rte_mempool_calc_obj_size(sizeof(struct rte_mbuf) + data_room, 0, &size);
 	/* No buffer crosses the border of a page, unless it is larger than one. */
-	if (size.total_size <= page) {
+	if (page == 0) {
+		buffers = (uint64_t)frames * size.total_size;
+	} else if (size.total_size <= page) {
 		uint32_t together = page / size.total_size;
 
 		buffers = ((uint64_t)frames + together - 1) / together * page;
@@ -205,10 +208,42 @@ uint64_t ng_pool_bytes(uint32_t frames, uint16_t data_room, uint32_t page)
 		(uint64_t)RTE_MAX_LCORE * sizeof(struct rte_mempool_cache);
 }
 
-struct ng_pool *ng_pool_create(const char *name, uint32_t frames, uint32_t cache, uint16_t data_room, int *error)
+/* As rte_pktmbuf_pool_create(), which has no parameter for the flag. */
+static struct rte_mempool *packed_pool(const char *name, uint32_t frames, uint32_t cache, uint16_t data_room)
 {
-	struct rte_mempool *pool = rte_pktmbuf_pool_create(name, frames, cache, 0, data_room, SOCKET_ID_ANY);
+	struct rte_pktmbuf_pool_private layout = { .mbuf_data_room_size = data_room };
+	struct rte_mempool *pool;
+	int result;
 
+	pool = rte_mempool_create_empty(name, frames, sizeof(struct rte_mbuf) + data_room, cache, sizeof(layout),
+					SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+	if (pool == NULL)
+		return NULL;
+	result = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+	if (result == 0) {
+		rte_pktmbuf_pool_init(pool, &layout);
+		result = rte_mempool_populate_default(pool);
+	}
+	if (result >= 0 && pool->nb_mem_chunks != 1)
+		result = -ENOMEM;
+	if (result < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -result;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
+struct ng_pool *ng_pool_create(const char *name, uint32_t frames, uint32_t cache, uint16_t data_room, bool packed,
+			       int *error)
+{
+	struct rte_mempool *pool;
+
+	if (packed)
+		pool = packed_pool(name, frames, cache, data_room);
+	else
+		pool = rte_pktmbuf_pool_create(name, frames, cache, 0, data_room, SOCKET_ID_ANY);
 	if (pool == NULL)
 		*error = rte_errno;
 	return (struct ng_pool *)pool;

@@ -98,10 +98,16 @@ void ng_thread_unregister(void);
 
 /* --- Frames ------------------------------------------------------------------------------------------------- */
 
-/* The bytes of memory that a pool of `frames` takes at most, on pages of `page` bytes. */
+/* The bytes of memory that a pool of `frames` takes at most, on pages of `page` bytes; 0: without regard to pages. */
 uint64_t ng_pool_bytes(uint32_t frames, uint16_t data_room, uint32_t page);
 /* NULL on failure with the errno in *error. `data_room` has the headroom in it. */
-struct ng_pool *ng_pool_create(const char *name, uint32_t frames, uint32_t cache, uint16_t data_room, int *error);
+/*
+ * `packed`: one buffer right after the other in one piece of memory, also across the borders of pages. AF_XDP's driver
+ * shares with the kernel as many bytes as that takes and no more, so that buffers beyond would be lost to it. Not for
+ * devices that need the physical address of a buffer.
+ */
+struct ng_pool *ng_pool_create(const char *name, uint32_t frames, uint32_t cache, uint16_t data_room, bool packed,
+			       int *error);
 void ng_pool_free(struct ng_pool *pool);
 /* Frames that are not in the pool. Exact when no other thread uses the pool. */
 uint32_t ng_pool_in_use(const struct ng_pool *pool);

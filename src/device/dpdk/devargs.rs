@@ -3,7 +3,7 @@
 //! A kernel interface is taken over as it is: brought up if it is down, its MTU raised if the config asks for a
 //! larger one, merging of received packets turned off. Its address stays; another one in the config works by receiving everything.
 
-use super::memory::{USUAL_ROOM, room};
+use super::memory::{Layout, USUAL_ROOM, room};
 use super::{DeviceOptions, DpdkError, eal, pci, privileges};
 use crate::device::spec::DeviceSpec;
 use dpdk_sys::ng_interface;
@@ -108,7 +108,10 @@ pub(super) fn check_together(devices: &[DeviceOptions]) -> Result<(), DpdkError>
             return Err(DpdkError::Same { device: device.spec.to_string(), other: other.to_string() });
         }
     }
-    if devices.iter().any(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
+    if layout(devices) == Layout::Packed {
+        if let Some(nic) = devices.iter().find(|device| matches!(device.spec, DeviceSpec::Pci(_))) {
+            return Err(DpdkError::AfXdpAndPci(nic.spec.to_string()));
+        }
         let fits = |spec: &DeviceSpec, mtu: u16| room(largest(spec, mtu)) <= MOST_AF_XDP_ROOM;
         if let Some(DeviceOptions { spec, mtu, .. }) = devices.iter().find(|d| !fits(&d.spec, d.mtu)) {
             let most = (0..*mtu).rev().find(|mtu| fits(spec, *mtu)).unwrap_or(0);
@@ -116,6 +119,15 @@ pub(super) fn check_together(devices: &[DeviceOptions]) -> Result<(), DpdkError>
         }
     }
     Ok(())
+}
+
+/// How the buffers of a pool for all these devices must lie.
+pub(super) fn layout(devices: &[DeviceOptions]) -> Layout {
+    if devices.iter().any(|device| matches!(device.spec, DeviceSpec::AfXdp(_))) {
+        Layout::Packed
+    } else {
+        Layout::Paged
+    }
 }
 
 /// Bytes that a buffer must have room for, so that every frame of an MTU fits.

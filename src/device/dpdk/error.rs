@@ -30,6 +30,11 @@ pub enum DpdkError {
         /// `runtime.memory`.
         allowed_mib: u64,
     },
+    /// The two need different pools of frames, and there is one.
+    #[error(
+        "{0} is a PCI device and can not be in one config with an AF_XDP device: use af_packet for the other one"
+    )]
+    AfXdpAndPci(String),
     /// The machine has less memory than is needed.
     #[error(
         "DPDK needs {needed_mib} MiB of memory and only {available_mib} MiB are available: lower runtime.frames \

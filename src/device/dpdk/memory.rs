@@ -41,9 +41,28 @@ const HUGEPAGE: u32 = 2 << 20;
 /// A page of plain memory: as no buffer crosses its border, each of the usual size has one to itself.
 const PLAIN_PAGE: u32 = 4 << 10;
 
+/// How the pool's buffers lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// None crosses the border of a page, so that each has one physical address.
+    Paged,
+    /// One after the other: AF_XDP's driver needs it.
+    Packed,
+}
+
+impl Layout {
+    /// The page whose border counts, in bytes; 0 if none does.
+    fn page(self, page: u32) -> u32 {
+        match self {
+            Layout::Paged => page,
+            Layout::Packed => 0,
+        }
+    }
+}
+
 /// Memory that the pool takes at most, whatever it is made of.
-pub(super) fn pool_bytes(frames: u32, data_room: u16) -> u64 {
-    pool_bytes_on(PLAIN_PAGE, frames, data_room)
+pub(super) fn pool_bytes(layout: Layout, frames: u32, data_room: u16) -> u64 {
+    pool_bytes_on(layout.page(PLAIN_PAGE), frames, data_room)
 }
 
 fn pool_bytes_on(page: u32, frames: u32, data_room: u16) -> u64 {
@@ -53,12 +72,14 @@ fn pool_bytes_on(page: u32, frames: u32, data_room: u16) -> u64 {
 
 /// Decides where `frames` buffers with `data_room` bytes come from, and says so when it is not hugepages.
 pub(super) fn plan(
+    layout: Layout,
     frames: u32,
     data_room: u16,
     limit_mib: Option<u32>,
     extra: &[String],
 ) -> Result<MemoryPlan, DpdkError> {
-    let needed_mib = |page| pool_bytes_on(page, frames, data_room).div_ceil(1 << 20) + OVERHEAD_MIB;
+    let needed_mib =
+        |page| pool_bytes_on(layout.page(page), frames, data_room).div_ceil(1 << 20) + OVERHEAD_MIB;
     let limit_mib = limit_mib.map(u64::from);
     let within_limit = |needed_mib| match limit_mib {
         Some(allowed_mib) if allowed_mib < needed_mib => {
@@ -122,12 +143,13 @@ unsafe impl Sync for Pool {}
 
 impl Pool {
     /// Makes the pool; the EAL runs.
-    pub(super) fn create(frames: u32, cache: u32, data_room: u16) -> Result<Pool, DpdkError> {
+    pub(super) fn create(layout: Layout, frames: u32, cache: u32, data_room: u16) -> Result<Pool, DpdkError> {
         log::forget_errors();
         let mut error = 0;
+        let packed = layout == Layout::Packed;
         // SAFETY: the EAL runs; the name is a terminated text and `error` lives during the call.
         let raw = unsafe {
-            dpdk_sys::ng_pool_create(c"natgate".as_ptr(), frames, cache, data_room, &raw mut error)
+            dpdk_sys::ng_pool_create(c"natgate".as_ptr(), frames, cache, data_room, packed, &raw mut error)
         };
         match NonNull::new(raw) {
             Some(raw) => Ok(Pool { raw }),
@@ -189,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_limit_below_what_the_frames_need_is_named() {
-        let error = plan(32_768, data_room(1500), Some(1), &[]).unwrap_err();
+        let error = plan(Layout::Paged, 32_768, data_room(1500), Some(1), &[]).unwrap_err();
         assert!(matches!(error, DpdkError::MemoryLimit { allowed_mib: 1, needed_mib: 80.., .. }), "{error}");
     }
 

@@ -159,9 +159,14 @@ impl Dpdk {
             .enumerate()
             .map(|(index, device)| devargs::plan(index, device, usize::from(workers)))
             .collect::<Result<Vec<_>, _>>()?;
+        let layout = devargs::layout(options.devices);
         let data_room = memory::data_room(plans.iter().map(|plan| plan.largest).max().unwrap_or(0));
-        let memory = memory::plan(options.frames, data_room, options.memory_mib, options.eal_args)?;
-        privileges::check_pinned(options.devices, &plans, memory::pool_bytes(options.frames, data_room))?;
+        let memory = memory::plan(layout, options.frames, data_room, options.memory_mib, options.eal_args)?;
+        privileges::check_pinned(
+            options.devices,
+            &plans,
+            memory::pool_bytes(layout, options.frames, data_room),
+        )?;
         let pci = options.devices.iter().filter_map(|device| match &device.spec {
             DeviceSpec::Pci(address) => Some(address.as_str()),
             _ => None,
@@ -181,7 +186,7 @@ impl Dpdk {
         let (descriptors, cache) = fit(options.frames, workers, held, |descriptors| {
             ports.iter().map(|port| port.holds(descriptors)).sum()
         })?;
-        let pool = pool.insert(Pool::create(options.frames, cache, data_room)?);
+        let pool = pool.insert(Pool::create(layout, options.frames, cache, data_room)?);
         for ((port, device), plan) in ports.iter_mut().zip(options.devices).zip(&plans) {
             port.configure(device, plan, descriptors, pool)?;
         }

@@ -59,6 +59,11 @@ impl Eal {
         remove_runtime_dir();
         if result != 0 {
             let reason = log::first_error().unwrap_or_else(|| reason_of(result));
+            if let Some(mib) = options.memory.mib
+                && reason.contains("Cannot allocate memory")
+            {
+                return Err(DpdkError::NoMemory { mib, reason });
+            }
             let hint = if options.extra.is_empty() { "" } else { " (check runtime.eal)" };
             return Err(DpdkError::Eal(format!("{reason}{hint}")));
         }

@@ -46,6 +46,16 @@ pub enum DpdkError {
         /// What the kernel could give.
         available_mib: u64,
     },
+    /// The kernel did not give the memory, although it seemed to be there: a limit of the process, or of its group.
+    #[error(
+        "DPDK can not get {mib} MiB of memory ({reason}): lower runtime.frames or runtime.memory, or raise the limit"
+    )]
+    NoMemory {
+        /// What was asked for.
+        mib: u64,
+        /// What EAL said.
+        reason: String,
+    },
     /// The pool of frames could not be made.
     #[error(
         "no memory for the pool of {frames} frames ({reason}): lower runtime.frames or raise runtime.memory"

@@ -2,7 +2,7 @@
 //!
 //! # The map of the house
 //!
-//! Dependencies point one way, from the top of this list to the bottom:
+//! Dependencies point one way: a module may use those that stand above it.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -16,17 +16,15 @@
 //! | [`route`] | longest prefix match, next hops, neighbours. Pure |
 //! | [`steering`] | which worker owns a packet. Pure |
 //! | [`pipeline`] | a worker's burst, stage by stage: `Worker::poll_once(now)` |
-//! | [`management`] | the management core: neighbours, expiry, snapshots |
+//! | [`management`] | the management core: neighbours, expiry, announcements |
 //! | [`config`] | TOML as written to a checked `Config`, and that to a `Snapshot` |
 //! | [`control`] | HTTP/JSON on a UNIX socket, and its client |
 //! | [`runtime`] | start, pin, run, stop |
-//! | [`cli`] | the commands |
 //! | [`lab`] | network namespaces with real clients, for `natgate demo` and the tests |
+//! | [`cli`] | the commands |
 //!
 //! Time is a parameter and is never read in the core. A worker allocates nothing after start-up, takes no
 //! lock, makes no system call and logs nothing. `unsafe` lives in `device::dpdk` and in [`prefetch`].
-
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod classify;
 pub mod cli;

@@ -1,64 +1,34 @@
 //! What a config implies: memory, frames, and the rate of new sessions that its table sustains.
 //!
 //! The frames and the memory that DPDK needs are computed here without DPDK, so that `natgate check` finds what
-//! `natgate run` would refuse. The exact figures are those of `device::dpdk` (`fit` in its `mod.rs`, `plan` in
-//! `memory.rs`): the minimum of frames here is never above theirs, as it does not know how many queues a NIC has; the
-//! memory here is never below theirs, by a few MiB.
+//! `natgate run` would refuse whatever the machine is like. The minimum of frames is never above the device's, as how
+//! many queues a NIC has is not known here; the memory is that on hugepages (plain pages may take more).
 
 use crate::config::model::Config;
 use crate::conntrack::timeouts::Timeout;
+use crate::device::sizing;
 use crate::device::spec::DeviceSpec;
 use crate::nat::space::PortSpace;
+use crate::pipeline::held_frames;
 
 /// Memory of one session with both tuples, its share of the index and its timer: the design's budget.
 pub const SESSION_BYTES: u64 = 160;
 
 /// What DPDK keeps beside a frame's bytes: `struct rte_mbuf` (128), headroom (128), the pool's own header (64).
 const FRAME_OVERHEAD: u64 = 320;
-/// Data room of an ordinary mbuf (`RTE_MBUF_DEFAULT_DATAROOM`); larger ones grow in steps.
-const FRAME_ROOM: u64 = 2048;
-const ROOM_STEP: u64 = 1024;
-/// The largest room that AF_XDP can use: a buffer with its bookkeeping lies in one page.
-const AF_XDP_ROOM: u64 = 3072;
-/// Ethernet header and one VLAN tag.
-const LINK_BYTES: u64 = 18;
-const CHECK_SEQUENCE: u64 = 4;
-/// What the kernel keeps free in front of a frame of AF_XDP.
-const XDP_HEADROOM: u64 = 256;
-/// What the kernel puts in front of a frame in an AF_PACKET ring.
-const RING_OVERHEAD: u64 = 80;
 const CACHE_LINE: u64 = 64;
 /// The head of the pool and the caches of all threads that could be: at most 256 of 12 KiB.
 const POOL_BYTES: u64 = 4 << 20;
 /// For drivers, rings and EAL's own tables beside the pool, in MiB.
 const EAL_MIB: u32 = 48;
 
-/// The shortest queue, and the smallest cache of a thread (which fills to one and a half times its size).
-const LEAST_DESCRIPTORS: u64 = 256;
-const LEAST_CACHE: u64 = 64 * 3 / 2;
-/// Frames that a worker and the pipeline behind it hold.
-const IN_FLIGHT: u64 = 512;
-/// Frames that the driver of AF_XDP keeps in the ring of each receive queue, whatever its length.
-const AF_XDP_KEEPS: u64 = 4096;
 /// Full receive and transmit queues of one worker on one device, and its cache.
 const QUEUE_PAIR: u64 = 4096;
 const LEAST_DEFAULT: u64 = 16_384;
 
 /// The room that each buffer must have for the frames of a device with this MTU, in bytes.
 pub fn frame_room(device: &DeviceSpec, mtu: u16) -> u64 {
-    let frame = u64::from(mtu) + LINK_BYTES;
-    let largest = match device {
-        // The kernel's ring has frames of a power of two, and the driver wants buffers of their size.
-        DeviceSpec::AfPacket(_) => (frame + RING_OVERHEAD).next_power_of_two(),
-        DeviceSpec::AfXdp(_) => frame + CHECK_SEQUENCE + XDP_HEADROOM,
-        _ => frame + CHECK_SEQUENCE,
-    };
-    largest.max(FRAME_ROOM).next_multiple_of(ROOM_STEP)
-}
-
-/// The largest MTU of a device in a process with AF_XDP: all devices share the buffers.
-pub fn most_mtu_beside_af_xdp(device: &DeviceSpec) -> u16 {
-    (0..=u16::MAX).rev().find(|mtu| frame_room(device, *mtu) <= AF_XDP_ROOM).unwrap_or(0)
+    u64::from(sizing::room(sizing::largest_frame(device, mtu)))
 }
 
 /// Bytes of a pool of `frames` buffers with this room, and of its ring of pointers.
@@ -76,21 +46,22 @@ pub fn dpdk_mebibytes(frames: u32, room: u64) -> u32 {
 
 /// Frames below which no gateway with these devices can start.
 pub fn minimum_frames<'d>(devices: impl Iterator<Item = &'d DeviceSpec>, workers: u8) -> u32 {
-    let workers = u64::from(workers);
-    let held = devices.map(|device| match device {
+    let (descriptors, cache) = sizing::SIZES[sizing::SIZES.len() - 1];
+    let descriptors = u32::from(descriptors);
+    let workers = u16::from(workers);
+    let in_ports = devices.map(|device| match device {
         // A queue pair for each worker, for certain.
-        DeviceSpec::AfPacket(_) => 2 * LEAST_DESCRIPTORS * workers,
-        DeviceSpec::AfXdp(_) => AF_XDP_KEEPS + LEAST_DESCRIPTORS,
-        _ => 2 * LEAST_DESCRIPTORS,
+        DeviceSpec::AfPacket(_) => 2 * descriptors * u32::from(workers),
+        DeviceSpec::AfXdp(_) => sizing::AF_XDP_RINGS + descriptors,
+        _ => 2 * descriptors,
     });
-    let frames = held.sum::<u64>() + (workers + 1) * LEAST_CACHE + workers * IN_FLIGHT;
-    u32::try_from(frames).unwrap_or(u32::MAX)
+    sizing::frames_needed(cache, workers, held_frames(workers), in_ports.sum())
 }
 
 /// Frames that suffice for full queues of every worker on every device.
 pub fn default_frames<'d>(devices: impl Iterator<Item = &'d DeviceSpec>, workers: u8) -> u32 {
     let pairs = devices.map(|device| match device {
-        DeviceSpec::AfXdp(_) => QUEUE_PAIR + AF_XDP_KEEPS,
+        DeviceSpec::AfXdp(_) => QUEUE_PAIR + u64::from(sizing::AF_XDP_RINGS),
         _ => QUEUE_PAIR,
     });
     let frames = (pairs.sum::<u64>() * u64::from(workers)).max(LEAST_DEFAULT);
@@ -199,36 +170,19 @@ mod tests {
     }
 
     #[test]
-    fn a_jumbo_frame_takes_whole_kibibytes_and_with_af_packet_a_power_of_two() {
-        assert_eq!(frame_room(&spec("tap:a"), 9000), 9216);
-        assert_eq!(frame_room(&spec("af_packet:a"), 1500), 2048);
-        assert_eq!(frame_room(&spec("af_packet:a"), 9000), 16_384);
-    }
-
-    #[test]
-    fn beside_af_xdp_a_frame_lies_in_one_page() {
-        for (device, most) in [("af_xdp:a", 2794), ("af_packet:a", 1950), ("tap:a", 3050)] {
-            assert_eq!(most_mtu_beside_af_xdp(&spec(device)), most, "{device}");
-        }
-    }
-
-    #[test]
     fn the_default_number_of_frames_fills_every_queue() {
-        // What the device takes with queues of 1024 descriptors and caches of 256.
-        let full = |keeps: u64, devices: u64, workers: u64| {
-            devices * workers * (keeps + 2 * 1024) + (workers + 1) * 384 + workers * IN_FLIGHT
-        };
-        for (text, keeps) in [("tap:a", 0), ("af_packet:a", 0), ("af_xdp:a", AF_XDP_KEEPS)] {
-            for (devices, workers) in [(1, 1), (2, 1), (2, 2), (2, 8), (1, 64), (63, 64)] {
-                let specs = vec![spec(text); devices];
+        for (text, keeps) in [("tap:a", 0), ("af_packet:a", 0), ("af_xdp:a", sizing::AF_XDP_RINGS)] {
+            for workers in [1, 2, 3, 8, 64] {
+                let specs = vec![spec(text); 2];
                 let frames = default_frames(specs.iter(), workers);
-                let devices = u64::try_from(devices).unwrap();
-                assert!(
-                    u64::from(frames) >= full(keeps, devices, workers.into()),
-                    "{text}: {devices}, {workers}"
-                );
-                assert!(frames >= minimum_frames(specs.iter(), workers));
+                let workers = u16::from(workers);
+                let (descriptors, cache) = sizing::SIZES[0];
+                let in_ports = 2 * u32::from(workers) * (keeps + 2 * u32::from(descriptors));
+                let needed = sizing::frames_needed(cache, workers, held_frames(workers), in_ports);
+                assert!(frames >= needed, "{text}, {workers} workers: {frames} of {needed}");
             }
+            let alone = [spec(text)];
+            assert!(default_frames(alone.iter(), 64) >= minimum_frames(alone.iter(), 64), "{text}");
         }
     }
 

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod mem;
 pub mod membuf;
 pub mod pcap;
+pub mod sizing;
 pub mod spec;
 
 use crate::packet::PacketBuf;

@@ -4,6 +4,9 @@ use crate::ids::{DeviceId, InterfaceId};
 use crate::packet::{Packet, Parsed};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+/// Frames in each handoff ring.
+pub const HANDOFF_FRAMES: usize = 1024;
+
 /// What a frame counts as once it is sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Note {

@@ -43,4 +43,4 @@ mod waiting;
 pub mod worker;
 
 pub use snapshot::Snapshot;
-pub use worker::{HELD_FRAMES, Worker, WorkerParts};
+pub use worker::{Worker, WorkerParts, held_frames};

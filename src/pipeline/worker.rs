@@ -1,7 +1,7 @@
 //! One worker: what it owns, and one turn of its loop.
 
 use super::Snapshot;
-use super::mesh::{Handoff, Peers};
+use super::mesh::{HANDOFF_FRAMES, Handoff, Peers};
 use super::message::{FromWorker, ToWorker};
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
 use crate::conntrack::key::V4Key;
@@ -35,14 +35,20 @@ const FRAGMENT_TIMEOUT: u32 = 20;
 const FRAGMENT_BUDGET: usize = 16;
 /// Packets that wait for neighbours.
 const WAITING: usize = 256;
-/// Frames that a worker holds at the most, beside those in its bursts and rings.
-pub const HELD_FRAMES: usize = FRAGMENTS_HELD + WAITING;
 /// How long they wait at the most, should the management core not answer.
 const WAITING_DEADLINE: Duration = Duration::from_secs(5);
 /// Neighbours that a worker knows.
 pub const NEIGHBORS: usize = 16_384;
 /// Share of the ICMP rate that may come at once.
 const ICMP_BURST_SHARE: u32 = 10;
+
+/// Frames that a worker may hold beside its bursts: what waits in the pipeline, and one full ring from another worker.
+/// More rings than that fill up only while a worker is overloaded; frames that then miss are lost as they would be
+/// on a full ring.
+pub fn held_frames(workers: u16) -> u32 {
+    let handed_over = if workers > 1 { HANDOFF_FRAMES } else { 0 };
+    u32::try_from(FRAGMENTS_HELD + WAITING + handed_over).unwrap_or(u32::MAX)
+}
 
 /// What a worker is built from. The other ends of its rings are with the runtime.
 pub struct WorkerParts<D: Device> {

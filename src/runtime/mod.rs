@@ -18,7 +18,7 @@ use crate::device::Device;
 use crate::ids::{MacAddr, WorkerId};
 use crate::management::{Management, WorkerLink};
 use crate::nat::Rng;
-use crate::pipeline::mesh::full_mesh;
+use crate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
 use crate::pipeline::{Snapshot, Worker, WorkerParts};
 use crate::route::neighbors::Neighbor;
 use crate::telemetry::WorkerCounters;
@@ -31,8 +31,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Frames in each handoff ring.
-const HANDOFF_FRAMES: usize = 1024;
 /// Messages in each ring between a worker and the management core.
 const MESSAGES: usize = 4096;
 /// Turns between two looks at the stop flag and, in adaptive mode, idle turns before a worker sleeps.

@@ -1,13 +1,13 @@
 //! The process of `natgate run`: opens the devices, starts a [`Gateway`] and the control socket, waits for a
 //! signal, and takes everything down in the opposite order.
 
-use super::{Gateway, GatewayError, HANDOFF_FRAMES, ThreadSetup};
+use super::{Gateway, GatewayError, ThreadSetup};
 use crate::config::model::Config;
 use crate::control::server::{Claim, Limits, Server, ServerError};
 use crate::control::state::{ControlState, InterfaceInfo, NeighborRow, Neighbors, Started};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
-use crate::pipeline::HELD_FRAMES;
+use crate::pipeline::held_frames;
 use crate::route::neighbors::Neighbor;
 use crate::telemetry::{Counter, DropReason, WorkerCounters};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -54,7 +54,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         devices: &options,
         workers: usize::from(config.runtime.workers),
         frames: config.runtime.frames,
-        held_per_worker: held_per_worker(usize::from(config.runtime.workers)),
+        held_per_worker: held_frames(config.runtime.workers.into()),
         memory_mib: config.runtime.memory_mib,
         eal_args: &config.runtime.eal_args,
     })?;
@@ -65,13 +65,6 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     stopped?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Frames that a worker may hold: what waits in the pipeline, and one full ring from another worker. More rings than
-/// that fill up only while a worker is overloaded; frames that then miss are lost as they would be on a full ring.
-fn held_per_worker(workers: usize) -> u32 {
-    let handed_over = if workers > 1 { HANDOFF_FRAMES } else { 0 };
-    u32::try_from(HELD_FRAMES + handed_over).unwrap_or(u32::MAX)
 }
 
 fn device_options(config: &Config) -> Vec<DeviceOptions> {

@@ -3,7 +3,6 @@
 use super::unicast;
 use crate::config::draft::{Draft, InterfaceDraft, Vlan};
 use crate::config::error::Span;
-use crate::config::estimate;
 use crate::config::mistake::Mistake;
 use crate::config::model::{DeviceConfig, InterfaceConfig, RouteConfig};
 use crate::config::reader::{At, Findings};
@@ -103,7 +102,7 @@ pub(super) fn mtus_beside_af_xdp(interfaces: &[InterfaceDraft], findings: &mut F
         let (Some(device), Some(At { value: mtu, at })) = (&interface.device, interface.mtu) else {
             continue;
         };
-        let most = estimate::most_mtu_beside_af_xdp(&device.value);
+        let most = crate::device::sizing::most_mtu_beside_af_xdp(&device.value);
         if mtu > most {
             let (device, af_xdp_device) = (device.value.to_string(), af_xdp.value.to_string());
             findings.clash(af_xdp.at, at, Mistake::AfXdpMtu { mtu, most, device, af_xdp: af_xdp_device });

@@ -3,8 +3,12 @@
 //! A kernel interface is taken over as it is: brought up if it is down, its MTU raised if the config asks for a
 //! larger one, merging of received packets turned off. Its address stays; another one in the config works by receiving everything.
 
-use super::memory::{Layout, USUAL_ROOM, room};
+use super::memory::Layout;
 use super::{DeviceOptions, DpdkError, eal, pci, privileges};
+use crate::device::sizing::{
+    AF_XDP_RINGS, LINK_OVERHEAD, USUAL_ROOM, fits_beside_af_xdp, largest_frame, most_mtu_beside_af_xdp,
+    ring_frame,
+};
 use crate::device::spec::DeviceSpec;
 use dpdk_sys::ng_interface;
 use std::ffi::CString;
@@ -12,21 +16,6 @@ use std::path::Path;
 
 /// The largest IPv4 packet in a frame of IEEE 802.3.
 const ETHERNET_MTU: u16 = 1500;
-/// Ethernet header and a VLAN tag.
-const LINK_OVERHEAD: u16 = 18;
-/// What the kernel puts in front of a frame in an AF_PACKET ring, at most.
-const RING_OVERHEAD: u16 = 80;
-/// The frame check sequence, which some NICs count into a frame and write into its buffer.
-const CHECK_SEQUENCE: u16 = 4;
-/// What the kernel keeps free in front of each frame of an AF_XDP socket, beside what the driver asks for
-/// (XDP_PACKET_HEADROOM): without it a buffer for 2048 bytes takes frames of 1792.
-const XDP_HEADROOM: u16 = 256;
-/// Frames in the fill and completion rings of an AF_XDP queue, 2048 each whatever the number of descriptors.
-const AF_XDP_RINGS: u32 = 4096;
-/// The largest room of a buffer that the kernel accepts for AF_XDP: with DPDK's headers and headroom, 320 bytes, it
-/// lies in one page of 4096. Rooms grow in steps of 1 KiB.
-const MOST_AF_XDP_ROOM: u16 = 3072;
-
 /// A device that passed the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -50,8 +39,14 @@ pub(super) fn plan(index: usize, options: &DeviceOptions, workers: usize) -> Res
     let DeviceOptions { spec, mtu, .. } = options;
     let mtu = *mtu;
     let frame = mtu.saturating_add(LINK_OVERHEAD);
-    let mut plan =
-        Plan { devargs: String::new(), largest: largest(spec, mtu), mtu, kept: 0, mapped: 0, pins_pool: 0 };
+    let mut plan = Plan {
+        devargs: String::new(),
+        largest: largest_frame(spec, mtu),
+        mtu,
+        kept: 0,
+        mapped: 0,
+        pins_pool: 0,
+    };
     privileges::check(spec)?;
     match spec {
         DeviceSpec::Pci(address) => {
@@ -112,9 +107,10 @@ pub(super) fn check_together(devices: &[DeviceOptions]) -> Result<(), DpdkError>
         if let Some(nic) = devices.iter().find(|device| matches!(device.spec, DeviceSpec::Pci(_))) {
             return Err(DpdkError::AfXdpAndPci(nic.spec.to_string()));
         }
-        let fits = |spec: &DeviceSpec, mtu: u16| room(largest(spec, mtu)) <= MOST_AF_XDP_ROOM;
-        if let Some(DeviceOptions { spec, mtu, .. }) = devices.iter().find(|d| !fits(&d.spec, d.mtu)) {
-            let most = (0..*mtu).rev().find(|mtu| fits(spec, *mtu)).unwrap_or(0);
+        if let Some(DeviceOptions { spec, mtu, .. }) =
+            devices.iter().find(|device| !fits_beside_af_xdp(&device.spec, device.mtu))
+        {
+            let most = most_mtu_beside_af_xdp(spec);
             return Err(DpdkError::JumboAfXdp { device: spec.to_string(), mtu: *mtu, most });
         }
     }
@@ -130,28 +126,12 @@ pub(super) fn layout(devices: &[DeviceOptions]) -> Layout {
     }
 }
 
-/// Bytes that a buffer must have room for, so that every frame of an MTU fits.
-fn largest(spec: &DeviceSpec, mtu: u16) -> u16 {
-    let frame = mtu.saturating_add(LINK_OVERHEAD);
-    match spec {
-        // The driver wants buffers that hold a place in the ring, and does with the usual ones for the smallest.
-        DeviceSpec::AfPacket(_) if ring_frame(frame) > USUAL_ROOM => ring_frame(frame),
-        DeviceSpec::AfXdp(_) => frame.saturating_add(CHECK_SEQUENCE + XDP_HEADROOM),
-        _ => frame.saturating_add(CHECK_SEQUENCE),
-    }
-}
-
 /// The kernel interface that the device is.
 fn kernel_name(spec: &DeviceSpec) -> Option<&str> {
     match spec {
         DeviceSpec::AfPacket(name) | DeviceSpec::AfXdp(name) => Some(name),
         _ => None,
     }
-}
-
-/// The size of a frame in an AF_PACKET ring: a power of two, so that it divides the ring's blocks.
-fn ring_frame(frame: u16) -> u16 {
-    frame.saturating_add(RING_OVERHEAD).max(2048).checked_next_power_of_two().unwrap_or(1 << 15)
 }
 
 /// To be filled in.

@@ -6,14 +6,12 @@
 use super::log;
 use super::mbuf::Mbuf;
 use super::{DpdkError, eal};
+use crate::device::sizing::room;
 use std::ptr::NonNull;
 use std::{fs, path::Path};
 
 /// For drivers, rings and EAL's own tables beside the pool.
 const OVERHEAD_MIB: u64 = 48;
-/// The room for a frame in a buffer, without headroom, that is used whenever it is enough: drivers expect it.
-pub(super) const USUAL_ROOM: u16 = 2048;
-
 /// Where the memory comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
@@ -28,12 +26,6 @@ pub(super) fn data_room(largest: u16) -> u16 {
     // SAFETY: returns a constant.
     let headroom = unsafe { dpdk_sys::ng_headroom() };
     headroom.saturating_add(room(largest))
-}
-
-/// The room for a frame in each buffer: in steps of 1 KiB, because NICs round it down to whole ones and would split a
-/// frame that is larger.
-pub(super) fn room(largest: u16) -> u16 {
-    largest.max(USUAL_ROOM).checked_next_multiple_of(1024).unwrap_or(63 * 1024)
 }
 
 /// The smallest hugepage.
@@ -204,9 +196,8 @@ mod tests {
 
     #[test]
     fn an_ordinary_mtu_gets_the_usual_buffer_and_a_jumbo_one_its_own() {
-        assert_eq!(data_room(1518), data_room(USUAL_ROOM));
-        assert_eq!((room(2049), room(9022), room(9216), room(9217)), (3072, 9216, 9216, 10_240));
-        assert_eq!(data_room(9022) - data_room(USUAL_ROOM), 9216 - USUAL_ROOM);
+        assert_eq!(data_room(1518), data_room(2048));
+        assert_eq!(data_room(9022) - data_room(2048), 9216 - 2048);
     }
 
     #[test]

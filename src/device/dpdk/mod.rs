@@ -32,6 +32,7 @@ pub use memory::{MemoryPlan, Pool};
 pub use queue::DpdkQueue;
 
 use super::BURST;
+use super::sizing::{SIZES, frames_needed};
 use super::spec::DeviceSpec;
 use crate::ids::{DeviceId, MAX_WORKERS, MacAddr};
 use port::Port;
@@ -42,8 +43,6 @@ use std::time::{Duration, Instant};
 
 /// How long starting waits for the links of PCI NICs.
 const LINK_WAIT: Duration = Duration::from_secs(5);
-/// Descriptors a queue and frames in a thread's cache, best first: the first pair that the frames suffice for.
-const SIZES: [(u16, u32); 4] = [(1024, 256), (1024, 128), (512, 128), (256, 64)];
 /// What to start.
 #[derive(Clone, Copy, Debug)]
 pub struct DpdkOptions<'a> {
@@ -332,12 +331,7 @@ impl Drop for ThreadGuard {
 /// Descriptors a queue and frames in a cache that `frames` suffice for, when a worker holds `held` and ports what
 /// `holds` says.
 fn fit(frames: u32, workers: u16, held: u32, holds: impl Fn(u16) -> u32) -> Result<(u16, u32), DpdkError> {
-    let needed = |(descriptors, cache): (u16, u32)| {
-        // A cache fills to one and a half times its size; the starting thread has one too.
-        let threads = u32::from(workers) + 1;
-        let with_workers = u32::from(workers).saturating_mul(held);
-        holds(descriptors).saturating_add(threads * (cache * 3 / 2)).saturating_add(with_workers)
-    };
+    let needed = |(descriptors, cache)| frames_needed(cache, workers, held, holds(descriptors));
     if let Some(sizes) = SIZES.into_iter().find(|sizes| needed(*sizes) <= frames) {
         return Ok(sizes);
     }

@@ -106,7 +106,7 @@ fn without_memory() {
     let file = config(&site, |text| format!("{text}frames = 1000000\n"));
     // The machine has it, but the process may not: a limit, or what others leave.
     let limited = ["prlimit", "--as=3000000000", "--"];
-    refuses(&start(&site.gateway, &support::binary(), &file, &limited), &["memory"]);
+    refuses(&start(&site.gateway, &support::binary(), &file, &limited), &["memory", "frames"]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The one hint that safe Rust cannot give: ask the cache for a line before it is needed.
 //!
-//! Named fence for `unsafe` outside `device::dpdk`. A lookup that misses the caches stalls for 150 to 225 ns;
-//! asking for a whole burst's buckets first overlaps those misses (`cargo bench --bench pipeline`).
+//! Named fence for `unsafe` outside `device::dpdk`. A lookup that misses the caches stalls for 150 to 225 ns; asking
+//! for a whole burst's buckets and sessions first overlaps those misses. A burst of 32 packets of a million
+//! sessions takes 4.0 µs with this hint and 8.6 µs without it, of 64 k sessions 3.8 and 8.4 µs, of 1 k sessions 2.8
+//! and 2.9 µs (`cargo bench --bench pipeline`, medians of five runs in turn on one EPYC core).
 
 /// Asks for the cache line that holds `target`. Has no effect but on time.
 #[inline(always)]

@@ -123,7 +123,9 @@ struct Site {
 
 fn site() -> impl Strategy<Value = Site> {
     let lan = (576u16..=9216, prop::option::of(1u16..=4094)).prop_map(|(mtu, vlan)| Lan { mtu, vlan });
-    let ports = (1u16..=65535, 1u16..=65535).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    // At least one port for each of at most 64 workers.
+    let ports =
+        (1u16..=65535 - 63, 63u16..=65535).prop_map(|(first, more)| (first, first.saturating_add(more)));
     let forwards = prop::collection::btree_map(1u16..=65535, prop::option::of(1u16..=65535), 0..20);
     (
         prop::collection::vec(lan, 1..12),

@@ -18,3 +18,20 @@ pub fn prefetch<T>(target: &T) {
     #[cfg(not(target_arch = "x86_64"))]
     let _ = target;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_reference_may_be_hinted_at_and_nothing_changes() {
+        let odd = [7u8; 65];
+        for byte in &odd {
+            prefetch(byte);
+        }
+        prefetch(&());
+        prefetch(&odd);
+        prefetch::<&'static str>(&"constant");
+        assert_eq!(odd, [7; 65]);
+    }
+}

@@ -228,7 +228,7 @@ static DNAT: &[Key] = &[
         "interface name",
         "`address` is given",
         "\"wan\"",
-        "Translate what is sent to this interface's primary address. Exactly one of `on` and `address` is given.",
+        "Translate what is sent to this interface's primary address; an internal interface's can only be reached from inside. Exactly one of `on` and `address` is given.",
     ),
     optional(
         "address",

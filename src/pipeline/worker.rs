@@ -31,8 +31,8 @@ const FRAGMENT_DATAGRAMS: usize = 1024;
 const FRAGMENTS_HELD: usize = 512;
 /// How long fragments wait for the first one, in ticks: 2 s (RFC 6146 3.4 asks for at least that).
 const FRAGMENT_TIMEOUT: u32 = 20;
-/// Old fragment entries looked at a turn.
-const FRAGMENT_BUDGET: usize = 16;
+/// Datagrams in fragments that are given up a tick at the most: the whole table in less than a second.
+const FRAGMENT_BUDGET: usize = 128;
 /// Packets that wait for neighbours.
 const WAITING: usize = 256;
 /// How long they wait at the most, should the management core not answer.
@@ -54,7 +54,7 @@ pub fn held_frames(workers: u16) -> u32 {
 pub struct WorkerParts<D: Device> {
     /// Its number.
     pub id: WorkerId,
-    /// The first configuration.
+    /// The configuration.
     pub snapshot: Arc<Snapshot>,
     /// Its handle on each device, by [`DeviceId`].
     pub devices: Vec<D>,

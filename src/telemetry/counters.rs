@@ -86,7 +86,8 @@ pub struct WorkerCounters {
     pub busy_polls: Counter,
     /// Bursts polled.
     pub polls: Counter,
-    /// Messages to the management core that found the ring full. Nothing is lost by it: a sweep catches up.
+    /// Messages to the management core that found the ring full. Nothing is lost for good: a neighbour is asked for again
+    /// with the next packet to it, and what ARP told is told again.
     pub messages_lost: Counter,
     /// By interface.
     pub interfaces: Box<[InterfaceCounters]>,

@@ -2,6 +2,7 @@
 
 use super::model::{Config, DnatRule, SourcePool};
 use crate::classify::{Forward, LocalAddresses, Source};
+use crate::conntrack::policy::Policy;
 use crate::ids::{InterfaceId, MacAddr};
 use crate::pipeline::snapshot::{Interface, Snapshot, Snat};
 use crate::route::{NextHop, RouteTable};
@@ -65,7 +66,10 @@ pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> S
         local,
         snat,
         pools,
-        timeouts: config.conntrack.timeouts.clone(),
+        conntrack: Policy {
+            timeout_sets: vec![config.conntrack.timeouts.clone()].into(),
+            ..Policy::default()
+        },
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`table`] | the [`table::Shard`] of a worker and the [`table::SessionView`] of everybody else |
 //! | [`tracker`], [`tcp`] | what a packet does to its session |
 //! | [`timeouts`] | the idle timeouts |
+//! | [`policy`] | what the operator allows: timeout sets, limits |
 //! | [`mod@line`] | a session as the classic conntrack line |
 //!
 //! # Life of a session
@@ -32,6 +33,7 @@
 mod index;
 pub mod key;
 pub mod line;
+pub mod policy;
 pub mod seqlock;
 pub mod session;
 pub mod sync;

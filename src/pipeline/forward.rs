@@ -86,7 +86,7 @@ impl<D: Device> Core<D> {
                     tracker::touch(session, direction, state.total_len, now.tick());
                 } else {
                     let (kind, len) = (&state.kind, state.total_len);
-                    tracker::track(session, direction, kind, len, now.tick(), &snap.timeouts)?;
+                    tracker::track(session, direction, kind, len, now.tick(), snap.conntrack.timeouts(0))?;
                 }
                 rewrite(&mut work.packet, &translation)?;
                 Ok(exit)

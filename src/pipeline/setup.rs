@@ -116,7 +116,7 @@ impl<D: Device> Core<D> {
         plan: &SessionPlan,
     ) -> Result<Translation, Stop> {
         let state = &work.packet.state;
-        let opening = tracker::open(&state.kind, &snap.timeouts)?;
+        let opening = tracker::open(&state.kind, snap.conntrack.timeouts(0))?;
         let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
         let lease = match plan.source {
             Some(number) => Some(self.lease(snap, number, &mut to)?),

@@ -1,7 +1,7 @@
 //! The configuration as workers read it: immutable, compiled off the hot path, swapped by pointer.
 
 use crate::classify::{LocalAddresses, Source};
-use crate::conntrack::timeouts::Timeouts;
+use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
 use crate::route::{NextHop, RouteTable};
 use crate::steering::Steering;
@@ -98,8 +98,8 @@ pub struct Snapshot {
     pub snat: Box<[Snat]>,
     /// Pools: the numbers of their addresses among the local ones.
     pub pools: Box<[Box<[u16]>]>,
-    /// Idle timeouts.
-    pub timeouts: Timeouts,
+    /// Timeouts, limits, how strict the trackers are.
+    pub conntrack: Policy,
 }
 
 impl Snapshot {

@@ -7,6 +7,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`ids`], [`time`], [`telemetry`] | newtypes, time as a value, counters and the one list of drop reasons |
+//! | [`memory`], [`prefetch`] | large tables in huge pages, hints to the cache |
 //! | [`wire`] | checked header views, checksum arithmetic. Pure |
 //! | [`packet`] | `PacketBuf`, `Packet<Raw>` to `Packet<Parsed>`: bytes become checked types here |
 //! | [`device`] | `Device`: bursts of frames in and out. `mem`, `fault`, `pcap`, `dpdk` |
@@ -24,7 +25,8 @@
 //! | [`cli`] | the commands |
 //!
 //! Time is a parameter and is never read in the core. A worker allocates nothing after start-up, takes no
-//! lock, makes no system call and logs nothing. `unsafe` lives in `device::dpdk` and in [`prefetch`].
+//! lock, makes no system call and logs nothing. `unsafe` lives in `device::dpdk` and in
+//! [`memory`] and [`prefetch`].
 
 pub mod classify;
 pub mod cli;
@@ -35,6 +37,7 @@ pub mod device;
 pub mod ids;
 pub mod lab;
 pub mod management;
+pub mod memory;
 pub mod nat;
 pub mod packet;
 pub mod pipeline;

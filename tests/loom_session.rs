@@ -58,6 +58,10 @@ impl FlowKey for Key {
     fn protocol(&self) -> u8 {
         6
     }
+
+    fn destination_port(&self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
 }
 
 /// The `n`-th user of the slot: everything in it tells which.
@@ -68,7 +72,10 @@ fn user(n: u16) -> NewSession<Key> {
         opening: tracker::open(&Kind::Tcp { flags: SYN }, &Timeouts::default()).expect("a SYN opens"),
         now: Tick(u32::from(n)),
         length: n,
-        lease: Some(Lease { address: n, port: n, protocol: 6 }),
+        policy: 0,
+        mark: u32::from(n),
+        protected: false,
+        lease: Some(Lease { address: n, port: n * 10 + 1, protocol: 6 }),
         l3: Delta(n),
         l4: Delta(n),
     }

@@ -33,11 +33,14 @@ pub trait FlowKey: Copy + Eq + fmt::Debug + Send + Sync + 'static {
     /// Whether this key is stored in `words`.
     fn is_stored_in(&self, words: &Self::Words) -> bool;
 
-    /// 64 bits of which the upper 32 choose the place in the index.
+    /// 64 bits: the upper ones choose the bucket of the index, the lowest eight are the tag in it.
     fn hash(&self, seed: u64) -> u64;
 
     /// IANA protocol number.
     fn protocol(&self) -> u8;
+
+    /// Destination port, or what stands in its place (see [`Tuple`]).
+    fn destination_port(&self) -> u16;
 }
 
 /// Key of an IPv4 flow: 16 bytes.
@@ -126,6 +129,11 @@ impl FlowKey for V4Key {
     #[inline]
     fn protocol(&self) -> u8 {
         protocol_of(self.1)
+    }
+
+    #[inline]
+    fn destination_port(&self) -> u16 {
+        destination_port(self.1)
     }
 }
 
@@ -221,6 +229,11 @@ impl FlowKey for V6Key {
     #[inline]
     fn protocol(&self) -> u8 {
         protocol_of(self.0[4])
+    }
+
+    #[inline]
+    fn destination_port(&self) -> u16 {
+        destination_port(self.0[4])
     }
 }
 

@@ -96,6 +96,8 @@ mod tests {
             packets: [1, 0],
             bytes: [60, 0],
             lease: None,
+            policy: 0,
+            mark: 0,
         }
     }
 

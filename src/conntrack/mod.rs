@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`key`] | what a packet is looked up by: [`key::V4Key`], [`key::V6Key`] |
 //! | [`session`] | one conversation, both directions, in shared memory |
+//! | [`class`] | what a session is worth when room is needed |
 //! | [`seqlock`] | how a reader knows that what it copied is whole |
 //! | `index` | from hash to session; private to the worker |
 //! | [`table`] | the [`table::Shard`] of a worker and the [`table::SessionView`] of everybody else |
@@ -30,6 +31,7 @@
 //! ordering, [`session`] states what is consistent with what. Nothing here allocates after [`table::Shard::new`]
 //! but [`mod@line`], which runs on the side of the readers. No clock is read: the time is a parameter.
 
+pub mod class;
 mod index;
 pub mod key;
 pub mod line;

@@ -5,7 +5,7 @@
 //! The worker that owns the shard is the only writer. Everybody else reads through
 //! [`super::table::SessionView`]. All fields are relaxed atomics, so a plain load and store for the worker.
 //!
-//! - What does not change while a session lives (keys, deltas, lease, time of creation) is protected by the
+//! - What does not change while a session lives (keys, deltas, lease, mark, time of creation) is protected by the
 //!   sequence number [`Session::generation`]: even while the session lives, odd while its slot is free or being
 //!   filled. It is also the session's name in messages: index and generation together never mean another
 //!   session (for 2^31 uses of the slot).
@@ -16,13 +16,14 @@
 //!
 //! # Layout
 //!
-//! For IPv4, 128 bytes: what every packet needs is in the first 64-byte line, counters of the recent packets
-//! included; the second line is touched at creation, by readers, and once in 65,535 packets. For IPv6 the keys
-//! alone fill 80 bytes: 192 in all.
+//! For IPv4, exactly 128 bytes: what every packet needs is in the first 64-byte line, the lower parts of the counters
+//! included. The second line holds what trackers with more than a state need (TCP windows, SCTP tags) and is otherwise
+//! touched only at creation, by readers, and once in 65,536 packets. For IPv6 the keys alone fill 80 bytes: 192 in all.
 
+use super::class::Class;
 use super::key::{FlowKey, V4Key};
 use super::seqlock::{Interrupted, SeqCount};
-use super::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use super::sync::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use super::tracker::{Opening, State};
 use crate::packet::Tuple;
 use crate::time::Tick;
@@ -79,25 +80,23 @@ pub struct Lease {
     pub protocol: u8,
 }
 
-impl Lease {
-    const PRESENT: u64 = 1 << 40;
+/// Stands for no lease where a session stores the address of one. Far more than there are addresses.
+const NO_LEASE: u16 = u16::MAX;
 
-    fn pack(lease: Option<Lease>) -> u64 {
-        lease.map_or(0, |lease| {
-            Self::PRESENT
-                | u64::from(lease.protocol) << 32
-                | u64::from(lease.address) << 16
-                | u64::from(lease.port)
-        })
-    }
+/// What a tracker keeps of a session beside its state, packed as it likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrackWords {
+    /// Numbers.
+    pub words: [u32; TrackWords::WORDS],
+    /// Bits.
+    pub flags: u16,
+    /// Two small numbers; the only part in the session's first line.
+    pub scales: u8,
+}
 
-    fn unpack(word: u64) -> Option<Lease> {
-        (word & Self::PRESENT != 0).then_some(Lease {
-            address: (word >> 16 & 0xffff) as u16,
-            port: (word & 0xffff) as u16,
-            protocol: (word >> 32 & 0xff) as u8,
-        })
-    }
+impl TrackWords {
+    /// How many numbers fit.
+    pub const WORDS: usize = 8;
 }
 
 /// What a session is made of.
@@ -113,7 +112,13 @@ pub struct NewSession<K> {
     pub now: Tick,
     /// IPv4 total length of the first packet in bytes; it is counted.
     pub length: u16,
-    /// The external port that the session holds, if any.
+    /// Which timeout set it is under: see [`super::policy::Policy::timeouts`].
+    pub policy: u8,
+    /// The mark that a rule gave it.
+    pub mark: u32,
+    /// Whether it is never evicted (see [`super::class`]).
+    pub protected: bool,
+    /// The external port that the session holds, if any. Its port and protocol are those of the answers' destination.
     pub lease: Option<Lease>,
     /// What the translation of the original direction adds to the IPv4 header checksum.
     pub l3: Delta,
@@ -152,10 +157,16 @@ pub struct SessionSnapshot<K> {
     pub bytes: [u64; 2],
     /// The external port that it holds.
     pub lease: Option<Lease>,
+    /// Which timeout set it is under.
+    pub policy: u8,
+    /// The mark that a rule gave it.
+    pub mark: u32,
 }
 
+/// Bits of a session's flags.
 const SEEN_REPLY: u8 = 1;
 const ASSURED: u8 = 2;
+const PROTECTED: u8 = 4;
 
 /// A session in shared memory; see the module's head.
 #[derive(Debug)]
@@ -172,33 +183,39 @@ pub struct Session<K: FlowKey> {
     l4: AtomicU16,
     state: AtomicU8,
     flags: AtomicU8,
+    policy: AtomicU8,
+    scales: AtomicU8,
     cold: Cold,
 }
 
-/// What a packet normally does not touch: the second line.
+const _: () = assert!(cfg!(natgate_loom) || size_of::<Session<V4Key>>() == 128);
+
+/// What a UDP or ICMP packet normally does not touch: the second line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Cold {
     counters: Counters,
-    lease: AtomicU64,
+    lease: AtomicU16,
+    track_flags: AtomicU16,
     created: AtomicU32,
+    mark: AtomicU32,
+    words: [AtomicU32; TrackWords::WORDS],
 }
 
-/// Counters of all packets but the recent ones, which are in the session's first line.
-///
-/// Recent counters are 16-bit packets and 32-bit bytes. Before the former overflow they are *settled*: added
-/// here and reset, under a sequence number of their own, so that a reader never counts them twice.
+/// The upper parts of the counters; the lower ones, 16 bits of packets and 32 bits of bytes, are in the session's first
+/// line. When one of those overflows, it and the upper part are written under a sequence number of their own, so
+/// that a reader never sees one without the other. In all 48 bits of packets and 64 of bytes.
 #[derive(Debug)]
 #[repr(C)]
 struct Counters {
-    packets: [AtomicU64; 2],
-    bytes: [AtomicU64; 2],
+    packets: [AtomicU32; 2],
+    bytes: [AtomicU32; 2],
     settling: SeqCount,
 }
 
-/// How many packets of one direction are counted before they are settled. The model checker needs few.
-const FRESH_LIMIT: u16 = if cfg!(natgate_loom) { 1 } else { u16::MAX };
-const _: () = assert!(FRESH_LIMIT as u64 * u16::MAX as u64 <= u32::MAX as u64, "fresh bytes overflow first");
+/// How many bits of the packets are in the first line. The model checker needs few.
+const LOW_PACKET_BITS: u32 = if cfg!(natgate_loom) { 1 } else { 16 };
+const LOW_PACKETS: u16 = u16::MAX >> (16 - LOW_PACKET_BITS);
 
 #[cfg(not(natgate_loom))]
 const _: () = {
@@ -225,14 +242,19 @@ impl<K: FlowKey> Session<K> {
             l4: AtomicU16::new(0),
             state: AtomicU8::new(State::None as u8),
             flags: AtomicU8::new(0),
+            policy: AtomicU8::new(0),
+            scales: AtomicU8::new(0),
             cold: Cold {
                 counters: Counters {
                     packets: Default::default(),
                     bytes: Default::default(),
                     settling: SeqCount::written(),
                 },
-                lease: AtomicU64::new(0),
+                lease: AtomicU16::new(NO_LEASE),
+                track_flags: AtomicU16::new(0),
                 created: AtomicU32::new(0),
+                mark: AtomicU32::new(0),
+                words: Default::default(),
             },
         }
     }
@@ -249,14 +271,17 @@ impl<K: FlowKey> Session<K> {
             direction.of(&self.cold.counters.packets).store(0, Ordering::Relaxed);
             direction.of(&self.cold.counters.bytes).store(0, Ordering::Relaxed);
         }
-        self.fresh_packets[0].store(1, Ordering::Relaxed);
-        self.fresh_bytes[0].store(u32::from(new.length), Ordering::Relaxed);
+        Direction::Original.of(&self.fresh_packets).store(1, Ordering::Relaxed);
+        Direction::Original.of(&self.fresh_bytes).store(u32::from(new.length), Ordering::Relaxed);
         self.l3.store(new.l3.0, Ordering::Relaxed);
         self.l4.store(new.l4.0, Ordering::Relaxed);
         self.state.store(new.opening.state as u8, Ordering::Relaxed);
-        self.flags.store(0, Ordering::Relaxed);
-        self.cold.lease.store(Lease::pack(new.lease), Ordering::Relaxed);
+        self.flags.store(if new.protected { PROTECTED } else { 0 }, Ordering::Relaxed);
+        self.policy.store(new.policy, Ordering::Relaxed);
+        self.cold.lease.store(new.lease.map_or(NO_LEASE, |lease| lease.address), Ordering::Relaxed);
         self.cold.created.store(new.now.0, Ordering::Relaxed);
+        self.cold.mark.store(new.mark, Ordering::Relaxed);
+        self.set_track_words(&new.opening.track);
         self.generation.end_write();
     }
 
@@ -356,7 +381,67 @@ impl<K: FlowKey> Session<K> {
 
     /// The external port that it holds.
     pub fn lease(&self) -> Option<Lease> {
-        Lease::unpack(self.cold.lease.load(Ordering::Relaxed))
+        let address = self.cold.lease.load(Ordering::Relaxed);
+        let reply = self.key(Direction::Reply);
+        (address != NO_LEASE).then(|| Lease {
+            address,
+            port: reply.destination_port(),
+            protocol: reply.protocol(),
+        })
+    }
+
+    /// Whether it is never evicted.
+    #[inline]
+    pub fn protected(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & PROTECTED != 0
+    }
+
+    /// What it is worth when room is needed.
+    #[inline]
+    pub fn class(&self) -> Class {
+        let flags = self.flags.load(Ordering::Relaxed);
+        if flags & PROTECTED != 0 {
+            Class::Protected
+        } else {
+            Class::of(self.state(), flags & SEEN_REPLY != 0, flags & ASSURED != 0)
+        }
+    }
+
+    /// Which timeout set it is under.
+    #[inline]
+    pub fn policy(&self) -> u8 {
+        self.policy.load(Ordering::Relaxed)
+    }
+
+    /// The mark that a rule gave it.
+    pub fn mark(&self) -> u32 {
+        self.cold.mark.load(Ordering::Relaxed)
+    }
+
+    /// What its tracker keeps beside the state.
+    #[inline]
+    pub fn track_words(&self) -> TrackWords {
+        TrackWords {
+            words: std::array::from_fn(|n| self.cold.words[n].load(Ordering::Relaxed)),
+            flags: self.cold.track_flags.load(Ordering::Relaxed),
+            scales: self.scales.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Worker: replaces what the tracker keeps.
+    #[inline]
+    pub(super) fn set_track_words(&self, track: &TrackWords) {
+        for (word, value) in self.cold.words.iter().zip(track.words) {
+            word.store(value, Ordering::Relaxed);
+        }
+        self.cold.track_flags.store(track.flags, Ordering::Relaxed);
+        self.scales.store(track.scales, Ordering::Relaxed);
+    }
+
+    /// The second line of its memory, for a prefetch.
+    #[inline]
+    pub(super) fn second_line(&self) -> &impl Sized {
+        &self.cold
     }
 
     /// Packets and bytes of both directions: exact for the worker. `None` for a reader whom the worker kept
@@ -367,10 +452,10 @@ impl<K: FlowKey> Session<K> {
             let read = counters.settling.try_read(|| {
                 let of = |direction: Direction| {
                     (
-                        direction.of(&counters.packets).load(Ordering::Relaxed)
-                            + u64::from(direction.of(&self.fresh_packets).load(Ordering::Relaxed)),
-                        direction.of(&counters.bytes).load(Ordering::Relaxed)
-                            + u64::from(direction.of(&self.fresh_bytes).load(Ordering::Relaxed)),
+                        u64::from(direction.of(&counters.packets).load(Ordering::Relaxed)) << LOW_PACKET_BITS
+                            | u64::from(direction.of(&self.fresh_packets).load(Ordering::Relaxed)),
+                        u64::from(direction.of(&counters.bytes).load(Ordering::Relaxed)) << 32
+                            | u64::from(direction.of(&self.fresh_bytes).load(Ordering::Relaxed)),
                     )
                 };
                 (of(Direction::Original), of(Direction::Reply))
@@ -385,27 +470,36 @@ impl<K: FlowKey> Session<K> {
     /// Worker: counts a packet of `length` bytes.
     #[inline]
     pub(super) fn count(&self, direction: Direction, length: u16) {
-        let packets = direction.of(&self.fresh_packets);
-        if packets.load(Ordering::Relaxed) == FRESH_LIMIT {
-            self.settle(direction);
+        let (packets, bytes) = (direction.of(&self.fresh_packets), direction.of(&self.fresh_bytes));
+        let before = packets.load(Ordering::Relaxed);
+        let (sum, overflows) = bytes.load(Ordering::Relaxed).overflowing_add(u32::from(length));
+        if before == LOW_PACKETS || overflows {
+            self.settle(direction, sum, overflows);
+        } else {
+            packets.store(before + 1, Ordering::Relaxed);
+            bytes.store(sum, Ordering::Relaxed);
         }
-        let bytes = direction.of(&self.fresh_bytes);
-        packets.store(packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        bytes.store(bytes.load(Ordering::Relaxed) + u32::from(length), Ordering::Relaxed);
     }
 
+    /// Counts a packet with which one of the lower counters overflows. `bytes` is what is left in that of the bytes.
     #[cold]
-    fn settle(&self, direction: Direction) {
+    fn settle(&self, direction: Direction, bytes: u32, bytes_overflow: bool) {
         let counters = &self.cold.counters;
-        let move_to = |total: &AtomicU64, fresh: u64| {
-            total.store(total.load(Ordering::Relaxed) + fresh, Ordering::Relaxed);
+        let carry = |upper: &AtomicU32| {
+            upper.store(upper.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         };
-        let (packets, bytes) = (direction.of(&self.fresh_packets), direction.of(&self.fresh_bytes));
+        let packets = direction.of(&self.fresh_packets);
         counters.settling.begin_write();
-        move_to(direction.of(&counters.packets), packets.load(Ordering::Relaxed).into());
-        packets.store(0, Ordering::Relaxed);
-        move_to(direction.of(&counters.bytes), bytes.load(Ordering::Relaxed).into());
-        bytes.store(0, Ordering::Relaxed);
+        if packets.load(Ordering::Relaxed) == LOW_PACKETS {
+            carry(direction.of(&counters.packets));
+            packets.store(0, Ordering::Relaxed);
+        } else {
+            packets.store(packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
+        if bytes_overflow {
+            carry(direction.of(&counters.bytes));
+        }
+        direction.of(&self.fresh_bytes).store(bytes, Ordering::Relaxed);
         counters.settling.end_write();
     }
 
@@ -427,8 +521,9 @@ impl<K: FlowKey> Session<K> {
     /// Worker: sets what a tracker has learnt.
     #[inline]
     pub(super) fn set_flags(&self, seen_reply: bool, assured: bool) {
+        let kept = self.flags.load(Ordering::Relaxed) & !(SEEN_REPLY | ASSURED);
         let flags = if seen_reply { SEEN_REPLY } else { 0 } | if assured { ASSURED } else { 0 };
-        self.flags.store(flags, Ordering::Relaxed);
+        self.flags.store(kept | flags, Ordering::Relaxed);
     }
 
     /// Reader: a consistent copy, or `None` if the slot is free or the worker kept writing to it.
@@ -462,6 +557,8 @@ impl<K: FlowKey> Session<K> {
             packets,
             bytes,
             lease: self.lease(),
+            policy: self.policy(),
+            mark: self.mark(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! The session table of one worker: shared sessions, a private index, a private free list.
+//! The session table of one worker: shared sessions, a private index, private lists by class.
 //!
 //! # Ownership
 //!
@@ -7,19 +7,22 @@
 //!
 //! # Order
 //!
-//! Insert: take a free slot, write all of the session, publish its generation (release), then enter both keys
-//! into the index. Remove: take both keys out of the index, retire the generation, free the slot. Nothing can
-//! fail between taking and publishing.
+//! Insert: take a free slot into the session's class, write all of the session, publish its generation (release),
+//! then enter both keys into the index. Remove: take both keys out of the index, retire the generation, free the slot.
+//! Nothing can fail between taking and publishing.
 //!
 //! # Bounds
 //!
-//! The capacity is fixed at start; all memory is allocated then. Up to the capacity an insert fails only if one of its
-//! keys is taken. Lookup, insert and remove do work bounded by one run of the index (`index.rs`), and
-//! compare full keys only where a 32-bit tag agrees.
+//! The capacity is fixed at start; all memory is allocated then, in huge pages where there are any. Up to the capacity
+//! an insert fails only if one of its keys is taken. Lookup, insert and remove touch one bucket of the index a key,
+//! and rarely a second one (`index.rs`); full keys are compared only where an 8-bit tag agrees. The oldest session of
+//! a class is found in constant time.
 
+use super::class::{Class, ClassLists};
 use super::index::Index;
 use super::key::FlowKey;
-pub use super::session::{Direction, Lease, NewSession, Session, SessionSnapshot};
+pub use super::session::{Direction, Lease, NewSession, Session, SessionSnapshot, TrackWords};
+use crate::memory::{Pages, Slab};
 use crate::prefetch::prefetch;
 use crate::time::Tick;
 use std::sync::Arc;
@@ -51,12 +54,13 @@ pub enum InsertError {
 /// The session table of one worker; see the module's head.
 #[derive(Debug)]
 pub struct Shard<K: FlowKey> {
-    sessions: Arc<[Session<K>]>,
+    sessions: Arc<Slab<Session<K>>>,
     /// Stands in for a session that is not there, so that no access can be out of bounds. Never live.
     nobody: Box<Session<K>>,
     index: Index,
-    /// Slots without a session, last freed first: their lines are still in the cache.
-    free: Vec<u32>,
+    /// Which session is in which class, and which slots are free: last freed first, as their lines are still in the
+    /// cache.
+    classes: ClassLists,
     seed: u64,
 }
 
@@ -64,20 +68,29 @@ impl<K: FlowKey> Shard<K> {
     /// The largest capacity; larger ones are reduced to it.
     pub const MAX_CAPACITY: u32 = Index::MAX_SESSIONS;
 
+    /// Memory for each session at capacity, in bytes: the record, its two entries in the index, its place in the lists.
+    pub const BYTES_PER_SESSION: usize =
+        size_of::<Session<K>>() + Index::BYTES_PER_SESSION + ClassLists::BYTES_PER_SESSION;
+
     /// A table for `capacity` sessions, and the view of it for others. `seed` must be random and secret.
     ///
-    /// Takes 128 bytes of sessions, 32 of index and 4 of free list for each IPv4 session.
+    /// Takes [`Shard::BYTES_PER_SESSION`] for each: 152 with IPv4 keys.
     pub fn new(capacity: u32, seed: u64) -> (Shard<K>, SessionView<K>) {
         let capacity = capacity.min(Self::MAX_CAPACITY);
-        let sessions: Arc<[Session<K>]> = (0..capacity).map(|_| Session::vacant()).collect();
+        let sessions = Arc::new(Slab::from_fn(capacity as usize, |_| Session::vacant()));
         let shard = Shard {
             sessions: Arc::clone(&sessions),
             nobody: Box::new(Session::vacant()),
             index: Index::new(capacity),
-            free: (0..capacity).rev().collect(),
+            classes: ClassLists::new(capacity),
             seed,
         };
         (shard, SessionView { sessions })
+    }
+
+    /// What the sessions and the index lie in.
+    pub fn pages(&self) -> (Pages, Pages) {
+        (self.sessions.pages(), self.index.pages())
     }
 
     /// The hash of a key, for the calls below.
@@ -92,12 +105,16 @@ impl<K: FlowKey> Shard<K> {
         self.index.prefetch(hash);
     }
 
-    /// Asks for the session that a lookup of this hash would compare first. Reads the index: call it some packets
-    /// after [`Shard::prefetch`].
+    /// Asks for the session that a lookup of this hash would compare first, and for its second line if `whole` (the
+    /// tracker of its protocol needs it). Reads the index: call it some packets after [`Shard::prefetch`].
     #[inline]
-    pub fn prefetch_session(&self, hash: u64) {
+    pub fn prefetch_session(&self, hash: u64, whole: bool) {
         if let Some(index) = self.index.first_candidate(hash) {
-            prefetch(self.at(index));
+            let session = self.at(index);
+            prefetch(session);
+            if whole {
+                prefetch(session.second_line());
+            }
         }
     }
 
@@ -136,10 +153,17 @@ impl<K: FlowKey> Shard<K> {
         if taken || new.original == new.reply {
             return Err(InsertError::Collision);
         }
-        let index = self.free.pop().ok_or(InsertError::Full)?;
+        let class = if new.protected { Class::Protected } else { Class::of(new.opening.state, false, false) };
+        let index = self.classes.take(class).ok_or(InsertError::Full)?;
         self.at(index).fill(&new);
         self.index.insert(original, index, Direction::Original);
         self.index.insert(reply, index, Direction::Reply);
+        if let Some(next) = self.classes.next_free() {
+            // The next newcomer's lines.
+            let next = self.at(next);
+            prefetch(next);
+            prefetch(next.second_line());
+        }
         Ok(SessionId(index))
     }
 
@@ -156,14 +180,32 @@ impl<K: FlowKey> Shard<K> {
         for (direction, hash) in keys {
             self.index.remove(hash, index, direction);
         }
-        // Never grows: there are as many places in the list as slots.
-        self.free.push(index);
+        self.classes.release(index);
         lease
+    }
+
+    /// Moves a session to the list of its class, as the youngest there. Call it after a packet changed state or flags.
+    #[inline]
+    pub fn reclassify(&mut self, id: SessionId) {
+        let class = self.at(id.0).class();
+        self.classes.set(id.0, class);
+    }
+
+    /// The session that has been in a class for longest. None of those that are never evicted.
+    #[inline]
+    pub fn oldest(&self, class: Class) -> Option<SessionId> {
+        self.classes.oldest(class).map(SessionId)
+    }
+
+    /// How many sessions are in a class.
+    #[inline]
+    pub fn count(&self, class: Class) -> u32 {
+        self.classes.count(class)
     }
 
     /// How many sessions there are.
     pub fn len(&self) -> u32 {
-        self.capacity() - u32::try_from(self.free.len()).unwrap_or(0)
+        self.classes.len()
     }
 
     /// Whether there is no session.
@@ -208,7 +250,7 @@ impl<K: FlowKey> Shard<K> {
 /// The sessions of a shard, to read from other threads.
 #[derive(Clone, Debug)]
 pub struct SessionView<K: FlowKey> {
-    sessions: Arc<[Session<K>]>,
+    sessions: Arc<Slab<Session<K>>>,
 }
 
 impl<K: FlowKey> SessionView<K> {

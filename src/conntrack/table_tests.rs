@@ -38,6 +38,10 @@ impl FlowKey for Colliding {
     fn protocol(&self) -> u8 {
         17
     }
+
+    fn destination_port(&self) -> u16 {
+        1024
+    }
 }
 
 fn v4(n: u32) -> V4Key {
@@ -56,6 +60,9 @@ fn new<K>(original: K, reply: K) -> NewSession<K> {
         opening: tracker::open(&Kind::Udp, &Timeouts::default()).unwrap(),
         now: Tick(7),
         length: 100,
+        policy: 0,
+        mark: 0,
+        protected: false,
         lease: None,
         l3: Delta::ZERO,
         l4: Delta::ZERO,
@@ -65,7 +72,7 @@ fn new<K>(original: K, reply: K) -> NewSession<K> {
 fn find<K: FlowKey>(shard: &Shard<K>, key: K) -> Option<(SessionId, Direction)> {
     let hash = shard.hash(&key);
     shard.prefetch(hash);
-    shard.prefetch_session(hash);
+    shard.prefetch_session(hash, true);
     shard.lookup(&key, hash)
 }
 
@@ -95,7 +102,8 @@ fn agrees_with_the_model<K: FlowKey>(key: impl Fn(u32) -> K, seed: u64, steps: &
     for (number, step) in (1u16..).zip(steps) {
         match *step {
             Step::Insert(original, reply) => {
-                let lease = Lease { address: number, port: !number, protocol: 17 };
+                let port = key(reply).destination_port();
+                let lease = Lease { address: number, port, protocol: 17 };
                 let session = NewSession { lease: Some(lease), ..new(key(original), key(reply)) };
                 let taken = entries.contains_key(&original) || entries.contains_key(&reply);
                 match shard.insert(session) {
@@ -225,10 +233,17 @@ fn a_session_holds_what_it_was_made_of() {
         protocol: 17,
     };
     let reply = V4Key::new(server, Realm::External, 3);
-    let lease = Lease { address: 65535, port: 4096, protocol: 17 };
+    let lease = Lease { address: 65534, port: 4096, protocol: 17 };
     let (l3, l4) = (Delta(0x1234), Delta(0x4321));
-    let id = shard.insert(NewSession { lease: Some(lease), l3, l4, ..new(v4(9), reply) }).unwrap();
+    let track = TrackWords { words: [1, 2, 3, 4, 5, 6, 7, u32::MAX], flags: 0x8001, scales: 0x7e };
+    let plain = new(v4(9), reply);
+    let opening = tracker::Opening { track, ..plain.opening };
+    let made = NewSession { opening, policy: 3, mark: 0xfeed, lease: Some(lease), l3, l4, ..plain };
+    let id = shard.insert(made).unwrap();
     let session = shard.session(id);
+    assert_eq!((session.policy(), session.mark(), session.track_words()), (3, 0xfeed, track));
+    session.set_track_words(&TrackWords::default());
+    assert_eq!(session.track_words(), TrackWords::default());
     assert_eq!((session.l3(Direction::Original), session.l4(Direction::Original)), (l3, l4));
     assert_eq!((session.l3(Direction::Reply), session.l4(Direction::Reply)), (l3.reverse(), l4.reverse()));
     assert_eq!(session.translated(Direction::Original), server.inverse());
@@ -252,6 +267,8 @@ fn a_session_holds_what_it_was_made_of() {
             packets: [1, 0],
             bytes: [100, 0],
             lease: Some(lease),
+            policy: 3,
+            mark: 0xfeed,
         })
     );
 }
@@ -288,4 +305,36 @@ fn an_idle_session_is_reported_with_its_generation_until_a_packet_or_its_removal
     assert_eq!(view.expired(0, Tick(6001)), Some(shard.generation(id)));
     shard.remove(id);
     assert_eq!(view.expired(0, Tick(6001)), None);
+}
+
+#[test]
+fn a_session_moves_to_the_list_of_its_class_when_its_packets_change_it() {
+    let (mut shard, _) = Shard::new(4, 1);
+    let ids: Vec<_> = (0..3).map(|n| shard.insert(new(v4(2 * n), v4(2 * n + 1))).unwrap()).collect();
+    assert_eq!((shard.count(Class::Unreplied), shard.oldest(Class::Unreplied)), (3, Some(ids[0])));
+    let timeouts = Timeouts::default();
+    let answer = |shard: &Shard<V4Key>, direction| {
+        track(shard.session(ids[0]), direction, &Kind::Udp, 60, Tick(8), &timeouts).unwrap();
+    };
+    answer(&shard, Direction::Reply);
+    shard.reclassify(ids[0]);
+    assert_eq!(
+        (shard.oldest(Class::Unreplied), shard.oldest(Class::Unassured)),
+        (Some(ids[1]), Some(ids[0]))
+    );
+    answer(&shard, Direction::Original);
+    shard.reclassify(ids[0]);
+    assert_eq!((shard.oldest(Class::Unassured), shard.count(Class::Assured)), (None, 1));
+    assert_eq!(shard.oldest(Class::Assured), None, "never evicted");
+    let protected = shard.insert(NewSession { protected: true, ..new(v4(8), v4(9)) }).unwrap();
+    assert_eq!((shard.session(protected).class(), shard.count(Class::Protected)), (Class::Protected, 1));
+    for id in ids.into_iter().chain([protected]) {
+        shard.remove(id);
+    }
+    assert!(Class::ALL.iter().all(|class| shard.count(*class) == 0 && shard.oldest(*class).is_none()));
+}
+
+#[test]
+fn a_session_takes_152_bytes_on_the_workers_side() {
+    assert_eq!(Shard::<V4Key>::BYTES_PER_SESSION, 152);
 }

@@ -13,7 +13,7 @@
 //! - **ICMP queries**: one state. Never assured.
 
 use super::key::FlowKey;
-use super::session::{Direction, Session};
+use super::session::{Direction, Session, TrackWords};
 use super::tcp::{self, Next, Segment};
 use super::timeouts::{Timeout, Timeouts};
 use crate::packet::Kind;
@@ -71,6 +71,12 @@ impl State {
         (self as u8) < State::Udp as u8
     }
 
+    /// Whether the conversation is on its way to its end: such sessions are the second to go when room is needed.
+    #[inline]
+    pub fn is_closing(self) -> bool {
+        matches!(self, State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close)
+    }
+
     /// The state with this number; [`State::None`] if there is no such.
     #[inline]
     pub(super) fn from_number(number: u8) -> State {
@@ -85,6 +91,8 @@ pub struct Opening {
     pub state: State,
     /// The idle timeout of that state, in ticks.
     pub timeout_ticks: u32,
+    /// What the tracker keeps beside the state.
+    pub track: TrackWords,
 }
 
 /// What the pipeline may have to do after a packet was tracked.
@@ -116,7 +124,7 @@ pub fn open(kind: &Kind, timeouts: &Timeouts) -> Result<Opening, DropReason> {
         Kind::IcmpOther(_) => return Err(DropReason::IcmpTypeUnsupported),
         Kind::Other => return Err(DropReason::ProtocolUnsupported),
     };
-    Ok(Opening { state, timeout_ticks: timeouts.ticks(state.timeout()) })
+    Ok(Opening { state, timeout_ticks: timeouts.ticks(state.timeout()), track: TrackWords::default() })
 }
 
 /// Tracks a packet that matched a session: state, flags, idle timer and counters. `length` is the IPv4 total length.
@@ -239,6 +247,9 @@ mod tests {
                 opening: open(&kind, &timeouts).unwrap(),
                 now: OPENED,
                 length: 60,
+                policy: 0,
+                mark: 0,
+                protected: false,
                 lease: None,
                 l3: Delta::ZERO,
                 l4: Delta::ZERO,
@@ -270,7 +281,11 @@ mod tests {
             (Kind::IcmpOther(9), Err(DropReason::IcmpTypeUnsupported)),
             (Kind::Other, Err(DropReason::ProtocolUnsupported)),
         ] {
-            let expected = expected.map(|(state, timeout_ticks)| Opening { state, timeout_ticks });
+            let expected = expected.map(|(state, timeout_ticks)| Opening {
+                state,
+                timeout_ticks,
+                track: TrackWords::default(),
+            });
             assert_eq!(open(&kind, &timeouts), expected, "{kind:?}");
         }
     }

@@ -86,7 +86,12 @@ impl<D: Device> Core<D> {
                     tracker::touch(session, direction, state.total_len, now.tick());
                 } else {
                     let (kind, len) = (&state.kind, state.total_len);
-                    tracker::track(session, direction, kind, len, now.tick(), snap.conntrack.timeouts(0))?;
+                    let class = session.class();
+                    let timeouts = snap.conntrack.timeouts(session.policy());
+                    tracker::track(session, direction, kind, len, now.tick(), timeouts)?;
+                    if session.class() != class {
+                        self.shard.reclassify(id);
+                    }
                 }
                 rewrite(&mut work.packet, &translation)?;
                 Ok(exit)

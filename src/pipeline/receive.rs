@@ -126,7 +126,8 @@ impl<D: Device> Core<D> {
     pub(super) fn process(&mut self, snap: &Snapshot, now: Time) {
         // The buckets are here by now: ask for the sessions that they name, all of them before the first is needed.
         for work in &self.batch {
-            self.shard.prefetch_session(work.hash);
+            let whole = matches!(work.packet.state.kind, Kind::Tcp { .. });
+            self.shard.prefetch_session(work.hash, whole);
         }
         for work in std::mem::take(&mut self.batch) {
             self.forward(snap, now, work);

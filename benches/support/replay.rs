@@ -1,0 +1,80 @@
+//! A feed that replays a list of frames, a burst at a time.
+
+use super::{FRAME, Feed, Gateway, LAN, Loop, config, outbound, shuffled, udp};
+use natgate::device::BURST;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Frames that come round and round, as many as there is credit for.
+pub(crate) struct Replay {
+    frames: Vec<[u8; FRAME]>,
+    at: usize,
+    credit: usize,
+}
+
+impl Replay {
+    /// The first packets of `flows` flows from inside, in random order.
+    pub(crate) fn new(flows: u32) -> Replay {
+        let frame = |flow| {
+            let mut frame = [0; FRAME];
+            udp(&mut frame, LAN, &outbound(flow));
+            frame
+        };
+        Replay { frames: shuffled(flows).into_iter().map(frame).collect(), at: 0, credit: 0 }
+    }
+
+    /// A device of its own, to measure what the generator costs.
+    pub(crate) fn alone(self) -> Loop<Replay> {
+        Loop::new(&Arc::new(Mutex::new(self)))
+    }
+
+    /// One burst through the gateway.
+    pub(crate) fn burst(gateway: &mut Gateway<Replay>) {
+        gateway.feed.lock().expect("one thread").credit = BURST;
+        gateway.worker.poll_once(std::hint::black_box(gateway.now));
+    }
+}
+
+impl Loop<Replay> {
+    /// One burst may come.
+    pub(crate) fn credit(&mut self) {
+        self.feed.lock().expect("one thread").credit = BURST;
+    }
+}
+
+impl Feed for Replay {
+    #[inline]
+    fn next(&mut self, frame: &mut [u8]) -> bool {
+        if self.credit == 0 {
+            return false;
+        }
+        self.credit -= 1;
+        frame.copy_from_slice(&self.frames[self.at]);
+        self.at = if self.at + 1 == self.frames.len() { 0 } else { self.at + 1 };
+        true
+    }
+}
+
+/// A gateway that knows `flows` flows, which come in random order.
+pub(crate) fn hitting(flows: u32) -> Gateway<Replay> {
+    let config = config(&format!("[conntrack]\nmax_sessions = {}\n", flows.max(1024)));
+    let mut gateway = Gateway::new(&config, Replay::new(flows));
+    for _ in 0..flows.div_ceil(32) {
+        Replay::burst(&mut gateway);
+    }
+    gateway
+}
+
+/// How long it takes to set up so many bursts of new sessions in an empty table for `flows`.
+pub(crate) fn time_set_ups(flows: u32, bursts: u64) -> Duration {
+    let config = config(&format!("[conntrack]\nmax_sessions = {flows}\n"));
+    let mut gateway = Gateway::new(&config, Replay::new(flows));
+    let start = Instant::now();
+    for _ in 0..bursts {
+        Replay::burst(&mut gateway);
+    }
+    let took = start.elapsed();
+    gateway.assert_all_sent();
+    assert_eq!(gateway.counters.sessions_created.get(), bursts * BURST as u64, "sessions");
+    took
+}

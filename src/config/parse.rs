@@ -15,7 +15,6 @@ use crate::device::spec::DeviceSpec;
 use crate::ids::{MAX_WORKERS, MacAddr, Realm};
 use ipnet::Ipv4Net;
 use std::path::PathBuf;
-use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 const REALMS: &[(&str, Realm)] = &[("internal", Realm::Internal), ("external", Realm::External)];
@@ -356,28 +355,13 @@ fn timeouts(table: &Table<'_>, findings: &mut Findings) -> Timeouts {
         let length = field.parse_with_unit(units::duration, ValueError::DurationWithoutUnit, findings);
         let Some(At { value: length, at }) = length else { continue };
         timeouts.set(*timeout, length);
-        let (minimum, rfc) = rfc_minimum(*timeout);
-        if length < minimum {
+        if let Some((minimum, rfc)) = timeout.minimum()
+            && length < minimum
+        {
             let write = |length| humantime::format_duration(length).to_string();
             let (given, minimum) = (write(length), write(minimum).replace(' ', ""));
             findings.warn(at, Caution::TimeoutBelowRfc { key: timeout.name(), given, minimum, rfc });
         }
     }
     timeouts
-}
-
-/// The shortest length that the RFCs allow or recommend.
-fn rfc_minimum(timeout: Timeout) -> (Duration, &'static str) {
-    match timeout {
-        Timeout::TcpEstablished => (Duration::from_secs(7440), "RFC 5382 REQ-5"),
-        Timeout::TcpSynSent
-        | Timeout::TcpSynRecv
-        | Timeout::TcpFinWait
-        | Timeout::TcpCloseWait
-        | Timeout::TcpLastAck
-        | Timeout::TcpTimeWait => (Duration::from_secs(240), "RFC 5382 REQ-5"),
-        Timeout::TcpClose => (Duration::from_secs(240), "RFC 7857 section 2.2"),
-        Timeout::Udp | Timeout::UdpStream => (Duration::from_secs(120), "RFC 4787 REQ-5"),
-        Timeout::Icmp => (Duration::from_secs(60), "RFC 5508 REQ-2"),
-    }
 }

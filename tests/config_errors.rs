@@ -147,6 +147,8 @@ const CASES: &[Case] = &[
     case("snat leaves by an external interface", "out = \"wan\"", "out = «\"lan\"»", &["\"lan\" is internal"], "external"),
     case("ports end at 65535", "port = 8080\nto = \"192.168.1.10:80\"", "port = \"8000-8010\"\nto = «\"192.168.1.10:65530\"»", &["11 ports from 65530 on end behind 65535"], "lower port"),
     case("a port is forwarded once", "[runtime]", "[[dnat]]\naddress = \"203.0.113.2\"\nprotocol = [\"udp\", \"tcp\"]\nport = «\"8000-8100\"»\nto = \"192.168.1.11\"\n[runtime]", &["TCP 203.0.113.2 port 8080 is forwarded twice"], "one backend"),
+    case("a SYN proxy is for TCP", "to = \"192.168.1.10:80\"", "to = \"192.168.1.9\"\n[[dnat]]\naddress = \"203.0.113.5\"\nprotocol = [\"tcp\", \"udp\"]\nport = 53\nto = \"192.168.1.10\"\nsyn_proxy = «true»", &["`syn_proxy` is for TCP, and the rule forwards UDP"], "protocol = \"tcp\""),
+    case("a switch is on or off", "to = \"192.168.1.10:80\"", "to = \"192.168.1.10:80\"\nsyn_proxy = «\"on\"»", &["wrong type for `syn_proxy`", "`true` or `false`; found a string"], "syn_proxy = true"),
     case("a backend is another machine", "\"192.168.1.10:80\"", "«\"192.168.1.1:80\"»", &["192.168.1.1 is an address of the gateway itself"], "server"),
     case("each worker has a cpu", "cpus = [2, 3]", "cpus = «[2, 3, 4]»", &["2 workers but 3 CPUs"], "one CPU for each worker"),
     case("a cpu has one worker", "cpus = [2, 3]", "cpus = [2, «2»]", &["\"2\" is listed twice in `cpus`"], "remove one"),

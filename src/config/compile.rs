@@ -107,6 +107,7 @@ fn forward(rule: &DnatRule) -> (Ipv4Addr, Forward) {
         to: rule.to,
         to_port: rule.to_port,
         source: rule.source.map(source),
+        syn_proxy: rule.syn_proxy,
     };
     (rule.address, forward)
 }

@@ -103,4 +103,5 @@ pub(super) struct DnatDraft {
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
     pub(super) to: Option<At<(Ipv4Addr, Option<u16>)>>,
     pub(super) source: Option<At<SourceName>>,
+    pub(super) syn_proxy: Option<At<bool>>,
 }

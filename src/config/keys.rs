@@ -91,6 +91,7 @@ const fn default(
 }
 
 const PREFIXES: &str = "prefix or list of prefixes";
+const BOOLEAN: &str = "`true` or `false`";
 
 static FILE: &[Key] = &[
     required("interface", "tables", "{}", "The gateway's interfaces, one table each: `[interface.NAME]`."),
@@ -256,6 +257,13 @@ static DNAT: &[Key] = &[
         "the source is kept",
         "\"interface\"",
         "Translate the source too (full NAT), so that the backend needs no route back through natgate.",
+    ),
+    default(
+        "syn_proxy",
+        BOOLEAN,
+        "false",
+        "true",
+        "Answer handshakes with SYN cookies (RFC 4987): the backend and the session table see only clients that complete them. TCP only.",
     ),
 ];
 

@@ -101,6 +101,8 @@ pub enum Mistake {
     BackendPorts { first: u16, count: u32 },
     #[error("{protocol} {address} port {port} is forwarded twice")]
     DnatOverlap { protocol: &'static str, address: Ipv4Addr, port: u16 },
+    #[error("`syn_proxy` is for TCP, and the rule forwards {protocol}")]
+    SynProxyProtocol { protocol: &'static str },
     #[error("{workers} workers but {cpus} CPUs")]
     WorkersCpus { workers: u8, cpus: usize },
     #[error("{sessions} sessions are fewer than the {workers} workers")]
@@ -209,6 +211,9 @@ impl Mistake {
             Mistake::BackendSelf(_) => "use the address of the server".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
             Mistake::DnatOverlap { .. } => "a port is forwarded to one backend: remove or change one rule".into(),
+            Mistake::SynProxyProtocol { .. } => {
+                "write protocol = \"tcp\" here, and another rule without `syn_proxy` for the rest".into()
+            }
             Mistake::WorkersCpus { .. } => {
                 "list one CPU for each worker, or leave `workers` or `cpus` out".into()
             }

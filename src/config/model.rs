@@ -161,4 +161,6 @@ pub struct DnatRule {
     pub to_port: u16,
     /// Also translate the source (full NAT): to an address of this pool.
     pub source: Option<SourcePool>,
+    /// The gateway answers handshakes itself, with SYN cookies, before the backend hears of them. TCP only.
+    pub syn_proxy: bool,
 }

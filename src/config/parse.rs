@@ -265,6 +265,7 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
         ports: table.require("port", findings).and_then(|field| ports(&field, findings)),
         to: table.require("to", findings).and_then(|field| field.parse(units::backend, findings)),
         source: source(table.get("source"), findings),
+        syn_proxy: table.get("syn_proxy").and_then(|field| field.boolean(findings)),
     }
 }
 

@@ -278,6 +278,15 @@ impl<'a> Field<'a> {
         inside.map(|value| At { value, at: self.at })
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, findings: &mut Findings) -> Option<At<bool>> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            self.wrong_type(findings);
+        }
+        value.map(|value| At { value, at: self.at })
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(
         &self,

@@ -7,6 +7,7 @@ use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{Config, DnatRule, SnatRule, SourcePool};
 use crate::config::reader::{At, Findings};
 use crate::ids::{InterfaceId, Realm};
+use crate::wire::protocol;
 use ipnet::Ipv4Net;
 
 pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
@@ -73,16 +74,30 @@ pub(super) fn dnat(draft: &Draft, findings: &mut Findings) -> Vec<DnatRule> {
         }
         let source = source(draft, rule.source.as_ref(), findings);
         let backend = backend(draft, rule, findings);
+        let syn_proxy = syn_proxy(rule, findings);
         let (Some(address), Some(ports), Some((to, to_port))) = (address, &rule.ports, backend) else {
             continue;
         };
         for protocol in &rule.protocols {
             let (protocol, ports, at) = (protocol.value, ports.value.clone(), ports.at);
-            rules.push((DnatRule { address, protocol, ports, to, to_port, source }, at));
+            rules.push((DnatRule { address, protocol, ports, to, to_port, source, syn_proxy }, at));
         }
     }
     collisions(&rules, findings);
     rules.into_iter().map(|(rule, _)| rule).collect()
+}
+
+/// Whether the rule has a SYN proxy in front of it.
+fn syn_proxy(rule: &DnatDraft, findings: &mut Findings) -> bool {
+    let Some(At { value: true, at }) = rule.syn_proxy else { return false };
+    if let Some(other) = rule.protocols.iter().find(|protocol| protocol.value != protocol::TCP) {
+        findings.error(at, Mistake::SynProxyProtocol { protocol: protocol_name(other.value) });
+    }
+    true
+}
+
+fn protocol_name(number: u8) -> &'static str {
+    if number == protocol::TCP { "TCP" } else { "UDP" }
 }
 
 /// The backend's address and the first of its ports.
@@ -115,7 +130,7 @@ fn collisions(rules: &[(DnatRule, Span)], findings: &mut Findings) {
         if let Some((other, other_at)) = same
             && rule.ports.start() <= other.ports.end()
         {
-            let protocol = if rule.protocol == 6 { "TCP" } else { "UDP" };
+            let protocol = protocol_name(rule.protocol);
             let (address, port) = (rule.address, *rule.ports.start());
             findings.clash(*other_at, *at, Mistake::DnatOverlap { protocol, address, port });
         }

@@ -29,11 +29,11 @@ pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
     rules
 }
 
-fn values(prefixes: &[At<Ipv4Net>]) -> Vec<Ipv4Net> {
+pub(super) fn values(prefixes: &[At<Ipv4Net>]) -> Vec<Ipv4Net> {
     prefixes.iter().map(|prefix| prefix.value).collect()
 }
 
-fn interface(draft: &Draft, name: &At<String>, findings: &mut Findings) -> Option<usize> {
+pub(super) fn interface(draft: &Draft, name: &At<String>, findings: &mut Findings) -> Option<usize> {
     let names = || draft.interfaces.iter().map(|interface| interface.name.value.as_str());
     let index = position(names(), &name.value);
     if index.is_none() {
@@ -189,7 +189,7 @@ fn covers(earlier: &SnatRule, later: &SnatRule) -> bool {
         && within(&earlier.to, &later.to)
 }
 
-fn within(outer: &[Ipv4Net], inner: &[Ipv4Net]) -> bool {
+pub(super) fn within(outer: &[Ipv4Net], inner: &[Ipv4Net]) -> bool {
     // An empty list means any.
     outer.is_empty() || !inner.is_empty() && inner.iter().all(|net| outer.iter().any(|o| o.contains(net)))
 }

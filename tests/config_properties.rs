@@ -11,7 +11,9 @@ use proptest::prelude::*;
 use std::fmt::Write;
 use std::time::Duration;
 
-const FULL: &str = include_str!("../config/port-forwarding.toml");
+/// Configs that hold most keys.
+const FULL: &[&str] =
+    &[include_str!("../config/port-forwarding.toml"), include_str!("../config/carrier-limits.toml")];
 
 /// Pieces that mean something to a TOML parser or to ours.
 const PIECES: &[&str] = &[
@@ -48,9 +50,10 @@ const PIECES: &[&str] = &[
 proptest! {
     #[test]
     fn mutated_text_gives_a_config_or_errors_that_can_be_printed(
+        full in prop::sample::select(FULL),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, prop::sample::select(PIECES)), 1..8),
     ) {
-        let mut text: Vec<char> = FULL.chars().collect();
+        let mut text: Vec<char> = full.chars().collect();
         for (at, remove, insert) in edits {
             let start = at.index(text.len());
             let end = (start + remove).min(text.len());

@@ -44,6 +44,25 @@ fn check_of_a_valid_config_prints_what_it_means_and_exits_with_0() {
         "1 MiB for the ports of 6 addresses, 38 MiB for 16384 frames",
         "1092   tcp_time_wait = 4m",
         "873   udp = 5m",
+        "4369   icmp = 1m",
+        "209716 sessions   timeouts of unreplied and closing sessions begin to shrink",
+        "259522 sessions   new ones take the place of those that matter less",
+        "2622 sessions   more are kept for management sources (of which there are none",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn check_says_what_happens_as_the_table_of_a_carrier_fills() {
+    let output = natgate(&["check", "config/carrier-limits.toml"]);
+    let text = stdout(&output);
+    for part in [
+        "640 MiB for 4194304 sessions of 160 bytes, 140 MiB to count their sources",
+        "2097152 sessions   at the most are TCP connections that are half-open",
+        "4152360 sessions   new ones are refused",
+        "41944 sessions   more are kept for management sources (2 prefixes)",
+        "each source may have 2000 sessions and 200 new sessions a second in the long run, 500 at once",
     ] {
         assert!(text.contains(part), "{part:?} is not in\n{text}");
     }

@@ -44,9 +44,19 @@ cpus = [2, 3]
 
 [conntrack]
 max_sessions = 262144
+management = "192.168.1.7"
 
 [conntrack.timeouts]
 udp = "5m"
+
+[conntrack.timeout_set.short]
+udp = "2m"
+
+[[conntrack.rule]]
+protocol = "udp"
+port = 53
+timeouts = "short"
+mark = 7
 "#;
 
 struct Case {
@@ -147,6 +157,8 @@ const CASES: &[Case] = &[
     case("snat leaves by an external interface", "out = \"wan\"", "out = «\"lan\"»", &["\"lan\" is internal"], "external"),
     case("ports end at 65535", "port = 8080\nto = \"192.168.1.10:80\"", "port = \"8000-8010\"\nto = «\"192.168.1.10:65530\"»", &["11 ports from 65530 on end behind 65535"], "lower port"),
     case("a port is forwarded once", "[runtime]", "[[dnat]]\naddress = \"203.0.113.2\"\nprotocol = [\"udp\", \"tcp\"]\nport = «\"8000-8100\"»\nto = \"192.168.1.11\"\n[runtime]", &["TCP 203.0.113.2 port 8080 is forwarded twice"], "one backend"),
+    case("a SYN proxy is for TCP", "to = \"192.168.1.10:80\"", "to = \"192.168.1.9\"\n[[dnat]]\naddress = \"203.0.113.5\"\nprotocol = [\"tcp\", \"udp\"]\nport = 53\nto = \"192.168.1.10\"\nsyn_proxy = «true»", &["`syn_proxy` is for TCP, and the rule forwards UDP"], "protocol = \"tcp\""),
+    case("a switch is on or off", "to = \"192.168.1.10:80\"", "to = \"192.168.1.10:80\"\nsyn_proxy = «\"on\"»", &["wrong type for `syn_proxy`", "`true` or `false`; found a string"], "syn_proxy = true"),
     case("a backend is another machine", "\"192.168.1.10:80\"", "«\"192.168.1.1:80\"»", &["192.168.1.1 is an address of the gateway itself"], "server"),
     case("each worker has a cpu", "cpus = [2, 3]", "cpus = «[2, 3, 4]»", &["2 workers but 3 CPUs"], "one CPU for each worker"),
     case("a cpu has one worker", "cpus = [2, 3]", "cpus = [2, «2»]", &["\"2\" is listed twice in `cpus`"], "remove one"),
@@ -158,6 +170,48 @@ const CASES: &[Case] = &[
     case("the frames suffice for what AF_XDP keeps", "[runtime]", "[interface.x]\ndevice = \"af_xdp:eth3\"\nrealm = \"internal\"\naddress = \"10.9.0.1/24\"\n[runtime]\nframes = «10271»", &["10271 frames are too few: these devices and 2 workers need 10272"], "at least 10272"),
     case("a packet fits a frame of AF_XDP", "device = \"af_packet:eth2\"", "device = \"af_xdp:eth2\"\nmtu = «2795»", &["an MTU of 2795 on af_xdp:eth2 needs larger buffers than af_xdp:eth2 can use"], "to 2794"),
     case("AF_XDP shares no buffers with jumbo frames", "[[route]]", "[interface.x]\ndevice = \"af_xdp:eth3\"\nrealm = \"internal\"\naddress = \"10.9.0.1/24\"\n[interface.y]\ndevice = \"af_packet:eth4\"\nrealm = \"internal\"\naddress = \"10.8.0.1/24\"\nmtu = «9000»\n[[route]]", &["an MTU of 9000 on af_packet:eth4", "than af_xdp:eth3 can use"], "to 1950"),
+    // The session table.
+    case("a share is a percentage", "management = \"192.168.1.7\"", "reserve = «\"some\"»", &["\"some\" is not a percentage"], "\"0.25%\""),
+    case("a share has a percent sign", "management = \"192.168.1.7\"", "reserve = «\"1\"»", &["\"1\" has no percent sign"], "\"1%\""),
+    case("a share is no bare number", "management = \"192.168.1.7\"", "half_open = «0.5»", &["`half_open`: 0.5 has no percent sign"], "\"1%\""),
+    case("a share has two decimals", "management = \"192.168.1.7\"", "half_open = «\"0.255%\"»", &["\"0.255%\" has more than two decimals"], "hundredths"),
+    case("a share is at most all", "management = \"192.168.1.7\"", "half_open = «\"101%\"»", &["\"101%\" is more than 100%"], "\"100%\""),
+    case("a reserve is at most half", "management = \"192.168.1.7\"", "reserve = «\"50.01%\"»", &["a reserve of 50.01% is more than 50%"], "\"50%\""),
+    case("connections can open", "management = \"192.168.1.7\"", "half_open = «\"0%\"»", &["no TCP connection can open"], "above \"0%\""),
+    case("a full table does one of two things", "management = \"192.168.1.7\"", "when_full = «\"earlydrop\"»", &["\"earlydrop\" is none of"], "did you mean \"early-drop\"?"),
+    case("adaptive timeouts have two marks", "management = \"192.168.1.7\"", "adaptive = «[\"80%\"]»", &["wrong type for `adaptive`", "`\"off\"` or a list of two percentages"], "adaptive = \"off\""),
+    case("adaptive timeouts have shares as marks", "management = \"192.168.1.7\"", "adaptive = [\"80%\", «98»]", &["`adaptive`: 98 has no percent sign"], "\"1%\""),
+    case("adaptive timeouts begin before they end", "management = \"192.168.1.7\"", "adaptive = «[\"90%\", \"80%\"]»", &["`adaptive` begins at 90% and ends at 80%"], "\"off\" switches it off"),
+    case("adaptive timeouts are no step", "management = \"192.168.1.7\"", "adaptive = «[\"90%\", \"90%\"]»", &["begins at 90% and ends at 90%"], "lower mark first"),
+    case("adaptive timeouts are off or have marks", "management = \"192.168.1.7\"", "adaptive = «\"of\"»", &["\"of\" is none of \"off\""], "did you mean \"off\"?"),
+    case("a source may have a session", "management = \"192.168.1.7\"", "max_sessions_per_source = «0»", &["0 is not between 1 and"], "from 1"),
+    case("a rate has a unit", "management = \"192.168.1.7\"", "new_sessions_per_source = «100»", &["100 does not say how long it takes"], "\"100/s\""),
+    case("a rate is per second", "management = \"192.168.1.7\"", "new_sessions_per_source = «\"6000/min\"»", &["\"6000/min\" is not a rate per second"], "\"100/s\""),
+    case("a rate is a rate", "management = \"192.168.1.7\"", "new_sessions_per_source = «\"fast\"»", &["\"fast\" is not a rate"], "\"100/s\""),
+    case("a rate is not nothing", "management = \"192.168.1.7\"", "new_sessions_per_source = «\"0/s\"»", &["\"0/s\" is not between 1/s and"], "\"100/s\""),
+    case("a burst belongs to a rate", "management = \"192.168.1.7\"", "new_sessions_burst = «200»", &["`new_sessions_burst` without `new_sessions_per_source`"], "\"100/s\""),
+    case("a burst is not nothing", "management = \"192.168.1.7\"", "new_sessions_per_source = \"1/s\"\nnew_sessions_burst = «0»", &["0 is not between 1 and"], "from 1"),
+    case("management sources are prefixes", "\"192.168.1.7\"", "«\"admin\"»", &["\"admin\" is not an IPv4 prefix"], "192.168.1.0/24"),
+    case("a TCP option is on or off", "management = \"192.168.1.7\"", "tcp_be_liberal = «1»", &["wrong type for `tcp_be_liberal`", "found a number"], "tcp_be_liberal = true"),
+    case("a second TCP option is on or off", "management = \"192.168.1.7\"", "tcp_loose = «\"no\"»", &["wrong type for `tcp_loose`", "found a string"], "tcp_loose = true"),
+    case("a timeout of a set is known", "udp = \"2m\"", "«udb» = \"2m\"", &["unknown key `udb` in [conntrack.timeout_set.short]"], "did you mean `udp`?"),
+    case("a timeout of a set has a unit", "udp = \"2m\"", "udp = «120»", &["120 has no unit"], "\"5m\""),
+    case("a set is a table", "[conntrack.timeout_set.short]\nudp = \"2m\"", "[conntrack.timeout_set]\n«short» = \"2m\"", &["wrong type for `short`"], "[conntrack.timeout_set.short]"),
+    case("a timeout set exists", "timeouts = \"short\"", "timeouts = «\"shrt\"»", &["there is no timeout set \"shrt\""], "did you mean `short`?"),
+    case("a rule of conntrack is a list of tables", "[[conntrack.rule]]", "«[conntrack.rule]»", &["wrong type for `rule`", "found a table"], "two brackets: [[conntrack.rule]]"),
+    case("a rule of conntrack does something", "[[conntrack.rule]]\nprotocol = \"udp\"\nport = 53\ntimeouts = \"short\"\nmark = 7", "«[[conntrack.rule]]»\nprotocol = \"udp\"\n[[conntrack.rule]]\ntimeouts = \"short\"", &["[[conntrack.rule]] has neither `timeouts` nor `mark`"], "timeouts = \"short\""),
+    case("a rule's interface exists", "mark = 7", "on = «\"lam\"»", &["there is no interface \"lam\""], "did you mean `lan`?"),
+    case("a rule's source is a prefix", "mark = 7", "from = «\"192.168.1.1/24\"»", &["bits set behind its prefix length"], "192.168.1.0/24"),
+    case("a rule's destination is a prefix", "mark = 7", "to = [«\"dns\"»]", &["\"dns\" is not an IPv4 prefix"], "such as"),
+    case("a rule's protocol has a known name", "protocol = \"udp\"", "protocol = [\"udp\", «\"sctpp\"»]", &["\"sctpp\" is none of"], "did you mean \"sctp\"?"),
+    case("a rule's protocol has 8 bits", "protocol = \"udp\"\nport = 53", "protocol = «256»", &["256 is not between 0 and 255"], "from 0 to 255"),
+    case("a rule's protocol is listed once", "protocol = \"udp\"", "protocol = [\"udp\", «17»]", &["\"17\" is listed twice"], "remove one"),
+    case("a rule's port belongs to a protocol", "protocol = \"udp\"\nport = 53", "port = «53»", &["`port` without `protocol`"], "protocol = \"udp\""),
+    case("a rule's protocol has ports", "protocol = \"udp\"\nport = 53", "protocol = [\"udp\", \"icmp\"]\nport = «53»", &["ICMP has no ports"], "\"tcp\", \"udp\", \"sctp\" and \"dccp\""),
+    case("a rule's port is a port", "port = 53", "port = «\"domain\"»", &["\"domain\" is not a port"], "\"8000-8010\""),
+    case("a mark has 32 bits", "mark = 7", "mark = «4294967296»", &["4294967296 is not between 0 and 4294967295"], "from 0"),
+    case("a mark is a number", "mark = 7", "mark = «\"0xgg\"»", &["\"0xgg\" is not a number of 32 bits"], "\"0xffffffff\""),
+    // Memory.
     case("the memory holds the frames", "workers = 2", "workers = 2\nframes = 1000000\nmemory = «\"64MiB\"»", &["64 MiB are too little for 1000000 frames"], "2319MiB"),
 ];
 
@@ -230,7 +284,7 @@ fn a_file_with_many_mistakes_reports_them_all_in_the_order_of_its_lines() {
     }
     let found = errors(&text);
     let lines: Vec<usize> = found.errors.iter().map(|error| error.place.line).collect();
-    assert_eq!(lines, [3, 5, 5, 18, 24, 28, 29, 34, 40], "{found}");
+    assert_eq!(lines, [3, 5, 5, 18, 24, 28, 29, 34, 41], "{found}");
     assert!(found.to_string().contains("the config has 9 errors"), "{found}");
 }
 
@@ -242,7 +296,7 @@ fn syntax_errors_are_all_reported_with_the_wrong_values_but_not_what_follows_fro
         .replacen("udp = \"5m\"", "udp = 300", 1);
     let found = errors(&text);
     let lines: Vec<usize> = found.errors.iter().map(|error| error.place.line).collect();
-    assert_eq!(lines, [3, 23, 40], "{found}");
+    assert_eq!(lines, [3, 23, 41], "{found}");
 }
 
 #[test]
@@ -275,6 +329,34 @@ fn an_empty_file_says_what_it_lacks() {
 }
 
 #[test]
+fn lists_that_workers_go_through_one_by_one_have_a_bound() {
+    let management = "management = \"192.168.1.7\"";
+    let prefixes = |n: u32| (0..n).map(|n| format!("\"10.0.0.{n}\"")).collect::<Vec<_>>().join(", ");
+    let rule = "protocol = \"udp\"\nport = 53\ntimeouts = \"short\"\nmark = 7\n";
+    let rules = |n: usize| vec![rule; n].join("[[conntrack.rule]]\n");
+    let sets = |n: usize| {
+        let header = |n| format!("[conntrack.timeout_set.s{n}]\n");
+        (0..n).map(header).collect::<String>() + "[conntrack.timeout_set.short]"
+    };
+    for (replace, most, by, says) in [
+        (
+            management,
+            format!("management = [{}]", prefixes(64)),
+            format!("management = [{}]", prefixes(65)),
+            "65 management prefixes are too many",
+        ),
+        (rule, rules(1024), rules(1025), "1025 rules of conntrack (one a protocol) are too many"),
+        ("[conntrack.timeout_set.short]", sets(254), sets(255), "256 timeout sets are too many"),
+    ] {
+        assert!(VALID.contains(replace));
+        assert!(config::parse(&VALID.replacen(replace, &most, 1), "x").is_ok(), "{says}");
+        let found = errors(&VALID.replacen(replace, &by, 1));
+        assert_eq!(found.errors.len(), 1, "{found}");
+        assert!(found.errors[0].what.to_string().contains(says), "{found}");
+    }
+}
+
+#[test]
 fn what_is_allowed_and_probably_not_meant_is_a_warning() {
     for (replace, by, says) in [
         ("udp = \"5m\"", "udp = «\"30s\"»", "below the 2m of RFC 4787 REQ-5"),
@@ -294,6 +376,40 @@ fn what_is_allowed_and_probably_not_meant_is_a_warning() {
         ),
         ("on = \"wan\"", "on = «\"lan\"»", "\"lan\" is internal"),
         ("\"1024-65535\"", "«\"2000-2126\"»", "pool \"public\" has only 63 ports of each address"),
+        ("udp = \"2m\"", "udp = «\"30s\"»", "below the 2m of RFC 4787 REQ-5"),
+        ("max_sessions = 262144", "max_sessions = «3000»", "only 15 sessions of each of 2 workers are kept"),
+        ("max_sessions = 262144", "max_sessions = 3000\nreserve = «\"1%\"»", "only 15 sessions of each"),
+        (
+            "management = \"192.168.1.7\"",
+            "reserve = «\"3%\"»",
+            "`adaptive` ends at 98%, but with the reserve the table is full at 97%",
+        ),
+        (
+            "management = \"192.168.1.7\"",
+            "half_open = «\"0.04%\"»",
+            "only 53 TCP connections of each of 2 workers may be half-open",
+        ),
+        ("management = \"192.168.1.7\"", "when_full = «\"refuse\"»", "one source can fill the table"),
+        (
+            "management = \"192.168.1.7\"",
+            "max_sessions_per_source = «131072»",
+            "a worker's part of the table holds 131072",
+        ),
+        (
+            "management = \"192.168.1.7\"",
+            "management = [«\"0.0.0.0/0\"»]",
+            "every source is a management source",
+        ),
+        (
+            "timeouts = \"short\"",
+            "timeouts = \"short\"\n[conntrack.timeout_set.«long»]\nudp = \"10m\"\n[[conntrack.rule]]\nprotocol = \"tcp\"",
+            "timeout set \"long\" is chosen by no rule",
+        ),
+        (
+            "mark = 7",
+            "mark = 7\n«[[conntrack.rule]]»\nprotocol = 17\nport = 53\nfrom = \"192.168.1.0/24\"\nmark = 0x10",
+            "this rule never applies",
+        ),
     ] {
         let (text, place) = unmark(&VALID.replacen(replace, by, 1));
         let checked = config::parse(&text, "natgate.toml").unwrap_or_else(|errors| panic!("{errors}"));

@@ -70,10 +70,18 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         (Section::Runtime, "[runtime]", &[]),
         (Section::Conntrack, "[conntrack]", &[]),
         (Section::Timeouts, "[conntrack.timeouts]", &[]),
+        (Section::TimeoutSet, "[conntrack.timeout_set.short]", &[]),
+        (Section::TrackRule, "[[conntrack.rule]]", &[("timeouts", "\"short\"")]),
     ];
     let partner = |key: &str| match key {
         "addresses" => "address",
         "address" => "on",
+        _ => "",
+    };
+    // What a key needs beside it.
+    let companion = |section: Section, key: &str| match (section, key) {
+        (Section::Conntrack, "new_sessions_burst") => "new_sessions_per_source = \"50/s\"\n",
+        (Section::TrackRule, "port") => "protocol = \"udp\"\n",
         _ => "",
     };
     // The examples of these belong to an external interface, those of the other keys to an internal one.
@@ -92,7 +100,7 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
             }
         }
         if let Some((_, key, value)) = changed {
-            text += &format!("{} = {value}\n", key.name);
+            text += &format!("{} = {value}\n{}", key.name, companion(*section, key.name));
         }
     }
     text
@@ -136,7 +144,7 @@ fn every_declared_default_is_what_holds_without_the_key() {
 fn every_declared_example_is_valid() {
     for (section, key) in keys().filter(|(section, _)| *section != Section::File) {
         // A table in a table can be written in one way only.
-        if key.name != "timeouts" {
+        if !matches!(&*key.example, "{}" | "[]") {
             valid(&minimal(Some((section, &key, &key.example))));
         }
     }

@@ -4,13 +4,16 @@
 
 use natgate::config;
 use natgate::config::model::{PollMode, SourcePool};
+use natgate::conntrack::policy::Share;
 use natgate::conntrack::timeouts::Timeout;
 use natgate::ids::Realm;
 use proptest::prelude::*;
 use std::fmt::Write;
 use std::time::Duration;
 
-const FULL: &str = include_str!("../config/port-forwarding.toml");
+/// Configs that hold most keys.
+const FULL: &[&str] =
+    &[include_str!("../config/port-forwarding.toml"), include_str!("../config/carrier-limits.toml")];
 
 /// Pieces that mean something to a TOML parser or to ours.
 const PIECES: &[&str] = &[
@@ -47,9 +50,10 @@ const PIECES: &[&str] = &[
 proptest! {
     #[test]
     fn mutated_text_gives_a_config_or_errors_that_can_be_printed(
+        full in prop::sample::select(FULL),
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0usize..40, prop::sample::select(PIECES)), 1..8),
     ) {
-        let mut text: Vec<char> = FULL.chars().collect();
+        let mut text: Vec<char> = full.chars().collect();
         for (at, remove, insert) in edits {
             let start = at.index(text.len());
             let end = (start + remove).min(text.len());
@@ -92,6 +96,12 @@ proptest! {
         prop_assert_eq!(config.runtime.poll, if site.adaptive { PollMode::Adaptive } else { PollMode::Busy });
         prop_assert_eq!(config.conntrack.max_sessions, site.sessions);
         prop_assert_eq!(config.conntrack.timeouts.get(Timeout::Udp), Duration::from_secs(site.udp));
+        let limits = &config.conntrack.limits;
+        prop_assert_eq!(limits.reserve.basis_points(), site.reserve);
+        prop_assert_eq!((limits.adaptive_low, limits.adaptive_high), site.adaptive_timeouts);
+        prop_assert_eq!(limits.new_per_source.map(|rate| rate.per_second), site.rate);
+        prop_assert_eq!(config.conntrack.rules[0].mark, site.mark);
+        prop_assert_eq!(config.conntrack.rules[1].mark, site.mark);
         prop_assert_eq!(config.pools[0].addresses.len(), usize::from(site.pool));
         prop_assert_eq!(config.pools[0].ports.clone(), site.ports.0..=site.ports.1);
         prop_assert_eq!(config.snat[0].source, SourcePool::Pool(0));
@@ -119,6 +129,11 @@ struct Site {
     pool: u8,
     ports: (u16, u16),
     forwards: Vec<(u16, Option<u16>)>,
+    /// In hundredths of a percent.
+    reserve: u16,
+    adaptive_timeouts: (Share, Share),
+    rate: Option<u32>,
+    mark: u32,
 }
 
 fn site() -> impl Strategy<Value = Site> {
@@ -127,6 +142,10 @@ fn site() -> impl Strategy<Value = Site> {
     let ports =
         (1u16..=65535 - 63, 63u16..=65535).prop_map(|(first, more)| (first, first.saturating_add(more)));
     let forwards = prop::collection::btree_map(1u16..=65535, prop::option::of(1u16..=65535), 0..20);
+    let adaptive_timeouts = (0u16..10_000).prop_flat_map(|low| (Just(low), low + 1..=10_000));
+    let adaptive_timeouts = adaptive_timeouts
+        .prop_map(|(low, high)| (Share::from_basis_points(low), Share::from_basis_points(high)));
+    let pressure = (0u16..=5000, adaptive_timeouts, prop::option::of(1u32..=100_000_000), any::<u32>());
     (
         prop::collection::vec(lan, 1..12),
         1u8..=64,
@@ -136,10 +155,25 @@ fn site() -> impl Strategy<Value = Site> {
         1u8..=100,
         ports,
         forwards,
+        pressure,
     )
-        .prop_map(|(lans, workers, adaptive, sessions, udp, pool, ports, forwards)| {
+        .prop_map(|(lans, workers, adaptive, sessions, udp, pool, ports, forwards, pressure)| {
             let forwards = forwards.into_iter().collect();
-            Site { lans, workers, adaptive, sessions, udp, pool, ports, forwards }
+            let (reserve, adaptive_timeouts, rate, mark) = pressure;
+            Site {
+                lans,
+                workers,
+                adaptive,
+                sessions,
+                udp,
+                pool,
+                ports,
+                forwards,
+                reserve,
+                adaptive_timeouts,
+                rate,
+                mark,
+            }
         })
 }
 
@@ -160,6 +194,14 @@ impl Site {
         write!(text, "[runtime]\nworkers = {}\npoll = \"{poll}\"\n", self.workers).unwrap();
         write!(text, "[conntrack]\nmax_sessions = {}\ntimeouts.udp = \"{}s\"\n", self.sessions, self.udp)
             .unwrap();
+        let (low, high) = self.adaptive_timeouts;
+        writeln!(text, "reserve = \"{}.{:02}%\"", self.reserve / 100, self.reserve % 100).unwrap();
+        writeln!(text, "adaptive = [\"{low}\", \"{high}\"]").unwrap();
+        if let Some(rate) = self.rate {
+            writeln!(text, "new_sessions_per_source = \"{rate}/s\"").unwrap();
+        }
+        writeln!(text, "[[conntrack.rule]]\nprotocol = 47\nmark = {}", self.mark).unwrap();
+        writeln!(text, "[[conntrack.rule]]\nmark = \"{:#x}\"", self.mark).unwrap();
         write!(
             text,
             "[pool.p]\naddresses = \"203.0.113.10-203.0.113.{last}\"\nports = \"{}-{}\"\n",

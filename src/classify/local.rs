@@ -44,6 +44,8 @@ pub struct Forward {
     pub to_port: u16,
     /// Full NAT: also translate the source.
     pub source: Option<Source>,
+    /// Handshakes are answered with SYN cookies before the backend hears of them. TCP only.
+    pub syn_proxy: bool,
 }
 
 impl Forward {
@@ -178,7 +180,7 @@ mod tests {
     const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 
     fn forward(ports: RangeInclusive<u16>, to_port: u16, source: Option<Source>) -> Forward {
-        Forward { protocol: TCP, ports, to: BACKEND, to_port, source }
+        Forward { protocol: TCP, ports, to: BACKEND, to_port, source, syn_proxy: false }
     }
 
     fn tuple(src: Ipv4Addr, sport: u16, protocol: u8) -> Tuple {

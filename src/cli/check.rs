@@ -5,6 +5,7 @@ use super::{Failure, report, table};
 use crate::config::estimate::{Estimate, SESSION_BYTES, mebibytes};
 use crate::config::model::{Config, PollMode};
 use crate::config::{self, Checked, Diagnostic, LoadError, Problem};
+use crate::conntrack::policy::WhenFull;
 use crate::conntrack::timeouts::Timeout;
 use serde::Serialize;
 use std::io::{self, Write};
@@ -79,29 +80,35 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         config.snat.len(),
         config.dnat.len(),
         report::count(config.pools.len(), "pool"),
-        addresses(pools),
+        several(pools, "address"),
         report::count(config.routes.len(), "static route"),
     )?;
     let estimate = Estimate::of(config);
+    let sources = match mebibytes(estimate.source_bytes) {
+        0 => String::new(),
+        size => format!(", {size} MiB to count their sources"),
+    };
+    let tables = estimate.session_bytes + estimate.source_bytes + estimate.port_bytes;
     writeln!(
         out,
-        "memory    {} MiB: {} MiB for {} sessions of {SESSION_BYTES} bytes, {} MiB for the ports of {}, \
+        "memory    {} MiB: {} MiB for {} sessions of {SESSION_BYTES} bytes{sources}, {} MiB for the ports of {}, \
          {} MiB for {} frames",
-        mebibytes(estimate.frame_bytes + estimate.session_bytes + estimate.port_bytes),
+        mebibytes(estimate.frame_bytes + tables),
         mebibytes(estimate.session_bytes),
         config.conntrack.max_sessions,
         mebibytes(estimate.port_bytes),
-        addresses(config.interfaces.len() + pools),
+        several(config.interfaces.len() + pools, "address"),
         mebibytes(estimate.frame_bytes),
         runtime.frames,
     )?;
     writeln!(out, "control   {}\n", runtime.control.display())?;
-    rates(out, config, &estimate)
+    rates(out, config, &estimate)?;
+    pressure(out, config, &estimate)
 }
 
 /// `1 address`, `2 addresses`.
-fn addresses(number: usize) -> String {
-    format!("{number} address{}", if number == 1 { "" } else { "es" })
+fn several(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "es" })
 }
 
 /// What the table sustains: it is full when sessions come faster than they expire.
@@ -112,12 +119,46 @@ fn rates(out: &mut dyn Write, config: &Config, estimate: &Estimate) -> io::Resul
         ("TCP, never answered", Timeout::TcpSynSent, estimate.tcp_unanswered_per_second),
         ("UDP, answered", Timeout::UdpStream, estimate.udp_stream_per_second),
         ("UDP, never answered", Timeout::Udp, estimate.udp_per_second),
+        ("ICMP queries", Timeout::Icmp, estimate.icmp_per_second),
     ];
     for (what, timeout, rate) in rows {
         let length = humantime::format_duration(config.conntrack.timeouts.get(timeout));
         writeln!(out, "  {what:24} {rate:>10}   {} = {length}", timeout.name())?;
     }
     Ok(())
+}
+
+/// What happens as the table fills.
+fn pressure(out: &mut dyn Write, config: &Config, estimate: &Estimate) -> io::Result<()> {
+    let limits = &config.conntrack.limits;
+    writeln!(out, "\nas the table fills, all workers together")?;
+    let mut row = |sessions: u32, what: &str| writeln!(out, "  {sessions:>10} sessions   {what}");
+    row(estimate.half_open_sessions, "at the most are TCP connections that are half-open")?;
+    if let Some((begin, end)) = estimate.adaptive_sessions {
+        row(begin, "timeouts of unreplied and closing sessions begin to shrink")?;
+        row(end, "they are next to nothing")?;
+    }
+    let full = match limits.when_full {
+        WhenFull::EarlyDrop => "new ones take the place of those that matter less",
+        WhenFull::Refuse => "new ones are refused",
+    };
+    row(estimate.full_sessions, full)?;
+    if estimate.reserved_sessions > 0 {
+        let whose = match limits.management.len() {
+            0 => "of which there are none: see `management`".to_owned(),
+            n => several(n, "prefix"),
+        };
+        row(estimate.reserved_sessions, &format!("more are kept for management sources ({whose})"))?;
+    }
+    let sessions = limits.sessions_per_source.map(|limit| format!("{limit} sessions"));
+    let new = limits.new_per_source.map(|rate| {
+        format!("{} new sessions a second in the long run, {} at once", rate.per_second, rate.burst)
+    });
+    let each: Vec<String> = sessions.into_iter().chain(new).collect();
+    if each.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "each source may have {}", each.join(" and "))
 }
 
 /// What `--json` prints.

@@ -1,6 +1,6 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
-use super::model::{Config, DnatRule, SourcePool};
+use super::model::{Config, ConntrackConfig, DnatRule, SourcePool};
 use crate::classify::{Forward, LocalAddresses, Source};
 use crate::conntrack::policy::Policy;
 use crate::ids::{InterfaceId, MacAddr};
@@ -66,10 +66,18 @@ pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> S
         local,
         snat,
         pools,
-        conntrack: Policy {
-            timeout_sets: vec![config.conntrack.timeouts.clone()].into(),
-            ..Policy::default()
-        },
+        conntrack: policy(&config.conntrack),
+    }
+}
+
+/// The sets of timeouts in the order that the rules number them in: that of `[conntrack.timeouts]` first.
+fn policy(conntrack: &ConntrackConfig) -> Policy {
+    let named = conntrack.timeout_sets.iter().map(|set| set.timeouts.clone());
+    Policy {
+        timeout_sets: std::iter::once(conntrack.timeouts.clone()).chain(named).collect(),
+        rules: conntrack.rules.clone().into(),
+        tcp: conntrack.tcp,
+        limits: conntrack.limits.clone(),
     }
 }
 
@@ -107,6 +115,7 @@ fn forward(rule: &DnatRule) -> (Ipv4Addr, Forward) {
         to: rule.to,
         to_port: rule.to_port,
         source: rule.source.map(source),
+        syn_proxy: rule.syn_proxy,
     };
     (rule.address, forward)
 }

@@ -3,8 +3,10 @@
 //! `None` stands for what was not given and for what was wrong; the latter has been reported, so that nothing that
 //! follows from it is.
 
+use crate::config::error::Span;
 use crate::config::model::PollMode;
 use crate::config::reader::At;
+use crate::conntrack::policy::{Share, TcpOptions, WhenFull};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{MacAddr, Realm};
@@ -18,8 +20,7 @@ const DEFAULT_MTU: u16 = 1500;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) runtime: RuntimeDraft,
-    pub(super) max_sessions: Option<At<u32>>,
-    pub(super) timeouts: Timeouts,
+    pub(super) conntrack: ConntrackDraft,
     pub(super) interfaces: Vec<InterfaceDraft>,
     pub(super) routes: Vec<RouteDraft>,
     pub(super) pools: Vec<PoolDraft>,
@@ -37,6 +38,43 @@ pub(super) struct RuntimeDraft {
     pub(super) memory: Option<At<u32>>,
     pub(super) eal: Vec<String>,
     pub(super) icmp_errors_per_second: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ConntrackDraft {
+    pub(super) max_sessions: Option<At<u32>>,
+    pub(super) timeouts: Timeouts,
+    pub(super) timeout_sets: Vec<TimeoutSetDraft>,
+    pub(super) rules: Vec<TrackRuleDraft>,
+    pub(super) tcp: TcpOptions,
+    pub(super) when_full: Option<At<WhenFull>>,
+    pub(super) reserve: Option<At<Share>>,
+    /// Equal: off.
+    pub(super) adaptive: Option<At<(Share, Share)>>,
+    pub(super) half_open: Option<At<Share>>,
+    pub(super) sessions_per_source: Option<At<u32>>,
+    pub(super) new_per_source: Option<At<u32>>,
+    pub(super) burst: Option<At<u32>>,
+    pub(super) management: Vec<At<Ipv4Net>>,
+}
+
+#[derive(Debug)]
+pub(super) struct TimeoutSetDraft {
+    pub(super) name: At<String>,
+    pub(super) timeouts: Timeouts,
+}
+
+#[derive(Debug)]
+pub(super) struct TrackRuleDraft {
+    pub(super) at: Span,
+    pub(super) on: Option<At<String>>,
+    pub(super) from: Vec<At<Ipv4Net>>,
+    pub(super) to: Vec<At<Ipv4Net>>,
+    /// `None`: any. Empty: what was given is wrong.
+    pub(super) protocols: Option<Vec<At<u8>>>,
+    pub(super) ports: Option<At<RangeInclusive<u16>>>,
+    pub(super) timeouts: Option<At<String>>,
+    pub(super) mark: Option<At<u32>>,
 }
 
 #[derive(Debug)]
@@ -88,7 +126,7 @@ pub(super) enum SourceName {
 
 #[derive(Debug)]
 pub(super) struct SnatDraft {
-    pub(super) at: crate::config::error::Span,
+    pub(super) at: Span,
     pub(super) from: Vec<At<Ipv4Net>>,
     pub(super) to: Vec<At<Ipv4Net>>,
     pub(super) out: Option<At<String>>,
@@ -103,4 +141,5 @@ pub(super) struct DnatDraft {
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
     pub(super) to: Option<At<(Ipv4Addr, Option<u16>)>>,
     pub(super) source: Option<At<SourceName>>,
+    pub(super) syn_proxy: Option<At<bool>>,
 }

@@ -5,14 +5,19 @@
 //! many queues a NIC has is not known here; the memory is that on hugepages (plain pages may take more).
 
 use crate::config::model::Config;
+use crate::conntrack::policy::Share;
 use crate::conntrack::timeouts::Timeout;
 use crate::device::sizing;
 use crate::device::spec::DeviceSpec;
 use crate::nat::space::PortSpace;
 use crate::pipeline::held_frames;
 
-/// Memory of one session with both tuples, its share of the index and its timer: the design's budget.
+/// Memory of one session: its record with both tuples (128), its share of the index (16), of the lists by class (8)
+/// and of the timer wheel (8). The design's budget.
 pub const SESSION_BYTES: u64 = 160;
+/// Memory of one source when sources are limited: its counters (24) and its share of their index (11). Each session may
+/// be another source's.
+pub const SOURCE_BYTES: u64 = 35;
 
 /// What DPDK keeps beside a frame's bytes: `struct rte_mbuf` (128), headroom (128), the pool's own header (64).
 const FRAME_OVERHEAD: u64 = 320;
@@ -80,6 +85,8 @@ pub struct Estimate {
     pub frame_bytes: u64,
     /// Memory of the session table, in bytes.
     pub session_bytes: u64,
+    /// Memory of the table of sources, in bytes; 0 if they are not limited.
+    pub source_bytes: u64,
     /// Memory of the free ports of every address that may be allocated from, with every worker, in bytes.
     pub port_bytes: u64,
     /// New TCP connections a second that can go on for ever: each holds its session for `tcp_time_wait` after its end.
@@ -90,6 +97,16 @@ pub struct Estimate {
     pub udp_per_second: u64,
     /// The same for UDP that is answered: `udp_stream`.
     pub udp_stream_per_second: u64,
+    /// The same for ICMP queries: `icmp`.
+    pub icmp_per_second: u64,
+    /// Sessions at which adaptive timeouts begin to shrink, and at which they are next to nothing. `None`: never.
+    pub adaptive_sessions: Option<(u32, u32)>,
+    /// Sessions at which the table is full for all but management sources.
+    pub full_sessions: u32,
+    /// Sessions that are kept for management sources.
+    pub reserved_sessions: u32,
+    /// TCP connections that may be half-open.
+    pub half_open_sessions: u32,
 }
 
 /// The tables of a config do not fit the memory that is available.
@@ -99,7 +116,7 @@ pub struct Estimate {
      {available} MiB available; lower max_sessions, or use smaller pools or fewer workers"
 )]
 pub struct TooLittleMemory {
-    /// MiB of the session table.
+    /// MiB of the session table, with that of sources.
     pub sessions: u32,
     /// MiB of the free ports.
     pub ports: u32,
@@ -124,15 +141,26 @@ impl Estimate {
         // Of an interface's addresses, the primary one is translated to.
         let addresses =
             config.interfaces.len() + config.pools.iter().map(|pool| pool.addresses.len()).sum::<usize>();
+        let limits = &config.conntrack.limits;
+        let limited = limits.sessions_per_source.is_some() || limits.new_per_source.is_some();
+        let part = |share: Share| share.of(config.conntrack.max_sessions);
+        let adaptive = limits.adaptive_low < limits.adaptive_high;
+        let reserved_sessions = part(limits.reserve);
         let sets = addresses * usize::from(config.runtime.workers) * PortSpace::ADDRESS_BYTES;
         Estimate {
             frame_bytes: frames_bytes(config.runtime.frames, room),
             session_bytes: sessions * SESSION_BYTES,
+            source_bytes: if limited { sessions * SOURCE_BYTES } else { 0 },
             port_bytes: u64::try_from(sets).unwrap_or(u64::MAX),
             tcp_closed_per_second: rate(Timeout::TcpTimeWait),
             tcp_unanswered_per_second: rate(Timeout::TcpSynSent),
             udp_per_second: rate(Timeout::Udp),
             udp_stream_per_second: rate(Timeout::UdpStream),
+            icmp_per_second: rate(Timeout::Icmp),
+            adaptive_sessions: adaptive.then(|| (part(limits.adaptive_low), part(limits.adaptive_high))),
+            full_sessions: config.conntrack.max_sessions.saturating_sub(reserved_sessions),
+            reserved_sessions,
+            half_open_sessions: part(limits.half_open),
         }
     }
 
@@ -142,11 +170,12 @@ impl Estimate {
     /// # Errors
     /// They do not.
     pub fn fits(&self, available: u64) -> Result<(), TooLittleMemory> {
-        if self.session_bytes + self.port_bytes <= available {
+        let sessions = self.session_bytes + self.source_bytes;
+        if sessions + self.port_bytes <= available {
             return Ok(());
         }
         Err(TooLittleMemory {
-            sessions: mebibytes(self.session_bytes),
+            sessions: mebibytes(sessions),
             ports: mebibytes(self.port_bytes),
             available: available >> 20,
         })
@@ -197,5 +226,28 @@ mod tests {
         let error = estimate.fits(needed - 1).unwrap_err().to_string();
         assert!(error.contains("40 MiB for max_sessions and 2 MiB for the ports"), "{error}");
         assert!(error.contains("with 41 MiB available"), "{error}");
+
+        let limited = format!("{text}[conntrack]\nnew_sessions_per_source = \"9/s\"\n");
+        let estimate = Estimate::of(&crate::config::parse(&limited, "x").unwrap().config);
+        assert_eq!(estimate.source_bytes, 262_144 * SOURCE_BYTES);
+        let error = estimate.fits(needed).unwrap_err().to_string();
+        assert!(error.contains("49 MiB for max_sessions"), "{error}");
+    }
+
+    #[test]
+    fn what_happens_as_the_table_fills_is_said_in_sessions() {
+        let of = |keys: &str| {
+            let text = format!(
+                "[interface.a]\ndevice = \"tap:a\"\nrealm = \"internal\"\naddress = \"10.0.0.1/8\"\n\
+                 [conntrack]\nmax_sessions = 100000\n{keys}"
+            );
+            Estimate::of(&crate::config::parse(&text, "x").unwrap().config)
+        };
+        let estimate = of("");
+        assert_eq!(estimate.adaptive_sessions, Some((80_000, 98_000)));
+        assert_eq!((estimate.full_sessions, estimate.reserved_sessions), (99_000, 1000));
+        assert_eq!((estimate.half_open_sessions, estimate.icmp_per_second), (50_000, 1666));
+        let estimate = of("adaptive = \"off\"\nreserve = \"0%\"\n");
+        assert_eq!((estimate.adaptive_sessions, estimate.full_sessions), (None, 100_000));
     }
 }

@@ -2,6 +2,7 @@
 //! its cure.
 
 use crate::config::units::ValueError;
+use crate::conntrack::policy::Share;
 use crate::device::spec::DeviceSpecError;
 use crate::ids::{MAX_INTERFACES, MacAddr};
 use ipnet::Ipv4Net;
@@ -101,10 +102,28 @@ pub enum Mistake {
     BackendPorts { first: u16, count: u32 },
     #[error("{protocol} {address} port {port} is forwarded twice")]
     DnatOverlap { protocol: &'static str, address: Ipv4Addr, port: u16 },
+    #[error("`syn_proxy` is for TCP, and the rule forwards {protocol}")]
+    SynProxyProtocol { protocol: &'static str },
     #[error("{workers} workers but {cpus} CPUs")]
     WorkersCpus { workers: u8, cpus: usize },
     #[error("{sessions} sessions are fewer than the {workers} workers")]
     FewSessions { sessions: u32, workers: u8 },
+    #[error("a reserve of {reserve} is more than {most} of the table")]
+    ReserveTooLarge { reserve: Share, most: Share },
+    #[error("`adaptive` begins at {low} and ends at {high}")]
+    AdaptiveOrder { low: Share, high: Share },
+    #[error("without half-open connections no TCP connection can open")]
+    HalfOpenNothing,
+    #[error("`new_sessions_burst` without `new_sessions_per_source`")]
+    BurstWithoutRate,
+    #[error("{count} {what} are too many")]
+    TooMany { what: &'static str, count: usize, most: usize },
+    #[error("there is no timeout set \"{name}\"")]
+    UnknownTimeoutSet { name: String, meant: Option<String>, known: Vec<String> },
+    #[error("`port` without `protocol`")]
+    PortWithoutProtocol,
+    #[error("{protocol} has no ports")]
+    PortOfPortless { protocol: String },
     #[error("{frames} frames are too few: these devices and {workers} workers need {minimum}")]
     FewFrames { frames: u32, minimum: u32, workers: u8 },
     #[error(
@@ -209,10 +228,29 @@ impl Mistake {
             Mistake::BackendSelf(_) => "use the address of the server".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
             Mistake::DnatOverlap { .. } => "a port is forwarded to one backend: remove or change one rule".into(),
+            Mistake::SynProxyProtocol { .. } => {
+                "write protocol = \"tcp\" here, and another rule without `syn_proxy` for the rest".into()
+            }
             Mistake::WorkersCpus { .. } => {
                 "list one CPU for each worker, or leave `workers` or `cpus` out".into()
             }
             Mistake::FewSessions { .. } => "raise `max_sessions`".into(),
+            Mistake::ReserveTooLarge { most, .. } => format!("choose a share from \"0%\" to \"{most}\""),
+            Mistake::AdaptiveOrder { .. } => {
+                "write the lower mark first, such as [\"80%\", \"98%\"]; \"off\" switches it off".into()
+            }
+            Mistake::HalfOpenNothing => "choose a share above \"0%\", such as \"50%\"".into(),
+            Mistake::BurstWithoutRate => {
+                "add `new_sessions_per_source = \"100/s\"`, or remove `new_sessions_burst`".into()
+            }
+            Mistake::TooMany { most, .. } => format!("{most} is the limit"),
+            Mistake::UnknownTimeoutSet { meant, known, .. } => {
+                meant_or_known(meant.as_deref(), known, "add [conntrack.timeout_set.NAME] with its timeouts")
+            }
+            Mistake::PortWithoutProtocol => "add `protocol`, such as protocol = \"udp\"".into(),
+            Mistake::PortOfPortless { .. } => {
+                "give `port` only with \"tcp\", \"udp\", \"sctp\" and \"dccp\"; make a second rule for the others".into()
+            }
             Mistake::FewFrames { minimum, .. } => {
                 format!("write at least {minimum}, or leave `frames` out for enough of them")
             }
@@ -276,6 +314,20 @@ pub enum Caution {
     PoolInternal { pool: String, address: Ipv4Addr, net: Ipv4Net, interface: String },
     #[error("\"{0}\" is internal: the rule does not apply to what comes from outside")]
     DnatOnInternal(String),
+    #[error("{sessions} sessions a source are no limit: a worker's part of the table holds {share}")]
+    LimitUnreached { sessions: u32, share: u32 },
+    #[error("every source is a management source: no limit applies to any")]
+    ManagementAll,
+    #[error("only {reserved} sessions of each of {workers} workers are kept for management sources")]
+    FewReserved { reserved: u32, workers: u8 },
+    #[error("only {half_open} TCP connections of each of {workers} workers may be half-open")]
+    FewHalfOpen { half_open: u32, workers: u8 },
+    #[error("`adaptive` ends at {high}, but with the reserve the table is full at {room}")]
+    AdaptiveTooLate { high: Share, room: Share },
+    #[error("with when_full = \"refuse\" one source can fill the table and lock the others out")]
+    RefuseWithoutLimit,
+    #[error("timeout set \"{0}\" is chosen by no rule")]
+    TimeoutSetUnused(String),
 }
 
 impl Caution {
@@ -306,6 +358,19 @@ impl Caution {
             }
             Caution::PoolInternal { .. } => "use addresses that are valid on the external side".into(),
             Caution::DnatOnInternal(_) => "name an external interface".into(),
+            Caution::LimitUnreached { .. } => {
+                "lower `max_sessions_per_source`, or raise `max_sessions`".into()
+            }
+            Caution::ManagementAll => "list only the addresses that operators log in from".into(),
+            Caution::FewReserved { .. } => "raise `reserve` or `max_sessions`".into(),
+            Caution::FewHalfOpen { .. } => "raise `half_open` or `max_sessions`".into(),
+            Caution::AdaptiveTooLate { room, .. } => {
+                format!("end at \"{room}\" or before, or lower `reserve`")
+            }
+            Caution::RefuseWithoutLimit => "add `max_sessions_per_source`".into(),
+            Caution::TimeoutSetUnused(name) => {
+                format!("use it: timeouts = \"{name}\" in a [[conntrack.rule]], or remove it")
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The checked configuration. Every index in it is valid, every name unique, every list within its bound.
 
+use crate::conntrack::policy::{Limits, TcpOptions, TrackRule};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 pub struct Config {
     /// Threads, memory, sockets.
     pub runtime: RuntimeConfig,
-    /// Session table and timeouts.
+    /// Session table, timeouts, limits.
     pub conntrack: ConntrackConfig,
     /// The NICs, in order of first mention; at least one.
     pub devices: Vec<DeviceConfig>,
@@ -59,12 +60,30 @@ pub enum PollMode {
     Adaptive,
 }
 
-/// Session table and timeouts.
+/// Session table, timeouts, limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConntrackConfig {
     /// Sessions of all workers together.
     pub max_sessions: u32,
-    /// Idle timeouts.
+    /// Idle timeouts of sessions that no rule gives others.
+    pub timeouts: Timeouts,
+    /// Further sets of timeouts, for rules to choose; at most 255.
+    pub timeout_sets: Vec<TimeoutSet>,
+    /// Which session gets which timeouts and mark: the first rule that matches decides. One protocol each
+    /// (`protocol = ["tcp", "udp"]` makes two of them). Set 0 is `timeouts`, set n + 1 is `timeout_sets[n]`.
+    pub rules: Vec<TrackRule>,
+    /// How strict the TCP tracker is.
+    pub tcp: TcpOptions,
+    /// Limits and behaviour under pressure.
+    pub limits: Limits,
+}
+
+/// Timeouts under a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimeoutSet {
+    /// Name in the config.
+    pub name: String,
+    /// Every timeout: those of `ConntrackConfig::timeouts` where the set gives none.
     pub timeouts: Timeouts,
 }
 
@@ -161,4 +180,6 @@ pub struct DnatRule {
     pub to_port: u16,
     /// Also translate the source (full NAT): to an address of this pool.
     pub source: Option<SourcePool>,
+    /// The gateway answers handshakes itself, with SYN cookies, before the backend hears of them. TCP only.
+    pub syn_proxy: bool,
 }

@@ -133,12 +133,17 @@ impl<'a> Table<'a> {
                 None
             }
             (None, None) => {
-                let example = format!("{first} = {}", example(self.section, first));
-                findings.error(self.at, Mistake::Neither { first, second, section, example });
+                self.neither(first, second, findings);
                 None
             }
             (one, two) => one.or(two),
         }
+    }
+
+    /// Reports that one of two keys must be given, or both.
+    pub(super) fn neither(&self, first: &'static str, second: &'static str, findings: &mut Findings) {
+        let (section, example) = (self.label.clone(), format!("{first} = {}", example(self.section, first)));
+        findings.error(self.at, Mistake::Neither { first, second, section, example });
     }
 }
 
@@ -205,11 +210,13 @@ impl<'a> Field<'a> {
         without: impl FnOnce(String) -> ValueError,
         findings: &mut Findings,
     ) -> Option<At<T>> {
-        if let DeValue::Integer(number) = self.value {
-            self.wrong_value(self.at, without(number.to_string()), findings);
-            return None;
-        }
-        self.parse(parse, findings)
+        let bare = match self.value {
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            _ => return self.parse(parse, findings),
+        };
+        self.wrong_value(self.at, without(bare), findings);
+        None
     }
 
     /// A text, or a list of texts; each is turned into a value by `parse`.
@@ -253,6 +260,15 @@ impl<'a> Field<'a> {
         findings.error(self.at, Mistake::Empty { key: self.key.to_owned(), example });
     }
 
+    /// The value as the user sees it: a text without its quotes, a number as it is written.
+    pub(super) fn written(&self) -> String {
+        match self.value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            _ => String::new(),
+        }
+    }
+
     /// A whole number within bounds.
     pub(super) fn integer<T: TryFrom<i64>>(
         &self,
@@ -276,6 +292,15 @@ impl<'a> Field<'a> {
             findings.error(self.at, what);
         }
         inside.map(|value| At { value, at: self.at })
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, findings: &mut Findings) -> Option<At<bool>> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            self.wrong_type(findings);
+        }
+        value.map(|value| At { value, at: self.at })
     }
 
     /// One of a few words.

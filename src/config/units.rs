@@ -1,6 +1,7 @@
-//! Values that are written as text: lengths of time, sizes, ports, prefixes, addresses. Pure functions from the
-//! text to the value or to a [`ValueError`] that says what to write instead.
+//! Values that are written as text: lengths of time, sizes, shares, rates, ports, prefixes, addresses. Pure functions
+//! from the text to the value or to a [`ValueError`] that says what to write instead.
 
+use crate::conntrack::policy::Share;
 use ipnet::{Ipv4AddrRange, Ipv4Net};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -35,6 +36,33 @@ pub enum ValueError {
     /// Out of bounds.
     #[error("\"{0}\" is not between 16MiB and 1TiB")]
     SizeRange(String),
+    /// No percentage at all.
+    #[error("\"{0}\" is not a percentage")]
+    Share(String),
+    /// A number without a percent sign where a share belongs.
+    #[error("{0} has no percent sign")]
+    ShareWithoutSign(String),
+    /// Finer than a share can be.
+    #[error("\"{0}\" has more than two decimals")]
+    SharePrecision(String),
+    /// More than all.
+    #[error("\"{0}\" is more than 100%")]
+    ShareRange(String),
+    /// No rate at all.
+    #[error("\"{0}\" is not a rate")]
+    Rate(String),
+    /// A number without a unit where a rate belongs.
+    #[error("{0} does not say how long it takes")]
+    RateWithoutUnit(String),
+    /// Per minute, say.
+    #[error("\"{0}\" is not a rate per second")]
+    RatePeriod(String),
+    /// Out of bounds.
+    #[error("\"{0}\" is not between 1/s and 100000000/s")]
+    RateRange(String),
+    /// Not a number of 32 bits.
+    #[error("\"{0}\" is not a number of 32 bits")]
+    Mark(String),
     /// Not a port and not a range of them.
     #[error("\"{0}\" is not a port or a range of ports from 1 to 65535")]
     Port(String),
@@ -82,6 +110,16 @@ impl ValueError {
                 "sizes are written with a unit, such as \"512MiB\" or \"2GiB\"".into()
             }
             ValueError::SizeRange(_) => "choose a size in that range, such as \"512MiB\"".into(),
+            ValueError::Share(_) | ValueError::ShareWithoutSign(_) => {
+                "shares of the table are written with a percent sign, such as \"1%\" or \"0.25%\"".into()
+            }
+            ValueError::SharePrecision(_) => "round it to hundredths of a percent, such as \"0.25%\"".into(),
+            ValueError::ShareRange(_) => "choose a share from \"0%\" to \"100%\"".into(),
+            ValueError::Rate(_) | ValueError::RateWithoutUnit(_) | ValueError::RatePeriod(_) => {
+                "rates are written per second, such as \"100/s\"".into()
+            }
+            ValueError::RateRange(_) => "choose a rate in that range, such as \"100/s\"".into(),
+            ValueError::Mark(_) => "write a number from 0 to 4294967295, or \"0x0\" to \"0xffffffff\"".into(),
             ValueError::Port(_) => "write a port such as 8080, or a range such as \"8000-8010\"".into(),
             ValueError::Reversed(_) => "swap the two ends".into(),
             ValueError::Address(_) => "write four numbers from 0 to 255, such as \"192.168.1.1\"".into(),
@@ -135,10 +173,68 @@ pub fn mebibytes(text: &str) -> Result<u32, ValueError> {
         .ok_or_else(|| ValueError::SizeRange(text.to_owned()))
 }
 
+/// Largest rate: more than any gateway opens.
+const MAX_RATE: u32 = 100_000_000;
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A share such as `1%` or `0.25%`.
+pub fn share(text: &str) -> Result<Share, ValueError> {
+    let owned = || text.to_owned();
+    let Some(number) = text.trim().strip_suffix('%') else {
+        let bare = text.trim().parse::<f64>().is_ok();
+        let quoted = || ValueError::ShareWithoutSign(format!("\"{text}\""));
+        return Err(if bare { quoted() } else { ValueError::Share(owned()) });
+    };
+    let (whole, decimals) = number.trim_end().split_once('.').unwrap_or((number.trim_end(), "0"));
+    if !all_digits(whole) || !all_digits(decimals) {
+        return Err(ValueError::Share(owned()));
+    }
+    if decimals.len() > 2 {
+        return Err(ValueError::SharePrecision(owned()));
+    }
+    // Hundredths of a percent are basis points.
+    let points: Option<u32> = format!("{whole}{decimals:0<2}").parse().ok();
+    let points = points.filter(|points| *points <= u32::from(Share::WHOLE.basis_points()));
+    let points = points.and_then(|points| u16::try_from(points).ok());
+    points.map(Share::from_basis_points).ok_or_else(|| ValueError::ShareRange(owned()))
+}
+
+/// A rate such as `100/s`, a second.
+pub fn rate(text: &str) -> Result<u32, ValueError> {
+    let owned = || text.to_owned();
+    let (number, period) = match text.split_once('/') {
+        Some((number, period)) => (number.trim(), period.trim()),
+        None if all_digits(text.trim()) => return Err(ValueError::RateWithoutUnit(format!("\"{text}\""))),
+        None => return Err(ValueError::Rate(owned())),
+    };
+    if !all_digits(number) || period.is_empty() {
+        return Err(ValueError::Rate(owned()));
+    }
+    if period != "s" {
+        return Err(ValueError::RatePeriod(owned()));
+    }
+    let rate = number.parse().ok().filter(|rate| (1..=MAX_RATE).contains(rate));
+    rate.ok_or_else(|| ValueError::RateRange(owned()))
+}
+
+/// A mark such as `0x2a` or `42`.
+pub fn mark(text: &str) -> Result<u32, ValueError> {
+    let mark = match text.strip_prefix("0x") {
+        // `from_str_radix` would take a sign.
+        Some(digits) if digits.starts_with('+') => None,
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => all_digits(text).then(|| text.parse().ok()).flatten(),
+    };
+    mark.ok_or_else(|| ValueError::Mark(text.to_owned()))
+}
+
 /// A port from 1 to 65535.
 fn port(text: &str) -> Option<u16> {
     // `parse` would take a sign.
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten().filter(|port| *port != 0)
+    all_digits(text).then(|| text.parse().ok()).flatten().filter(|port| *port != 0)
 }
 
 /// A port such as `80`, or a range such as `8000-8010`.
@@ -246,6 +342,56 @@ mod tests {
         assert_eq!(mebibytes("1KiB"), Err(ValueError::SizeRange("1KiB".into())));
         assert_eq!(mebibytes("lots"), Err(ValueError::Size("lots".into())));
         assert!(mebibytes("99999999999999999999999TiB").is_err());
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_with_at_most_two_decimals() {
+        let points = |text| share(text).map(Share::basis_points);
+        assert_eq!(points("1%"), Ok(100));
+        assert_eq!(points("0.25%"), Ok(25));
+        assert_eq!(points("99.9 %"), Ok(9990));
+        assert_eq!(points("0%"), Ok(0));
+        assert_eq!(points("100%"), Ok(10_000));
+        assert_eq!(points("100.00%"), Ok(10_000));
+        assert_eq!(points("0.5"), Err(ValueError::ShareWithoutSign("\"0.5\"".into())));
+        assert_eq!(points("0.255%"), Err(ValueError::SharePrecision("0.255%".into())));
+        for large in ["100.01%", "101%", "99999999999999999999%"] {
+            assert_eq!(points(large), Err(ValueError::ShareRange(large.into())));
+        }
+        for bad in ["", "%", "half", "-1%", "+1%", "1.%", ".5%", "1,5%", "1.2.3%", "1 0%"] {
+            assert_eq!(points(bad), Err(ValueError::Share(bad.into())), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_share_is_read_back_as_it_is_printed() {
+        for points in 0..=10_000 {
+            let printed = Share::from_basis_points(points).to_string();
+            assert_eq!(share(&printed), Ok(Share::from_basis_points(points)), "{printed}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_whole_number_per_second() {
+        assert_eq!(rate("100/s"), Ok(100));
+        assert_eq!(rate("1 / s"), Ok(1));
+        assert_eq!(rate("100"), Err(ValueError::RateWithoutUnit("\"100\"".into())));
+        assert_eq!(rate("6000/min"), Err(ValueError::RatePeriod("6000/min".into())));
+        assert_eq!(rate("0/s"), Err(ValueError::RateRange("0/s".into())));
+        assert_eq!(rate("99999999999/s"), Err(ValueError::RateRange("99999999999/s".into())));
+        for bad in ["", "/s", "1/", "-1/s", "+1/s", "0.5/s", "fast", "1/s/s"] {
+            assert!(matches!(rate(bad), Err(ValueError::Rate(_) | ValueError::RatePeriod(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_decimal_or_hexadecimal_and_has_32_bits() {
+        assert_eq!(mark("42"), Ok(42));
+        assert_eq!(mark("0x2a"), Ok(42));
+        assert_eq!(mark("0xFFFFFFFF"), Ok(u32::MAX));
+        for bad in ["", "0x", "0x100000000", "4294967296", "-1", "+1", "0x+1", "2a", "0b1"] {
+            assert_eq!(mark(bad), Err(ValueError::Mark(bad.into())), "{bad}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use super::timeouts::Timeouts;
 use crate::ids::InterfaceId;
+use crate::packet::Tuple;
 use ipnet::Ipv4Net;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 /// A share of the table in parts of 10,000 (basis points), so that a worker needs no floating point.
@@ -35,6 +37,17 @@ impl Share {
     pub fn of(self, whole: u32) -> u32 {
         let share = (u64::from(whole) * u64::from(self.0)).div_ceil(10_000);
         u32::try_from(share).unwrap_or(u32::MAX)
+    }
+}
+
+impl fmt::Display for Share {
+    /// As in the config: `1%`, `0.25%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 / 100, self.0 % 100) {
+            (whole, 0) => write!(f, "{whole}%"),
+            (whole, points) if points % 10 == 0 => write!(f, "{whole}.{}%", points / 10),
+            (whole, points) => write!(f, "{whole}.{points:02}%"),
+        }
     }
 }
 
@@ -146,7 +159,29 @@ impl Default for Policy {
     }
 }
 
+impl TrackRule {
+    /// Whether the rule is for a session whose first packet has this tuple and comes in by `on`. Of the tuple, ports
+    /// count only for protocols that have some; the config sees to it that no other rule has ports.
+    #[must_use]
+    pub fn matches(&self, on: InterfaceId, tuple: &Tuple) -> bool {
+        let holds =
+            |nets: &[Ipv4Net], address| nets.is_empty() || nets.iter().any(|net| net.contains(address));
+        self.on.is_none_or(|only| only == on)
+            && self.protocol.is_none_or(|only| only == tuple.protocol)
+            && self.ports.as_ref().is_none_or(|ports| ports.contains(&tuple.dport))
+            && holds(&self.from, &tuple.src)
+            && holds(&self.to, &tuple.dst)
+    }
+}
+
 impl Policy {
+    /// The timeout set and the mark of a new session whose first packet has this tuple and comes in by `on`.
+    #[must_use]
+    pub fn choose(&self, on: InterfaceId, tuple: &Tuple) -> (u8, u32) {
+        let rule = self.rules.iter().find(|rule| rule.matches(on, tuple));
+        rule.map_or((0, 0), |rule| (rule.timeouts, rule.mark))
+    }
+
     /// The timeouts of sessions with this set. The index comes from a rule of this policy; another one means the first set.
     #[inline]
     pub fn timeouts(&self, set: u8) -> &Timeouts {

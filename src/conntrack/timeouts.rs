@@ -46,9 +46,69 @@ timeouts! {
     TcpLastAck, "tcp_last_ack", 240, "Both sides sent FIN (RFC 5382 REQ-5; Linux: 30 s).";
     TcpTimeWait, "tcp_time_wait", 240, "Both FINs were acknowledged (RFC 5382 REQ-5; Linux: 120 s).";
     TcpClose, "tcp_close", 240, "A RST was seen (RFC 7857 section 2.2: 4 minutes; Linux: 10 s).";
+    TcpMaxRetrans, "tcp_max_retrans", 7440, "The same segment was sent again and again (RFC 5382 REQ-5: at least 2 h 4 min for an open connection; Linux: 5 min).";
+    TcpUnacknowledged, "tcp_unacknowledged", 7440, "Data was sent and not acknowledged (RFC 5382 REQ-5: at least 2 h 4 min for an open connection; Linux: 5 min).";
     Udp, "udp", 300, "UDP without an answer yet (RFC 4787 REQ-5: 2 minutes at least, 5 recommended; Linux: 30 s).";
     UdpStream, "udp_stream", 300, "UDP that went both ways (RFC 4787 REQ-5; Linux: 120 s).";
     Icmp, "icmp", 60, "ICMP query (RFC 5508 REQ-2: at least 60 s; Linux: 30 s).";
+    SctpClosed, "sctp_closed", 10, "SCTP that is closed, or whose first chunk was none that opens (Linux: 10 s).";
+    SctpCookieWait, "sctp_cookie_wait", 3, "An INIT or INIT ACK was seen (Linux: 3 s).";
+    SctpCookieEchoed, "sctp_cookie_echoed", 3, "A COOKIE ECHO was seen (Linux: 3 s).";
+    SctpEstablished, "sctp_established", 210, "The association is up; its heartbeats keep it (Linux: 210 s).";
+    SctpShutdownSent, "sctp_shutdown_sent", 3, "The opener sent SHUTDOWN (Linux: 3 s).";
+    SctpShutdownRecd, "sctp_shutdown_recd", 3, "The other side sent SHUTDOWN (Linux: 3 s).";
+    SctpShutdownAckSent, "sctp_shutdown_ack_sent", 3, "The SHUTDOWN was acknowledged (Linux: 3 s).";
+    SctpHeartbeatSent, "sctp_heartbeat_sent", 30, "A HEARTBEAT on a further path of an association was seen (Linux: 30 s).";
+    DccpRequest, "dccp_request", 240, "A DCCP-Request was seen (Linux: 4 min).";
+    DccpRespond, "dccp_respond", 480, "A DCCP-Response was seen (RFC 4340 section 8.1.3: 8 minutes; Linux: the same).";
+    DccpPartopen, "dccp_partopen", 480, "The response was acknowledged (RFC 4340 section 8.1.5: 8 minutes; Linux: the same).";
+    DccpOpen, "dccp_open", 43_200, "The connection is open (RFC 5597: at least 2 h 4 min; Linux: 12 hours).";
+    DccpClosereq, "dccp_closereq", 64, "The server asked to close (Linux: 64 s).";
+    DccpClosing, "dccp_closing", 64, "A DCCP-Close was seen (Linux: 64 s).";
+    DccpTimewait, "dccp_timewait", 240, "A DCCP-Reset was seen (RFC 4340 section 8.3: 4 minutes; Linux: the same).";
+    Gre, "gre", 30, "GRE without an answer yet (Linux: 30 s).";
+    GreStream, "gre_stream", 180, "GRE that went both ways (Linux: 180 s).";
+    Generic, "generic", 600, "Any other protocol, such as ESP (Linux: 10 min).";
+}
+
+impl Timeout {
+    /// The shortest length that an RFC allows, and which one.
+    pub fn minimum(self) -> Option<(Duration, &'static str)> {
+        let (secs, rfc) = match self {
+            Timeout::TcpEstablished | Timeout::TcpMaxRetrans | Timeout::TcpUnacknowledged => {
+                (7440, "RFC 5382 REQ-5")
+            }
+            Timeout::TcpSynSent
+            | Timeout::TcpSynRecv
+            | Timeout::TcpFinWait
+            | Timeout::TcpCloseWait
+            | Timeout::TcpLastAck
+            | Timeout::TcpTimeWait => (240, "RFC 5382 REQ-5"),
+            Timeout::TcpClose => (240, "RFC 7857 section 2.2"),
+            // 5 minutes are recommended as the default.
+            Timeout::Udp | Timeout::UdpStream => (120, "RFC 4787 REQ-5"),
+            Timeout::Icmp => (60, "RFC 5508 REQ-2"),
+            Timeout::DccpRespond => (480, "RFC 4340 section 8.1.3"),
+            Timeout::DccpPartopen => (480, "RFC 4340 section 8.1.5"),
+            Timeout::DccpOpen => (7440, "RFC 5597"),
+            Timeout::DccpTimewait => (240, "RFC 4340 section 8.3"),
+            Timeout::SctpClosed
+            | Timeout::SctpCookieWait
+            | Timeout::SctpCookieEchoed
+            | Timeout::SctpEstablished
+            | Timeout::SctpShutdownSent
+            | Timeout::SctpShutdownRecd
+            | Timeout::SctpShutdownAckSent
+            | Timeout::SctpHeartbeatSent
+            | Timeout::DccpRequest
+            | Timeout::DccpClosereq
+            | Timeout::DccpClosing
+            | Timeout::Gre
+            | Timeout::GreStream
+            | Timeout::Generic => return None,
+        };
+        Some((Duration::from_secs(secs), rfc))
+    }
 }
 
 /// The length of every timeout.
@@ -93,30 +153,67 @@ impl Timeouts {
 mod tests {
     use super::*;
 
-    /// What the RFCs demand at least, in seconds.
-    fn minimum(timeout: Timeout) -> u64 {
-        match timeout {
-            // RFC 5382 REQ-5: 2 h 4 min when established, 4 min in between; RFC 7857 2.2: 4 min after a RST.
-            Timeout::TcpEstablished => 7440,
-            Timeout::TcpSynSent
-            | Timeout::TcpSynRecv
-            | Timeout::TcpFinWait
-            | Timeout::TcpCloseWait
-            | Timeout::TcpLastAck
-            | Timeout::TcpTimeWait
-            | Timeout::TcpClose => 240,
-            // RFC 4787 REQ-5: 2 min, 5 min recommended as the default.
-            Timeout::Udp | Timeout::UdpStream => 300,
-            // RFC 5508 REQ-2.
-            Timeout::Icmp => 60,
-        }
-    }
-
     #[test]
     fn no_default_is_shorter_than_the_rfcs_demand() {
         let timeouts = Timeouts::default();
         for timeout in Timeout::ALL {
-            assert!(timeouts.get(*timeout).as_secs() >= minimum(*timeout), "{}", timeout.name());
+            let minimum = timeout.minimum().map_or(Duration::ZERO, |(minimum, _)| minimum);
+            assert!(timeouts.get(*timeout) >= minimum, "{}", timeout.name());
+        }
+        // RFC 4787 REQ-5 recommends 5 minutes as the default.
+        assert_eq!(timeouts.get(Timeout::Udp).as_secs(), 300);
+        assert_eq!(timeouts.get(Timeout::UdpStream).as_secs(), 300);
+    }
+
+    /// `nf_conntrack_*_timeout*` of a stock kernel, in seconds (Linux 6.1, conntrack sysctl), without `icmpv6`.
+    const LINUX: &[(&str, u64)] = &[
+        ("tcp_syn_sent", 120),
+        ("tcp_syn_recv", 60),
+        ("tcp_established", 432_000),
+        ("tcp_fin_wait", 120),
+        ("tcp_close_wait", 60),
+        ("tcp_last_ack", 30),
+        ("tcp_time_wait", 120),
+        ("tcp_close", 10),
+        ("tcp_max_retrans", 300),
+        ("tcp_unacknowledged", 300),
+        ("udp", 30),
+        ("udp_stream", 120),
+        ("icmp", 30),
+        ("sctp_closed", 10),
+        ("sctp_cookie_wait", 3),
+        ("sctp_cookie_echoed", 3),
+        ("sctp_established", 210),
+        ("sctp_shutdown_sent", 3),
+        ("sctp_shutdown_recd", 3),
+        ("sctp_shutdown_ack_sent", 3),
+        ("sctp_heartbeat_sent", 30),
+        ("dccp_request", 240),
+        ("dccp_respond", 480),
+        ("dccp_partopen", 480),
+        ("dccp_open", 43_200),
+        ("dccp_closereq", 64),
+        ("dccp_closing", 64),
+        ("dccp_timewait", 240),
+        ("gre", 30),
+        ("gre_stream", 180),
+        ("generic", 600),
+    ];
+
+    #[test]
+    fn every_timeout_of_linux_is_there_and_longer_only_where_an_rfc_demands_it() {
+        assert_eq!(Timeout::ALL.len(), LINUX.len());
+        for (timeout, (name, linux)) in Timeout::ALL.iter().zip(LINUX) {
+            assert_eq!(timeout.name(), *name);
+            let linux = Duration::from_secs(*linux);
+            match timeout.minimum() {
+                Some((minimum, _)) if minimum > linux => {
+                    assert!(timeout.default_length() >= minimum, "{name}")
+                }
+                // Recommended, not demanded.
+                _ if *timeout == Timeout::UdpStream => {}
+                _ => assert_eq!(timeout.default_length(), linux, "{name}"),
+            }
         }
     }
 

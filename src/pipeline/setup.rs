@@ -116,7 +116,8 @@ impl<D: Device> Core<D> {
         plan: &SessionPlan,
     ) -> Result<Translation, Stop> {
         let state = &work.packet.state;
-        let opening = tracker::open(&state.kind, snap.conntrack.timeouts(0))?;
+        let (policy, mark) = snap.conntrack.choose(state.interface, &state.tuple);
+        let opening = tracker::open(&state.kind, snap.conntrack.timeouts(policy))?;
         let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
         let lease = match plan.source {
             Some(number) => Some(self.lease(snap, number, &mut to)?),
@@ -129,8 +130,8 @@ impl<D: Device> Core<D> {
             opening,
             now: now.tick(),
             length: state.total_len,
-            policy: 0,
-            mark: 0,
+            policy,
+            mark,
             protected: false,
             lease,
             l3: translation.l3,

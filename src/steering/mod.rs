@@ -109,7 +109,14 @@ mod tests {
     const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 
     fn local(source: Option<Source>) -> LocalAddresses {
-        let forward = Forward { protocol: protocol::TCP, ports: 80..=80, to: BACKEND, to_port: 8080, source };
+        let forward = Forward {
+            protocol: protocol::TCP,
+            ports: 80..=80,
+            to: BACKEND,
+            to_port: 8080,
+            source,
+            syn_proxy: false,
+        };
         LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), Some(1024..=65535))], &[(OURS, forward)])
     }
 

@@ -27,5 +27,6 @@ mod fragments;
 mod icmp_errors;
 mod limits;
 mod neighbors;
+mod rules;
 mod tracking;
 mod translation;

@@ -1,8 +1,9 @@
 //! Compares the values of a [`Draft`] with one another, resolves names to indices and builds the [`Config`].
 //!
-//! Order: devices and interfaces, routes, pools, rules, threads. Doubts ([`Caution`]) are looked for only when there is
+//! Order: devices and interfaces, routes, pools, rules, threads, the session table. Doubts ([`Caution`]) are looked for only when there is
 //! no mistake, since most of them would follow from one.
 
+mod conntrack;
 mod links;
 mod pools;
 mod rules;
@@ -11,7 +12,7 @@ use crate::config::draft::{Draft, RuntimeDraft};
 use crate::config::error::Span;
 use crate::config::estimate;
 use crate::config::mistake::{Caution, Mistake};
-use crate::config::model::{Config, ConntrackConfig, DeviceConfig, PollMode, RuntimeConfig};
+use crate::config::model::{Config, DeviceConfig, PollMode, RuntimeConfig};
 use crate::config::reader::{At, Findings, nearest};
 use crate::control::DEFAULT_SOCKET;
 use crate::ids::{MAX_WORKERS, Realm};
@@ -19,7 +20,6 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 const DEFAULT_ICMP_ERRORS: u32 = 1000;
-const DEFAULT_SESSIONS: u32 = 262_144;
 
 /// The checked config; `None` if anything was found to be wrong, now or before.
 pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
@@ -36,26 +36,11 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     });
     let runtime = runtime(&draft.runtime, &devices.list, rooms.max().unwrap_or_default(), findings);
     pools::ports(&draft, runtime.workers, findings);
-    let max_sessions = draft.max_sessions.map_or(DEFAULT_SESSIONS, |sessions| sessions.value);
-    if let Some(given) = draft.max_sessions
-        && given.value < u32::from(runtime.workers)
-    {
-        let what = Mistake::FewSessions { sessions: given.value, workers: runtime.workers };
-        findings.error(given.at, what);
-    }
+    let conntrack = conntrack::check(&draft, runtime.workers, findings);
     if !findings.mistakes.is_empty() {
         return None;
     }
-    let config = Config {
-        runtime,
-        conntrack: ConntrackConfig { max_sessions, timeouts: draft.timeouts.clone() },
-        devices: devices.list,
-        interfaces,
-        routes,
-        pools,
-        snat,
-        dnat,
-    };
+    let config = Config { runtime, conntrack, devices: devices.list, interfaces, routes, pools, snat, dnat };
     doubts(&draft, &config, findings);
     Some(config)
 }
@@ -138,6 +123,7 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     }
     pools::doubts(draft, config, findings);
     rules::doubts(draft, config, findings);
+    conntrack::doubts(draft, &config.conntrack, config.runtime.workers, findings);
 }
 
 /// The interface that leads to `address`, by the longest prefix.

@@ -7,6 +7,7 @@ use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{Config, DnatRule, SnatRule, SourcePool};
 use crate::config::reader::{At, Findings};
 use crate::ids::{InterfaceId, Realm};
+use crate::wire::protocol;
 use ipnet::Ipv4Net;
 
 pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
@@ -28,11 +29,11 @@ pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
     rules
 }
 
-fn values(prefixes: &[At<Ipv4Net>]) -> Vec<Ipv4Net> {
+pub(super) fn values(prefixes: &[At<Ipv4Net>]) -> Vec<Ipv4Net> {
     prefixes.iter().map(|prefix| prefix.value).collect()
 }
 
-fn interface(draft: &Draft, name: &At<String>, findings: &mut Findings) -> Option<usize> {
+pub(super) fn interface(draft: &Draft, name: &At<String>, findings: &mut Findings) -> Option<usize> {
     let names = || draft.interfaces.iter().map(|interface| interface.name.value.as_str());
     let index = position(names(), &name.value);
     if index.is_none() {
@@ -73,16 +74,30 @@ pub(super) fn dnat(draft: &Draft, findings: &mut Findings) -> Vec<DnatRule> {
         }
         let source = source(draft, rule.source.as_ref(), findings);
         let backend = backend(draft, rule, findings);
+        let syn_proxy = syn_proxy(rule, findings);
         let (Some(address), Some(ports), Some((to, to_port))) = (address, &rule.ports, backend) else {
             continue;
         };
         for protocol in &rule.protocols {
             let (protocol, ports, at) = (protocol.value, ports.value.clone(), ports.at);
-            rules.push((DnatRule { address, protocol, ports, to, to_port, source }, at));
+            rules.push((DnatRule { address, protocol, ports, to, to_port, source, syn_proxy }, at));
         }
     }
     collisions(&rules, findings);
     rules.into_iter().map(|(rule, _)| rule).collect()
+}
+
+/// Whether the rule has a SYN proxy in front of it.
+fn syn_proxy(rule: &DnatDraft, findings: &mut Findings) -> bool {
+    let Some(At { value: true, at }) = rule.syn_proxy else { return false };
+    if let Some(other) = rule.protocols.iter().find(|protocol| protocol.value != protocol::TCP) {
+        findings.error(at, Mistake::SynProxyProtocol { protocol: protocol_name(other.value) });
+    }
+    true
+}
+
+fn protocol_name(number: u8) -> &'static str {
+    if number == protocol::TCP { "TCP" } else { "UDP" }
 }
 
 /// The backend's address and the first of its ports.
@@ -115,7 +130,7 @@ fn collisions(rules: &[(DnatRule, Span)], findings: &mut Findings) {
         if let Some((other, other_at)) = same
             && rule.ports.start() <= other.ports.end()
         {
-            let protocol = if rule.protocol == 6 { "TCP" } else { "UDP" };
+            let protocol = protocol_name(rule.protocol);
             let (address, port) = (rule.address, *rule.ports.start());
             findings.clash(*other_at, *at, Mistake::DnatOverlap { protocol, address, port });
         }
@@ -174,7 +189,7 @@ fn covers(earlier: &SnatRule, later: &SnatRule) -> bool {
         && within(&earlier.to, &later.to)
 }
 
-fn within(outer: &[Ipv4Net], inner: &[Ipv4Net]) -> bool {
+pub(super) fn within(outer: &[Ipv4Net], inner: &[Ipv4Net]) -> bool {
     // An empty list means any.
     outer.is_empty() || !inner.is_empty() && inner.iter().all(|net| outer.iter().any(|o| o.contains(net)))
 }

@@ -4,7 +4,8 @@
 //! A default stands here as the TOML that a user would write; a test reads it back and compares it with what
 //! the parser does when the key is absent.
 
-use crate::conntrack::timeouts::Timeout;
+mod conntrack;
+
 use std::borrow::Cow;
 
 /// A table of the config file.
@@ -28,6 +29,10 @@ pub enum Section {
     Conntrack,
     /// `[conntrack.timeouts]`
     Timeouts,
+    /// `[conntrack.timeout_set.NAME]`
+    TimeoutSet,
+    /// `[[conntrack.rule]]`
+    TrackRule,
 }
 
 /// Whether a key must be there, and what holds when it is not.
@@ -91,6 +96,7 @@ const fn default(
 }
 
 const PREFIXES: &str = "prefix or list of prefixes";
+const BOOLEAN: &str = "`true` or `false`";
 
 static FILE: &[Key] = &[
     required("interface", "tables", "{}", "The gateway's interfaces, one table each: `[interface.NAME]`."),
@@ -257,6 +263,13 @@ static DNAT: &[Key] = &[
         "\"interface\"",
         "Translate the source too (full NAT), so that the backend needs no route back through natgate.",
     ),
+    default(
+        "syn_proxy",
+        BOOLEAN,
+        "false",
+        "true",
+        "Answer handshakes with SYN cookies (RFC 4987): the backend and the session table see only clients that complete them. TCP only.",
+    ),
 ];
 
 static RUNTIME: &[Key] = &[
@@ -300,22 +313,6 @@ static RUNTIME: &[Key] = &[
     ),
 ];
 
-static CONNTRACK: &[Key] = &[
-    default(
-        "max_sessions",
-        "1 to 134217728",
-        "262144",
-        "1000000",
-        "Sessions of all workers together; at least one a worker.",
-    ),
-    optional("timeouts", "table", "the defaults", "{}", "Idle timeouts: `[conntrack.timeouts]`."),
-];
-
-/// The TOML of a length of time.
-fn quoted(length: std::time::Duration) -> Cow<'static, str> {
-    Cow::Owned(format!("\"{}\"", humantime::format_duration(length).to_string().replace(' ', "")))
-}
-
 impl Section {
     /// Every section, in the order of the documentation.
     pub const ALL: &'static [Section] = &[
@@ -328,6 +325,8 @@ impl Section {
         Section::Runtime,
         Section::Conntrack,
         Section::Timeouts,
+        Section::TimeoutSet,
+        Section::TrackRule,
     ];
 
     /// The header as the user writes it.
@@ -342,6 +341,8 @@ impl Section {
             Section::Runtime => "[runtime]",
             Section::Conntrack => "[conntrack]",
             Section::Timeouts => "[conntrack.timeouts]",
+            Section::TimeoutSet => "[conntrack.timeout_set.NAME]",
+            Section::TrackRule => "[[conntrack.rule]]",
         }
     }
 
@@ -355,14 +356,20 @@ impl Section {
             Section::Snat => SNAT,
             Section::Dnat => DNAT,
             Section::Runtime => RUNTIME,
-            Section::Conntrack => CONNTRACK,
-            Section::Timeouts => return Cow::Owned(Timeout::ALL.iter().map(|t| timeout_key(*t)).collect()),
+            Section::Conntrack => conntrack::CONNTRACK,
+            Section::TrackRule => conntrack::RULE,
+            Section::Timeouts => return Cow::Owned(conntrack::timeouts()),
+            Section::TimeoutSet => return Cow::Owned(conntrack::timeout_set()),
         })
     }
 
     /// The section's table in Markdown, as `docs/config.md` holds it.
     pub fn markdown(self) -> String {
         let mut out = String::from("| key | type | default | meaning |\n|---|---|---|---|\n");
+        if self == Section::TimeoutSet {
+            // The same thirty rows would say nothing new.
+            return out + conntrack::TIMEOUT_SET_ROW;
+        }
         for key in self.keys().iter() {
             let absent = match &key.presence {
                 Presence::Required => "required".to_owned(),
@@ -372,15 +379,5 @@ impl Section {
             out += &format!("| `{}` | {} | {absent} | {} |\n", key.name, key.kind, key.help);
         }
         out
-    }
-}
-
-fn timeout_key(timeout: Timeout) -> Key {
-    Key {
-        name: timeout.name(),
-        kind: "length of time",
-        presence: Presence::Default(quoted(timeout.default_length())),
-        example: Cow::Borrowed("\"5m\""),
-        help: timeout.help(),
     }
 }

@@ -1,21 +1,21 @@
 //! Reads the sections, one function each, into a [`Draft`]. Every value is checked by itself here; what has to do
 //! with other values is for `check`.
 
+mod conntrack;
+
 use crate::config::draft::{
     DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName, Vlan,
 };
 use crate::config::error::Span;
 use crate::config::keys::Section;
-use crate::config::mistake::{Caution, Mistake};
+use crate::config::mistake::Mistake;
 use crate::config::model::PollMode;
 use crate::config::reader::{At, Field, Findings, Table};
 use crate::config::units::{self, ValueError};
-use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::device::spec::DeviceSpec;
 use crate::ids::{MAX_WORKERS, MacAddr, Realm};
 use ipnet::Ipv4Net;
 use std::path::PathBuf;
-use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 const REALMS: &[(&str, Realm)] = &[("internal", Realm::Internal), ("external", Realm::External)];
@@ -25,8 +25,6 @@ const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
 
 /// Frames that a config may ask for.
 const FRAMES: std::ops::RangeInclusive<i64> = 1024..=1 << 24;
-/// Sessions that a config may ask for: 20 GB of them.
-const SESSIONS: std::ops::RangeInclusive<i64> = 1..=1 << 27;
 /// What fits `cpu_set_t` (CPU_SET(3)).
 const CPUS: std::ops::RangeInclusive<i64> = 0..=1023;
 /// RFC 791: what every host must take; and what jumbo frames carry.
@@ -60,10 +58,7 @@ pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
         draft.runtime = runtime(&table, findings);
     }
     if let Some(table) = single(file.get("conntrack"), Section::Conntrack, findings) {
-        draft.max_sessions = table.get("max_sessions").and_then(|f| f.integer(SESSIONS, findings));
-        if let Some(table) = single(table.get("timeouts"), Section::Timeouts, findings) {
-            draft.timeouts = timeouts(&table, findings);
-        }
+        draft.conntrack = conntrack::section(&table, findings);
     }
     draft
 }
@@ -266,21 +261,30 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
         ports: table.require("port", findings).and_then(|field| ports(&field, findings)),
         to: table.require("to", findings).and_then(|field| field.parse(units::backend, findings)),
         source: source(table.get("source"), findings),
+        syn_proxy: table.get("syn_proxy").and_then(|field| field.boolean(findings)),
     }
 }
 
 fn protocols(field: &Field<'_>, findings: &mut Findings) -> Vec<At<u8>> {
+    distinct(field, findings, |item, findings| item.word(PROTOCOLS, findings))
+}
+
+/// A value, or a list of values of which none is there twice.
+fn distinct<T: PartialEq>(
+    field: &Field<'_>,
+    findings: &mut Findings,
+    read: impl Fn(&Field<'_>, &mut Findings) -> Option<At<T>>,
+) -> Vec<At<T>> {
     if field.is_empty_list() {
         field.empty(findings);
     }
-    let mut found: Vec<At<u8>> = Vec::new();
+    let mut found: Vec<At<T>> = Vec::new();
     for item in field.items() {
-        let Some(protocol) = item.word(PROTOCOLS, findings) else { continue };
-        if found.iter().any(|known| known.value == protocol.value) {
-            let value = item.value.as_str().unwrap_or_default().to_owned();
-            findings.error(item.at, Mistake::Repeated { key: field.key.into(), value });
+        let Some(value) = read(&item, findings) else { continue };
+        if found.iter().any(|known| known.value == value.value) {
+            findings.error(item.at, Mistake::Repeated { key: field.key.into(), value: item.written() });
         } else {
-            found.push(protocol);
+            found.push(value);
         }
     }
     found
@@ -347,37 +351,4 @@ fn socket(field: &Field<'_>, findings: &mut Findings) -> Option<PathBuf> {
     }
     findings.error(at, Mistake::SocketPath(text.to_owned()));
     None
-}
-
-fn timeouts(table: &Table<'_>, findings: &mut Findings) -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    for timeout in Timeout::ALL {
-        let Some(field) = table.get(timeout.name()) else { continue };
-        let length = field.parse_with_unit(units::duration, ValueError::DurationWithoutUnit, findings);
-        let Some(At { value: length, at }) = length else { continue };
-        timeouts.set(*timeout, length);
-        let (minimum, rfc) = rfc_minimum(*timeout);
-        if length < minimum {
-            let write = |length| humantime::format_duration(length).to_string();
-            let (given, minimum) = (write(length), write(minimum).replace(' ', ""));
-            findings.warn(at, Caution::TimeoutBelowRfc { key: timeout.name(), given, minimum, rfc });
-        }
-    }
-    timeouts
-}
-
-/// The shortest length that the RFCs allow or recommend.
-fn rfc_minimum(timeout: Timeout) -> (Duration, &'static str) {
-    match timeout {
-        Timeout::TcpEstablished => (Duration::from_secs(7440), "RFC 5382 REQ-5"),
-        Timeout::TcpSynSent
-        | Timeout::TcpSynRecv
-        | Timeout::TcpFinWait
-        | Timeout::TcpCloseWait
-        | Timeout::TcpLastAck
-        | Timeout::TcpTimeWait => (Duration::from_secs(240), "RFC 5382 REQ-5"),
-        Timeout::TcpClose => (Duration::from_secs(240), "RFC 7857 section 2.2"),
-        Timeout::Udp | Timeout::UdpStream => (Duration::from_secs(120), "RFC 4787 REQ-5"),
-        Timeout::Icmp => (Duration::from_secs(60), "RFC 5508 REQ-2"),
-    }
 }

@@ -12,6 +12,7 @@
 //! | [`tracker`], [`tcp`] | what a packet does to its session |
 //! | [`timeouts`] | the idle timeouts |
 //! | [`policy`] | what the operator allows: timeout sets, limits |
+//! | [`wheel`] | the timers, kept on the management core |
 //! | [`mod@line`] | a session as the classic conntrack line |
 //!
 //! # Life of a session
@@ -41,3 +42,4 @@ pub mod table;
 pub mod tcp;
 pub mod timeouts;
 pub mod tracker;
+pub mod wheel;

@@ -20,7 +20,7 @@ impl Management {
         let mut busy = false;
         for worker in 0..self.links.len() {
             for _ in 0..MAIL_BUDGET {
-                let Ok(message) = self.links[worker].worker.from.pop() else { break };
+                let Ok(message) = self.links[worker].from.pop() else { break };
                 busy = true;
                 self.read(now, worker, message);
             }
@@ -32,7 +32,7 @@ impl Management {
     pub(super) fn post(&mut self, worker: usize, message: ToWorker) {
         let Some(link) = self.links.get_mut(worker) else { return };
         if link.backlog.is_empty() {
-            if let Err(rtrb::PushError::Full(message)) = link.worker.to.push(message) {
+            if let Err(rtrb::PushError::Full(message)) = link.to.push(message) {
                 link.backlog.push_back(message);
             }
         } else {
@@ -48,7 +48,7 @@ impl Management {
     pub(super) fn post_backlog(&mut self) {
         for link in &mut self.links {
             while let Some(message) = link.backlog.pop_front() {
-                if let Err(rtrb::PushError::Full(message)) = link.worker.to.push(message) {
+                if let Err(rtrb::PushError::Full(message)) = link.to.push(message) {
                     link.backlog.push_front(message);
                     break;
                 }

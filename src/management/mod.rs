@@ -12,12 +12,14 @@
 //! | `mail` | messages to workers: posted, or kept until there is room |
 //! | `neighbors` | what workers hear and ask about neighbours, and what they are told |
 //! | `announce` | gratuitous ARP at the start |
-//! | `expiry` | finds idle sessions and has them removed |
+//! | [`expiry`] | the timers: finds idle sessions and has them removed |
+//! | `sweep` | the pace of the sweep that makes up for lost posts |
 
 mod announce;
-mod expiry;
+pub mod expiry;
 mod mail;
 mod neighbors;
+mod sweep;
 
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;
@@ -25,8 +27,10 @@ use crate::pipeline::Snapshot;
 use crate::pipeline::message::{FromWorker, ToWorker};
 use crate::pipeline::worker::NEIGHBORS;
 use crate::route::neighbors::Neighbors;
+use crate::telemetry::WorkerCounters;
 use crate::time::Time;
 use announce::Announcement;
+use expiry::Expiry;
 use rtrb::{Consumer, Producer};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,17 +44,19 @@ pub struct WorkerLink {
     pub from: Consumer<FromWorker>,
     /// The worker's sessions.
     pub sessions: SessionView<V4Key>,
+    /// Indices of sessions that the worker made, or whose timeout it shortened.
+    pub timers: Consumer<u32>,
+    /// The worker's counters.
+    pub counters: Arc<WorkerCounters>,
 }
 
 #[derive(Debug)]
 struct Link {
-    worker: WorkerLink,
+    to: Producer<ToWorker>,
+    from: Consumer<FromWorker>,
+    expiry: Expiry,
     /// What did not fit into the ring yet, oldest first.
     backlog: VecDeque<ToWorker>,
-    /// Where the sweep goes on.
-    cursor: u32,
-    /// Sessions that the sweep has to look at before its share of this moment is done.
-    due: u32,
 }
 
 /// The management core.
@@ -59,7 +65,6 @@ pub struct Management {
     snapshot: Arc<Snapshot>,
     neighbors: Neighbors,
     links: Vec<Link>,
-    last_sweep: Time,
     neighbors_changed: bool,
     /// The soonest first.
     announcements: VecDeque<Announcement>,
@@ -70,13 +75,17 @@ impl Management {
     pub fn new(snapshot: Arc<Snapshot>, workers: Vec<WorkerLink>, now: Time) -> Self {
         let links = workers
             .into_iter()
-            .map(|worker| Link { worker, backlog: VecDeque::new(), cursor: 0, due: 0 })
+            .map(|WorkerLink { to, from, sessions, timers, counters }| Link {
+                to,
+                from,
+                expiry: Expiry::new(sessions, timers, counters, now),
+                backlog: VecDeque::new(),
+            })
             .collect();
         Management {
             neighbors: Neighbors::new(NEIGHBORS, snapshot.routes.next_hops()),
             snapshot,
             links,
-            last_sweep: now,
             neighbors_changed: true,
             announcements: VecDeque::new(),
         }
@@ -88,6 +97,6 @@ impl Management {
         self.make_announcements(now);
         let busy = self.read_mail(now);
         self.poll_neighbors(now);
-        self.sweep(now) || busy
+        self.poll_timers(now) || busy
     }
 }

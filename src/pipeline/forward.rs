@@ -8,7 +8,7 @@ use super::setup::{Plan, check_destination, check_source, stays_inside};
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
-use crate::conntrack::tracker;
+use crate::conntrack::tracker::{self, Tracked};
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::icmp_error::rewrite_error;
@@ -86,7 +86,11 @@ impl<D: Device> Core<D> {
                     tracker::touch(session, direction, state.total_len, now.tick());
                 } else {
                     let (kind, len) = (&state.kind, state.total_len);
-                    tracker::track(session, direction, kind, len, now.tick(), snap.conntrack.timeouts(0))?;
+                    let timeouts = snap.conntrack.timeouts(0);
+                    match tracker::track(session, direction, kind, len, now.tick(), timeouts)? {
+                        Tracked::Kept => {}
+                        Tracked::Shortened | Tracked::Reopened => self.post_timer(id),
+                    }
                 }
                 rewrite(&mut work.packet, &translation)?;
                 Ok(exit)

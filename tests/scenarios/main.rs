@@ -27,5 +27,6 @@ mod fragments;
 mod icmp_errors;
 mod limits;
 mod neighbors;
+mod timers;
 mod tracking;
 mod translation;

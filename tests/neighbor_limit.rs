@@ -55,6 +55,7 @@ fn a_full_neighbour_table_refuses_by_name_and_serves_those_that_it_knows() {
         peers: vec![None],
         mail,
         management,
+        timers: RingBuffer::new(16).0,
         counters: counters.clone(),
         icmp_errors_per_second: 10,
         rng: Rng::seeded(1),

@@ -200,6 +200,7 @@ impl<F: Feed> Gateway<F> {
         let now = Time::from_secs(3600);
         let (mut to_worker, mail) = RingBuffer::new(4096);
         let (management, from_worker) = RingBuffer::new(4096);
+        let (timer_posts, timers) = RingBuffer::new(65_536);
         let next_hop = Ipv4Addr::new(203, 0, 113, 1);
         let known = ToWorker::Neighbor { interface: InterfaceId(1), address: next_hop, mac: MacAddr(PEER) };
         to_worker.push(known).expect("room");
@@ -216,11 +217,18 @@ impl<F: Feed> Gateway<F> {
             peers: vec![None],
             mail,
             management,
+            timers: timer_posts,
             counters: counters.clone(),
             icmp_errors_per_second: 0,
             rng: natgate::nat::Rng::seeded(5),
         });
-        let link = WorkerLink { to: to_worker, from: from_worker, sessions: sessions.clone() };
+        let link = WorkerLink {
+            to: to_worker,
+            from: from_worker,
+            sessions: sessions.clone(),
+            timers,
+            counters: counters.clone(),
+        };
         let management = Management::new(snapshot, vec![link], now);
         Gateway { worker, management, feed, counters, sessions, pages, now }
     }

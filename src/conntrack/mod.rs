@@ -8,11 +8,13 @@
 //! | [`session`] | one conversation, both directions, in shared memory |
 //! | [`class`] | what a session is worth when room is needed |
 //! | [`seqlock`] | how a reader knows that what it copied is whole |
+//! | [`idle`] | what decides when a session ends |
 //! | `index` | from hash to session; private to the worker |
 //! | [`table`] | the [`table::Shard`] of a worker and the [`table::SessionView`] of everybody else |
 //! | [`tracker`], [`tcp`] | what a packet does to its session |
 //! | [`timeouts`] | the idle timeouts |
 //! | [`policy`] | what the operator allows: timeout sets, limits |
+//! | [`wheel`] | the timers, kept on the management core |
 //! | [`mod@line`] | a session as the classic conntrack line |
 //!
 //! # Life of a session
@@ -20,9 +22,9 @@
 //! 1. A packet has a key that no session has. [`tracker::open`] says whether it may open one; policy and port
 //!    allocation (elsewhere) find the key of the answers; [`table::Shard::insert`] publishes the complete session.
 //! 2. Each packet with one of the two keys: [`table::Shard::lookup`], then [`tracker::track`].
-//! 3. The management core finds by [`table::SessionView::expired`] that it was idle for too long and sends index and
-//!    generation to the worker, which makes sure ([`table::Shard::resolve`], [`session::Session::is_expired`]) and
-//!    calls [`table::Shard::remove`]; the lease that this gives back is released.
+//! 3. The management core keeps its timer in a [`wheel::Wheel`], finds by [`table::SessionView::idle`] that it was idle
+//!    for too long and sends index and generation to the worker, which makes sure ([`table::Shard::resolve`],
+//!    [`session::Session::is_expired`]) and calls [`table::Shard::remove`]; the lease that this gives back is released.
 //!
 //! # Ownership and ordering
 //!
@@ -32,6 +34,7 @@
 //! but [`mod@line`], which runs on the side of the readers. No clock is read: the time is a parameter.
 
 pub mod class;
+pub mod idle;
 mod index;
 pub mod key;
 pub mod line;
@@ -43,3 +46,4 @@ pub mod table;
 pub mod tcp;
 pub mod timeouts;
 pub mod tracker;
+pub mod wheel;

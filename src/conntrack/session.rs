@@ -21,6 +21,7 @@
 //! touched only at creation, by readers, and once in 65,536 packets. For IPv6 the keys alone fill 80 bytes: 192 in all.
 
 use super::class::Class;
+use super::idle::Idle;
 use super::key::{FlowKey, V4Key};
 use super::seqlock::{Interrupted, SeqCount};
 use super::sync::{AtomicU8, AtomicU16, AtomicU32, Ordering};
@@ -562,10 +563,10 @@ impl<K: FlowKey> Session<K> {
         })
     }
 
-    /// Reader: the generation if the session was idle for longer than its timeout.
-    pub(super) fn expired_generation(&self, now: Tick) -> Option<u32> {
-        let (generation, expired) = self.generation.try_read(|| self.is_expired(now)).ok()?;
-        expired.then_some(generation)
+    /// Reader: what decides when it ends; `None` if the slot is free or was just filled or emptied.
+    pub(super) fn idle(&self) -> Option<Idle> {
+        let (generation, idle) = self.generation.try_read(|| Idle::copy(self)).ok()?;
+        Some(Idle { generation, ..idle })
     }
 }
 

@@ -19,6 +19,7 @@
 //! a class is found in constant time.
 
 use super::class::{Class, ClassLists};
+use super::idle::Idle;
 use super::index::Index;
 use super::key::FlowKey;
 pub use super::session::{Direction, Lease, NewSession, Session, SessionSnapshot, TrackWords};
@@ -265,12 +266,18 @@ impl<K: FlowKey> SessionView<K> {
         self.sessions.get(index as usize)?.snapshot(index)
     }
 
+    /// What decides when the session at an index ends: `None` if there is none, or if it came or went at this moment.
+    pub fn idle(&self, index: u32) -> Option<Idle> {
+        self.sessions.get(index as usize)?.idle()
+    }
+
     /// The generation of the session at an index if it is idle for longer than its timeout.
     ///
     /// A hint: a packet may come right now. The worker has to check [`Session::is_expired`] before it removes the
     /// session.
     pub fn expired(&self, index: u32, now: Tick) -> Option<u32> {
-        self.sessions.get(index as usize)?.expired_generation(now)
+        let idle = self.idle(index)?;
+        idle.ends_in(now, idle.timeout_ticks).is_err().then_some(idle.generation)
     }
 }
 

@@ -8,7 +8,7 @@ use super::setup::{Plan, check_destination, check_source, stays_inside};
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
-use crate::conntrack::tracker;
+use crate::conntrack::tracker::{self, Tracked};
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::icmp_error::rewrite_error;
@@ -88,9 +88,13 @@ impl<D: Device> Core<D> {
                     let (kind, len) = (&state.kind, state.total_len);
                     let class = session.class();
                     let timeouts = snap.conntrack.timeouts(session.policy());
-                    tracker::track(session, direction, kind, len, now.tick(), timeouts)?;
+                    let tracked = tracker::track(session, direction, kind, len, now.tick(), timeouts)?;
                     if session.class() != class {
                         self.shard.reclassify(id);
+                    }
+                    match tracked {
+                        Tracked::Kept => {}
+                        Tracked::Shortened | Tracked::Reopened => self.post_timer(id),
                     }
                 }
                 rewrite(&mut work.packet, &translation)?;

@@ -27,6 +27,7 @@
 //! | `receive` | frames in, local answers, owner, fragments |
 //! | `forward` | the fast path: lookup, checks, rewrite |
 //! | `setup` | the slow path: which rule, which port, new session |
+//! | `timers` | posts to the timer wheel |
 //! | `answer` | ARP, echo, ICMP errors |
 //! | `egress` | link header, transmit, verdict |
 //! | `waiting` | packets that wait for a neighbour |
@@ -39,6 +40,7 @@ pub mod message;
 mod receive;
 mod setup;
 pub mod snapshot;
+mod timers;
 mod waiting;
 pub mod worker;
 

@@ -138,7 +138,8 @@ impl<D: Device> Core<D> {
             l4: translation.l4,
         });
         match inserted {
-            Ok(_) => {
+            Ok(id) => {
+                self.post_timer(id);
                 self.counters.sessions_created.increment();
                 Ok(translation)
             }

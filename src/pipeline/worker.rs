@@ -68,6 +68,8 @@ pub struct WorkerParts<D: Device> {
     pub mail: Consumer<ToWorker>,
     /// Messages to the management core.
     pub management: Producer<FromWorker>,
+    /// Indices of sessions whose timer the management core has to look at.
+    pub timers: Producer<u32>,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
     /// ICMP errors that this worker may make a second.
@@ -110,6 +112,7 @@ pub(super) struct Core<D: Device> {
     pub(super) waiting: WaitingRoom<D::Buf>,
     pub(super) peers: Peers<D::Buf>,
     pub(super) management: Producer<FromWorker>,
+    pub(super) timers: Producer<u32>,
     pub(super) icmp_limit: RateLimit,
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) batch: ArrayVec<Work<D::Buf>, BURST>,
@@ -144,6 +147,7 @@ impl<D: Device> Worker<D> {
             waiting: WaitingRoom::new(WAITING),
             peers,
             management,
+            timers: parts.timers,
             icmp_limit: RateLimit::new(
                 parts.icmp_errors_per_second,
                 parts.icmp_errors_per_second.div_ceil(ICMP_BURST_SHARE),

@@ -89,6 +89,9 @@ pub struct WorkerCounters {
     /// Messages to the management core that found the ring full. Nothing is lost for good: a neighbour is asked for again
     /// with the next packet to it, and what ARP told is told again.
     pub messages_lost: Counter,
+    /// Sessions whose timer could not be posted to the management core because the ring was full. None is forgotten: the
+    /// management core goes through the whole table when it sees this grow.
+    pub timer_posts_lost: Counter,
     /// By interface.
     pub interfaces: Box<[InterfaceCounters]>,
 }
@@ -112,6 +115,7 @@ impl Default for WorkerCounters {
             busy_polls: Counter::default(),
             polls: Counter::default(),
             messages_lost: Counter::default(),
+            timer_posts_lost: Counter::default(),
             interfaces: (0..MAX_INTERFACES).map(|_| InterfaceCounters::default()).collect(),
         }
     }

@@ -139,7 +139,8 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             let (to, mail) = rtrb::RingBuffer::new(RING);
             let (management, from) = rtrb::RingBuffer::new(RING);
             let own: Arc<WorkerCounters> = Arc::default();
-            links.push(WorkerLink { to, from, sessions: view });
+            let (timer_posts, timers) = rtrb::RingBuffer::new(RING);
+            links.push(WorkerLink { to, from, sessions: view, timers, counters: own.clone() });
             counters.push(own.clone());
             let transmitter = if id < shape.queues { id } else { id % shape.queues };
             workers.push(Worker::new(WorkerParts {
@@ -151,6 +152,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                 peers,
                 mail,
                 management,
+                timers: timer_posts,
                 counters: own,
                 icmp_errors_per_second: config.runtime.icmp_errors_per_second,
                 rng: natgate::nat::Rng::seeded(77 + id as u64),

@@ -28,5 +28,6 @@ mod icmp_errors;
 mod limits;
 mod neighbors;
 mod rules;
+mod timers;
 mod tracking;
 mod translation;

@@ -1,0 +1,102 @@
+//! The management core: everything that is not a packet.
+//!
+//! It resolves neighbours, ends idle sessions and publishes configurations, and talks to each worker over one
+//! ring each way. It never writes a worker's state: it reads session records through their generation and asks
+//! the owner to act.
+//!
+//! Like a worker it is driven by [`Management::poll_once`] with the time as a parameter. It may allocate and be late:
+//! nothing that a worker does waits for it, except for packets to neighbours that nobody knows yet.
+//!
+//! | file | concept |
+//! |---|---|
+//! | `mail` | messages to workers: posted, or kept until there is room |
+//! | `neighbors` | what workers hear and ask about neighbours, and what they are told |
+//! | `announce` | gratuitous ARP at the start |
+//! | [`expiry`] | the timers: finds idle sessions and has them removed |
+//! | `sweep` | the pace of the sweep that makes up for lost posts |
+
+mod announce;
+pub mod expiry;
+mod mail;
+mod neighbors;
+mod sweep;
+
+use crate::conntrack::key::V4Key;
+use crate::conntrack::table::SessionView;
+use crate::pipeline::Snapshot;
+use crate::pipeline::message::{FromWorker, ToWorker};
+use crate::pipeline::worker::NEIGHBORS;
+use crate::route::neighbors::Neighbors;
+use crate::telemetry::WorkerCounters;
+use crate::time::Time;
+use announce::Announcement;
+use expiry::Expiry;
+use rtrb::{Consumer, Producer};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The management core's side of one worker.
+#[derive(Debug)]
+pub struct WorkerLink {
+    /// Messages to the worker.
+    pub to: Producer<ToWorker>,
+    /// Messages from the worker.
+    pub from: Consumer<FromWorker>,
+    /// The worker's sessions.
+    pub sessions: SessionView<V4Key>,
+    /// Indices of sessions that the worker made, or whose timeout it shortened.
+    pub timers: Consumer<u32>,
+    /// The worker's counters.
+    pub counters: Arc<WorkerCounters>,
+}
+
+#[derive(Debug)]
+struct Link {
+    to: Producer<ToWorker>,
+    from: Consumer<FromWorker>,
+    expiry: Expiry,
+    /// What did not fit into the ring yet, oldest first.
+    backlog: VecDeque<ToWorker>,
+}
+
+/// The management core.
+#[derive(Debug)]
+pub struct Management {
+    snapshot: Arc<Snapshot>,
+    neighbors: Neighbors,
+    links: Vec<Link>,
+    neighbors_changed: bool,
+    /// The soonest first.
+    announcements: VecDeque<Announcement>,
+}
+
+impl Management {
+    /// The management core for these workers.
+    pub fn new(snapshot: Arc<Snapshot>, workers: Vec<WorkerLink>, now: Time) -> Self {
+        let links = workers
+            .into_iter()
+            .map(|WorkerLink { to, from, sessions, timers, counters }| Link {
+                to,
+                from,
+                expiry: Expiry::new(sessions, timers, counters, now),
+                backlog: VecDeque::new(),
+            })
+            .collect();
+        Management {
+            neighbors: Neighbors::new(NEIGHBORS, snapshot.routes.next_hops()),
+            snapshot,
+            links,
+            neighbors_changed: true,
+            announcements: VecDeque::new(),
+        }
+    }
+
+    /// One turn. Returns whether there was anything to do.
+    pub fn poll_once(&mut self, now: Time) -> bool {
+        self.post_backlog();
+        self.make_announcements(now);
+        let busy = self.read_mail(now);
+        self.poll_neighbors(now);
+        self.poll_timers(now) || busy
+    }
+}

@@ -7,7 +7,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`ids`], [`time`], [`telemetry`] | newtypes, time as a value, counters and the one list of drop reasons |
-//! | [`memory`], [`prefetch`] | large tables in huge pages, hints to the cache |
+//! | [`memory`], [`prefetch`], [`sync`] | large tables in huge pages, hints to the cache, atomics that can be checked |
 //! | [`wire`] | checked header views, checksum arithmetic. Pure |
 //! | [`packet`] | `PacketBuf`, `Packet<Raw>` to `Packet<Parsed>`: bytes become checked types here |
 //! | [`device`] | `Device`: bursts of frames in and out. `mem`, `fault`, `pcap`, `dpdk` |
@@ -45,6 +45,7 @@ pub mod prefetch;
 pub mod route;
 pub mod runtime;
 pub mod steering;
+pub mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod wire;

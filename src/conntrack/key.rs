@@ -13,9 +13,9 @@
 //! hash; it keeps strangers from choosing colliding flows as long as the seed is random and nothing that depends
 //! on a hash leaves the process.
 
-use super::sync::{AtomicU64, Ordering};
 use crate::ids::Realm;
 use crate::packet::Tuple;
+use crate::sync::{AtomicU64, Ordering};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -41,7 +41,6 @@ pub mod line;
 pub mod policy;
 pub mod seqlock;
 pub mod session;
-pub mod sync;
 pub mod table;
 pub mod tcp;
 pub mod timeouts;

@@ -17,7 +17,7 @@
 //!
 //! A number repeats after 2^31 writes. A reader would have to sleep through exactly that many to be fooled.
 
-use super::sync::{AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU32, Ordering, fence};
 
 /// A sequence number; see the module's head.
 #[derive(Debug)]

@@ -24,9 +24,9 @@ use super::class::Class;
 use super::idle::Idle;
 use super::key::{FlowKey, V4Key};
 use super::seqlock::{Interrupted, SeqCount};
-use super::sync::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use super::tracker::{Opening, State};
 use crate::packet::Tuple;
+use crate::sync::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 use crate::time::Tick;
 use crate::wire::checksum::Delta;
 

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::conntrack::key::{V4Key, V6Key};
-use crate::conntrack::sync::{AtomicU64, Ordering};
 use crate::conntrack::timeouts::Timeouts;
 use crate::conntrack::tracker::{self, State, touch, track};
 use crate::ids::Realm;
 use crate::packet::{Kind, Tuple};
+use crate::sync::{AtomicU64, Ordering};
 use crate::wire::checksum::Delta;
 use proptest::collection::vec;
 use proptest::prelude::*;

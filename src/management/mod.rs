@@ -13,17 +13,20 @@
 //! | `neighbors` | what workers hear and ask about neighbours, and what they are told |
 //! | `announce` | gratuitous ARP at the start |
 //! | [`expiry`] | the timers: finds idle sessions and has them removed |
+//! | `publish` | a new configuration for all workers |
 //! | `sweep` | the pace of the sweep that makes up for lost posts |
 
 mod announce;
 pub mod expiry;
 mod mail;
 mod neighbors;
+mod publish;
 mod sweep;
 
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;
 use crate::pipeline::Snapshot;
+use crate::pipeline::handover::Handover;
 use crate::pipeline::message::{FromWorker, ToWorker};
 use crate::pipeline::worker::NEIGHBORS;
 use crate::route::neighbors::Neighbors;
@@ -57,12 +60,15 @@ struct Link {
     expiry: Expiry,
     /// What did not fit into the ring yet, oldest first.
     backlog: VecDeque<ToWorker>,
+    /// Whether it has yet to be sent the current configuration.
+    behind: bool,
 }
 
 /// The management core.
 #[derive(Debug)]
 pub struct Management {
     snapshot: Arc<Snapshot>,
+    handover: Handover<Snapshot>,
     neighbors: Neighbors,
     links: Vec<Link>,
     neighbors_changed: bool,
@@ -73,6 +79,7 @@ pub struct Management {
 impl Management {
     /// The management core for these workers.
     pub fn new(snapshot: Arc<Snapshot>, workers: Vec<WorkerLink>, now: Time) -> Self {
+        let revisions = workers.iter().map(|worker| worker.counters.revision.clone()).collect();
         let links = workers
             .into_iter()
             .map(|WorkerLink { to, from, sessions, timers, counters }| Link {
@@ -80,10 +87,12 @@ impl Management {
                 from,
                 expiry: Expiry::new(sessions, timers, counters, now),
                 backlog: VecDeque::new(),
+                behind: false,
             })
             .collect();
         Management {
             neighbors: Neighbors::new(NEIGHBORS, snapshot.routes.next_hops()),
+            handover: Handover::new(snapshot.clone(), revisions),
             snapshot,
             links,
             neighbors_changed: true,
@@ -93,6 +102,7 @@ impl Management {
 
     /// One turn. Returns whether there was anything to do.
     pub fn poll_once(&mut self, now: Time) -> bool {
+        self.hand_over();
         self.post_backlog();
         self.make_announcements(now);
         let busy = self.read_mail(now);

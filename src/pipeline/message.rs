@@ -4,7 +4,9 @@
 //! for it.
 
 use crate::ids::{InterfaceId, MacAddr};
+use crate::pipeline::Snapshot;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// From the management core to a worker.
 #[derive(Clone, Debug)]
@@ -35,6 +37,13 @@ pub enum ToWorker {
         target: Ipv4Addr,
         /// To one address only; `None`: to all.
         mac: Option<MacAddr>,
+    },
+    /// Run this configuration from now on; see [`super::handover`].
+    Adopt {
+        /// The configuration.
+        snapshot: Arc<Snapshot>,
+        /// Its number.
+        revision: u64,
     },
     /// Remove a session if it still is what it was and is idle for too long.
     Expire {

@@ -21,6 +21,7 @@
 //! | file | stage |
 //! |---|---|
 //! | [`snapshot`] | the configuration as workers read it |
+//! | [`handover`] | how workers get a new configuration, and who frees the old one |
 //! | [`message`] | what workers and the management core tell each other |
 //! | [`mesh`] | the handoff rings between workers |
 //! | [`worker`] | the worker and its burst |
@@ -35,6 +36,7 @@
 mod answer;
 mod egress;
 mod forward;
+pub mod handover;
 pub mod mesh;
 pub mod message;
 mod receive;

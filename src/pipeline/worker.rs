@@ -1,6 +1,7 @@
 //! One worker: what it owns, and one turn of its loop.
 
 use super::Snapshot;
+use super::handover::Running;
 use super::mesh::{HANDOFF_FRAMES, Handoff, Peers};
 use super::message::{FromWorker, ToWorker};
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
@@ -80,7 +81,7 @@ pub struct WorkerParts<D: Device> {
 
 /// A poll-mode worker.
 pub struct Worker<D: Device> {
-    snapshot: Arc<Snapshot>,
+    running: Running<Snapshot>,
     mail: Consumer<ToWorker>,
     core: Core<D>,
 }
@@ -156,7 +157,8 @@ impl<D: Device> Worker<D> {
             batch: ArrayVec::new(),
             last_tick: Tick::default(),
         };
-        Worker { snapshot, mail, core }
+        let running = Running::new(snapshot, core.counters.revision.clone());
+        Worker { running, mail, core }
     }
 
     /// One turn: messages, every device, every other worker, what is due. Returns whether there was anything to do.
@@ -164,7 +166,7 @@ impl<D: Device> Worker<D> {
     /// Never waits, allocates, locks or logs. The work of a turn is bounded.
     pub fn poll_once(&mut self, now: Time) -> bool {
         let mut busy = self.read_mail(now);
-        let snapshot = &*self.snapshot;
+        let snapshot = &**self.running.get();
         for device in (0..self.core.ports.len()).filter_map(|n| u8::try_from(n).ok()).map(DeviceId) {
             busy |= self.core.receive(snapshot, now, device);
         }
@@ -197,7 +199,10 @@ impl<D: Device> Worker<D> {
         for _ in 0..MAIL_BUDGET {
             let Ok(message) = self.mail.pop() else { break };
             busy = true;
-            self.core.read_message(&self.snapshot, now, message);
+            match message {
+                ToWorker::Adopt { snapshot, revision } => self.running.adopt(snapshot, revision),
+                message => self.core.read_message(self.running.get(), now, message),
+            }
         }
         busy
     }
@@ -237,6 +242,8 @@ impl<D: Device> Core<D> {
             ToWorker::AskNeighbor { interface, sender, target, mac } => {
                 self.send_arp_request(snap, interface, sender, target, mac);
             }
+            // The worker itself takes it, as this configuration is in use here.
+            ToWorker::Adopt { .. } => {}
             ToWorker::Expire { index, generation } => self.expire(now, index, generation),
         }
     }

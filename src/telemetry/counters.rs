@@ -2,6 +2,7 @@
 
 use super::DropReason;
 use crate::ids::MAX_INTERFACES;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number that one thread writes and others read.
@@ -92,6 +93,8 @@ pub struct WorkerCounters {
     /// Sessions whose timer could not be posted to the management core because the ring was full. None is forgotten: the
     /// management core goes through the whole table when it sees this grow.
     pub timer_posts_lost: Counter,
+    /// Which revision of the configuration the worker runs; no counter, but written and read like one.
+    pub revision: Arc<crate::sync::AtomicU64>,
     /// By interface.
     pub interfaces: Box<[InterfaceCounters]>,
 }
@@ -116,6 +119,7 @@ impl Default for WorkerCounters {
             polls: Counter::default(),
             messages_lost: Counter::default(),
             timer_posts_lost: Counter::default(),
+            revision: Arc::default(),
             interfaces: (0..MAX_INTERFACES).map(|_| InterfaceCounters::default()).collect(),
         }
     }

@@ -228,3 +228,44 @@ fn packets_of_both_directions_keep_a_session_alive() {
         ",
     );
 }
+
+#[test]
+fn a_new_configuration_holds_from_the_next_burst_on_and_the_old_one_is_freed() {
+    use crate::harness::{Net, SHAPES};
+    use natgate::config::{compile::compile, parse};
+    use std::sync::Arc;
+
+    for shape in SHAPES {
+        let mut net = Net::new(HOME, shape);
+        let old = Arc::downgrade(&net.snapshot);
+        let mut config =
+            parse(&format!("{HOME}\n[conntrack.timeouts]\nudp = \"20s\"\n"), "next").unwrap().config;
+        config.runtime.workers = shape.workers as u8;
+        let macs: Vec<_> = (0..config.devices.len()).map(crate::harness::device_mac).collect();
+        let next = Arc::new(compile(&config, &macs, 0x5eed, 2));
+        net.play(
+            "
+            lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+            wan< udp 203.0.113.2:$p > 198.51.100.1:53
+            opened
+            ",
+        );
+        net.snapshot = next.clone();
+        net.management.publish(next);
+        assert!(!net.management.is_published(), "workers go on with the old one until they took the new one");
+        net.run();
+        assert!(net.management.is_published());
+        net.run();
+        assert!(old.upgrade().is_none(), "nobody needs the old one any more");
+        net.play(
+            "
+            lan> udp 192.168.1.10:1001 > 198.51.100.1:53
+            wan< udp 203.0.113.2:$q > 198.51.100.1:53
+            opened
+            wait 22s
+            closed                                     # the one that was opened under the new timeouts
+            ",
+        );
+        net.finish();
+    }
+}

@@ -1,7 +1,8 @@
 //! What decides when a session ends: how long it may be idle and how long it has been.
 
+use super::class::Class;
+use super::key::FlowKey;
 use super::session::Session;
-use super::tracker::State;
 use crate::time::Tick;
 
 /// The part of a session that decides when it ends, as it was at some moment of its reading.
@@ -13,27 +14,16 @@ pub struct Idle {
     pub last_seen: Tick,
     /// Idle timeout in ticks.
     pub timeout_ticks: u32,
-    /// State of the tracker.
-    pub state: State,
-    /// Whether packets went both ways.
-    pub seen_reply: bool,
-    /// Whether it has proved to be a real conversation.
-    pub assured: bool,
+    /// What it is worth when room is needed.
+    pub class: Class,
 }
 
 impl Idle {
     /// Reads it, but for the generation.
-    pub(super) fn copy<K: super::key::FlowKey>(session: &Session<K>) -> Idle {
+    pub(super) fn copy<K: FlowKey>(session: &Session<K>) -> Idle {
         // The timeout first: whoever sees a new one then sees the `last_seen` stored before it.
         let timeout_ticks = session.timeout_ticks();
-        Idle {
-            generation: 0,
-            last_seen: session.last_seen(),
-            timeout_ticks,
-            state: session.state(),
-            seen_reply: session.seen_reply(),
-            assured: session.assured(),
-        }
+        Idle { generation: 0, last_seen: session.last_seen(), timeout_ticks, class: session.class() }
     }
 
     /// Ticks from `now` until it has been idle for longer than `timeout` ticks, by the rule of [`Session::is_expired`].
@@ -55,9 +45,7 @@ mod tests {
                 generation: 2,
                 last_seen: Tick(last_seen),
                 timeout_ticks: 30,
-                state: State::Udp,
-                seen_reply: false,
-                assured: false,
+                class: Class::Unreplied,
             };
             let after = |ticks: u32| idle.ends_in(Tick(last_seen.wrapping_add(ticks)), idle.timeout_ticks);
             assert_eq!((after(0), after(29), after(30)), (Ok(31), Ok(2), Ok(1)));

@@ -1,6 +1,7 @@
 //! The end of sessions over a virtual year, with lost posts, full rings, a worker that declines, and under pressure.
 
 use super::*;
+use crate::conntrack::class::Class;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::{NewSession, SessionId, Shard};
 use crate::conntrack::timeouts::Timeouts;
@@ -44,7 +45,7 @@ impl Rig {
         self
     }
 
-    fn open(&mut self, state: State, timeout_ticks: u32) -> SessionId {
+    fn open(&mut self, kind: Kind, timeout_ticks: u32) -> SessionId {
         self.opened += 1;
         let (src, dst) = (self.opened.into(), [192, 0, 2, 1].into());
         let tuple = Tuple { src, dst, sport: 1024, dport: 53, protocol: 17 };
@@ -53,7 +54,7 @@ impl Rig {
             .insert(NewSession {
                 original: V4Key::new(tuple, Realm::Internal, 0),
                 reply: V4Key::new(tuple.inverse(), Realm::External, 0),
-                opening: Opening { state, timeout_ticks, track: Default::default() },
+                opening: Opening { timeout_ticks, ..tracker::open(&kind, &Timeouts::default()).unwrap() },
                 now: self.now.tick(),
                 length: 100,
                 policy: 0,
@@ -70,12 +71,12 @@ impl Rig {
 
     /// A UDP session.
     fn udp(&mut self, timeout: Duration) -> SessionId {
-        self.open(State::Udp, crate::time::ticks(timeout))
+        self.open(Kind::Udp, crate::time::ticks(timeout))
     }
 
-    /// A TCP connection, and which timeout it is under.
+    /// A TCP connection.
     fn connect(&mut self) -> SessionId {
-        let id = self.open(State::SynSent, 2400);
+        let id = self.open(Kind::Tcp { flags: SYN }, 2400);
         self.tcp(id, Direction::Reply, SYN | ACK);
         self.tcp(id, Direction::Original, ACK);
         assert_eq!(self.shard.session(id).state(), State::Established);
@@ -84,9 +85,12 @@ impl Rig {
 
     fn tcp(&mut self, id: SessionId, direction: Direction, flags: u8) {
         let (session, kind) = (self.shard.session(id), Kind::Tcp { flags });
-        match tracker::track(session, direction, &kind, 40, self.now.tick(), &Timeouts::default()).unwrap() {
-            Tracked::Kept => {}
-            Tracked::Shortened | Tracked::Reopened => self.post(id),
+        let tracked = tracker::track(session, direction, &kind, 40, self.now.tick(), &Timeouts::default());
+        self.shard.reclassify(id);
+        // A packet that is refused changes nothing.
+        match tracked {
+            Ok(Tracked::Shortened | Tracked::Reopened) => self.post(id),
+            Ok(Tracked::Kept) | Err(_) => {}
         }
     }
 
@@ -135,9 +139,11 @@ impl Rig {
 
 /// One flow of the virtual year.
 struct Client {
-    timeout: Duration,
+    /// Of its sessions, if they are not TCP.
+    usual: Duration,
     tcp: bool,
     session: Option<(SessionId, Time)>,
+    timeout: Duration,
     /// When it does something next.
     next: Time,
     ended: u32,
@@ -150,103 +156,121 @@ impl Client {
     }
 }
 
+struct Year {
+    rig: Rig,
+    random: Rng,
+    clients: Vec<Client>,
+}
+
+impl Year {
+    fn one_in(&mut self, n: u64) -> bool {
+        self.random.next().is_multiple_of(n)
+    }
+
+    fn below(&mut self, bound: Duration) -> Duration {
+        Duration::from_nanos(self.random.next() % u64::try_from(bound.as_nanos()).unwrap().max(1))
+    }
+
+    /// Goes on to the next packet or the next end; once a session is over, 40 ms.
+    fn go_on(&mut self) {
+        let soon = self.rig.now + Duration::from_millis(40);
+        let moments = |client: &Client| [Some(client.next), client.over().map(|over| over.max(soon))];
+        self.rig.now = self.clients.iter().flat_map(moments).flatten().min().unwrap();
+    }
+
+    /// The packet of a client.
+    fn send(&mut self, n: usize) {
+        let now = self.rig.now;
+        let tcp = if self.clients[n].session.is_none() { self.one_in(3) } else { self.clients[n].tcp };
+        let closes = self.one_in(4);
+        let client = &mut self.clients[n];
+        client.tcp = tcp;
+        let (id, last) = client
+            .session
+            .unwrap_or_else(|| (if tcp { self.rig.connect() } else { self.rig.udp(client.usual) }, now));
+        if tcp {
+            // An established connection for five days, or a closing one for four minutes.
+            self.rig.tcp(id, Direction::Original, if closes { FIN | ACK } else { ACK });
+        } else {
+            self.rig.touch(id);
+        }
+        let session = self.rig.shard.session(id);
+        client.session = Some((id, if session.last_seen() == now.tick() { now } else { last }));
+        client.timeout = TICK * session.timeout_ticks();
+        // Most packets come long before the timeout, one in eight after it.
+        let timeout = client.timeout;
+        let bound = if self.one_in(4) { timeout * 2 } else { timeout / 2 };
+        self.clients[n].next = now + self.below(bound) + Duration::from_millis(1);
+    }
+
+    /// A packet at the last moment, between the management core's look and the worker's. Whether there was one.
+    fn send_at_the_last_moment(&mut self) -> bool {
+        let (unlikely, now) = (!self.one_in(8), self.rig.now);
+        let over = |client: &&mut Client| client.over().is_some_and(|over| over <= now);
+        match self.clients.iter_mut().find(over) {
+            Some(Client { session: Some((id, last)), .. }) if !unlikely => {
+                self.rig.touch(*id);
+                *last = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The worker removes who is to go.
+    fn remove(&mut self) {
+        let now = self.rig.now;
+        for gone in self.rig.read_mail(1024) {
+            let pause = self.below(Duration::from_secs(2 * 86_400));
+            let is_it = |client: &&mut Client| client.session.is_some_and(|(id, _)| id == gone);
+            let client = self.clients.iter_mut().find(is_it).unwrap();
+            assert!(client.over().unwrap() <= now, "early: {now:?}, {:?}", client.session);
+            client.session = None;
+            client.ended += 1;
+            client.next = now + pause;
+        }
+    }
+
+    fn assert_nobody_is_late(&self) {
+        let now = self.rig.now;
+        for client in &self.clients {
+            let bound = client.over().map(|over| over + client.timeout / 100 + Duration::from_secs(1));
+            let in_time = bound.is_none_or(|bound| now <= bound);
+            assert!(in_time, "late: {now:?}, {:?} under {:?}", client.session, client.timeout);
+        }
+    }
+}
+
 #[test]
 fn in_a_year_no_session_ends_early_and_none_outlives_its_timeout_by_a_second_and_one_percent() {
     const YEAR: Duration = Duration::from_secs(365 * 86_400);
-    const CLIENTS: usize = 64;
-    let seconds = [1, 2, 13, 60, 300, 3600, 86_400, 30 * 86_400];
+    let timeouts = [1, 2, 13, 60, 300, 3600, 86_400, 30 * 86_400].map(Duration::from_secs).repeat(8);
     // The tick wraps in the middle of the year.
-    let start = Time::ZERO + (Duration::from_nanos((TICK.as_nanos() as u64) << 32) - YEAR / 2);
-    let mut rig = Rig::new(CLIENTS as u32, 1024, 1024, start).without_sweep();
-    let mut random = Rng::seeded(11);
-    let mut below =
-        move |bound: Duration| Duration::from_nanos(random.next() % bound.as_nanos().max(1) as u64);
-    let mut clients: Vec<Client> = (0..CLIENTS)
-        .map(|n| Client {
-            timeout: Duration::from_secs(seconds[n % seconds.len()]),
-            tcp: false,
-            session: None,
-            next: start + below(Duration::from_secs(86_400)),
-            ended: 0,
-        })
-        .collect();
-    let end = start + YEAR;
+    let start = Time::ZERO + (TICK * u32::MAX - YEAR / 2);
+    let rig = Rig::new(64, 1024, 1024, start).without_sweep();
+    let mut year = Year { rig, random: Rng::seeded(11), clients: Vec::new() };
+    for usual in timeouts {
+        let next = start + year.below(Duration::from_secs(86_400));
+        let client = Client { usual, tcp: false, session: None, timeout: usual, next, ended: 0 };
+        year.clients.push(client);
+    }
     let (mut polls, mut declined) = (0u32, 0u32);
-    while rig.now < end {
-        // To the next packet or the next end; after an end, a look in 40 ms.
-        let soon = rig.now + Duration::from_millis(40);
-        let next =
-            clients.iter().flat_map(|client| [Some(client.next), client.over().map(|over| over.max(soon))]);
-        rig.now = next.flatten().min().unwrap();
-        for client in &mut clients {
-            if client.next > rig.now {
-                continue;
+    while year.rig.now < start + YEAR {
+        year.go_on();
+        for n in 0..year.clients.len() {
+            if year.clients[n].next <= year.rig.now {
+                year.send(n);
             }
-            match &mut client.session {
-                Some((id, last)) if client.tcp => {
-                    // An established connection for five days, or a closing one for four minutes.
-                    let closes = below(Duration::from_nanos(4)).as_nanos() == 0;
-                    rig.tcp(*id, Direction::Original, if closes { FIN | ACK } else { ACK });
-                    *last = rig.now;
-                    client.timeout = TICK * rig.shard.session(*id).timeout_ticks();
-                }
-                Some((id, last)) => {
-                    rig.touch(*id);
-                    *last = rig.now;
-                }
-                None => {
-                    client.tcp = client.timeout >= Duration::from_secs(240)
-                        && below(Duration::from_nanos(2)).is_zero();
-                    let id = if client.tcp { rig.connect() } else { rig.udp(client.timeout) };
-                    if client.tcp {
-                        client.timeout = TICK * rig.shard.session(id).timeout_ticks();
-                    }
-                    client.session = Some((id, rig.now));
-                }
-            }
-            // Most packets come long before the timeout, some just before it or after it.
-            let gap = if below(Duration::from_nanos(8)).is_zero() {
-                client.timeout * 12 / 10
-            } else {
-                client.timeout / 2
-            };
-            client.next = rig.now + below(gap) + Duration::from_millis(1);
         }
-        rig.poll();
+        year.rig.poll();
         polls += 1;
-        // A packet at the last moment, between the management core's look and the worker's.
-        if below(Duration::from_nanos(8)).is_zero()
-            && let Some(client) =
-                clients.iter_mut().find(|client| client.over().is_some_and(|over| over <= rig.now))
-            && let Some((id, last)) = &mut client.session
-        {
-            rig.touch(*id);
-            *last = rig.now;
-            declined += 1;
-        }
-        for gone in rig.read_mail(1024) {
-            let client =
-                clients.iter_mut().find(|client| client.session.is_some_and(|(id, _)| id == gone)).unwrap();
-            assert!(client.over().unwrap() <= rig.now, "early: {:?} after {:?}", rig.now, client.session);
-            client.session = None;
-            client.ended += 1;
-            client.next = rig.now + below(Duration::from_secs(2 * 86_400));
-        }
-        for client in &clients {
-            let bound = client.over().map(|over| over + client.timeout / 100 + Duration::from_secs(1));
-            assert!(
-                bound.is_none_or(|bound| rig.now <= bound),
-                "late: {:?}, {:?}",
-                client.timeout,
-                client.session
-            );
-        }
+        declined += u32::from(year.send_at_the_last_moment());
+        year.remove();
+        year.assert_nobody_is_late();
     }
     assert!(polls > 100_000 && declined > 1000, "{polls} polls, {declined} declined");
-    for (n, client) in clients.iter().enumerate() {
-        assert!(client.ended > 0, "client {n} ended {} sessions", client.ended);
-    }
-    assert_eq!(rig.counters.timer_posts_lost.get(), 0);
+    assert!(year.clients.iter().all(|client| client.ended > 0));
+    assert_eq!(year.rig.counters.timer_posts_lost.get(), 0);
 }
 
 #[test]
@@ -331,7 +355,7 @@ fn when_the_ring_to_the_worker_is_full_what_is_due_waits_its_turn_and_the_delay_
     assert_eq!((status.armed, status.pending, status.lag_ticks), (1000, 1000, 19));
     // Then it reads four messages in a turn, and the first to be due are the first to go.
     let mut gone = Vec::new();
-    while rig.shard.len() > 0 {
+    while !rig.shard.is_empty() {
         rig.poll();
         let ended = rig.read_mail(4);
         assert_eq!(ended.len(), 4);
@@ -407,7 +431,7 @@ struct Tenth(Arc<std::sync::atomic::AtomicBool>);
 
 impl TimeoutPolicy for Tenth {
     fn effective_timeout(&self, session: &Idle) -> u32 {
-        let shrinks = self.shrinks() && !session.seen_reply;
+        let shrinks = self.shrinks() && session.class == Class::Unreplied;
         if shrinks { session.timeout_ticks / 10 } else { session.timeout_ticks }
     }
 

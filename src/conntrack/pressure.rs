@@ -1,7 +1,7 @@
 //! What the session table does as it fills: who may still come in, who has to go, whose timeouts shrink.
 //!
 //! Pure arithmetic on counts, for one shard. A worker asks [`Pressure::admit`] before it makes a session; the
-//! management core's sweep and the worker that it tells to remove a session both ask [`Pressure::effective`].
+//! management core's sweep and the worker that it tells to remove a session both ask [`Pressure::timeout`].
 //!
 //! # How a shard fills
 //!
@@ -24,7 +24,10 @@
 //!
 //! At most one session is evicted for a new one.
 
+use super::class::Class;
+use super::key::FlowKey;
 use super::policy::{Limits, Share, WhenFull};
+use super::table::Shard;
 use crate::telemetry::{DropReason, Eviction};
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -32,34 +35,40 @@ use std::net::Ipv4Addr;
 /// The privileged sessions that there may be even without a reserve.
 const PRIVILEGED: Share = Share::percent(1);
 
-/// How many sessions of each kind a shard holds.
+/// How many sessions of each class a shard holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// All, the privileged ones included; the others below do not include them.
-    pub sessions: u32,
-    /// TCP: SYN seen.
-    pub syn_sent: u32,
-    /// Unreplied, other than those.
-    pub unreplied: u32,
-    /// On their way to the end.
-    pub closing: u32,
-    /// TCP: SYN/ACK seen.
-    pub syn_recv: u32,
-    /// Replied but not assured, other than those.
-    pub unassured: u32,
-    /// Assured.
-    pub assured: u32,
-}
+pub struct Census([u32; Class::ALL.len()]);
 
 impl Census {
-    fn half_open(&self) -> u32 {
-        self.syn_sent.saturating_add(self.syn_recv)
+    /// Counts a shard's sessions.
+    #[inline]
+    pub fn of<K: FlowKey>(shard: &Shard<K>) -> Census {
+        Census(Class::ALL.map(|class| shard.count(class)))
     }
 
-    fn privileged(&self) -> u32 {
-        [self.syn_sent, self.unreplied, self.closing, self.syn_recv, self.unassured, self.assured]
-            .iter()
-            .fold(self.sessions, |rest, count| rest.saturating_sub(*count))
+    #[inline]
+    fn count(&self, class: Class) -> u32 {
+        self.0.get(class as usize).copied().unwrap_or_default()
+    }
+
+    #[inline]
+    fn sessions(&self) -> u32 {
+        self.0.iter().sum()
+    }
+
+    #[inline]
+    fn half_open(&self) -> u32 {
+        self.count(Class::SynSent) + self.count(Class::SynRecv)
+    }
+}
+
+/// The classes that a session is evicted from. Of several the one whose oldest session is older.
+pub fn victims(eviction: Eviction) -> &'static [Class] {
+    match eviction {
+        Eviction::HalfOpen => &[Class::SynSent, Class::SynRecv],
+        Eviction::Unreplied => &[Class::SynSent, Class::Unreplied],
+        Eviction::Closing => &[Class::Closing],
+        Eviction::Unassured => &[Class::SynRecv, Class::Unassured],
     }
 }
 
@@ -142,26 +151,29 @@ impl Pressure {
         sessions > self.low && self.low < self.high
     }
 
-    /// What the timeout of an unreplied or closing session amounts to while the shard holds so many sessions: all of it
-    /// at the low watermark, one tick at the high one, linear in between. Other sessions keep theirs.
-    pub fn effective(&self, timeout_ticks: u32, sessions: u32) -> u32 {
-        if !self.shrinks(sessions) {
-            return timeout_ticks;
+    /// What the timeout of a session of this class amounts to while the shard holds so many sessions. That of an
+    /// unreplied or closing one shrinks: all of it at the low watermark, one tick at the high one, linear in between.
+    #[inline]
+    pub fn timeout(&self, class: Class, ticks: u32, sessions: u32) -> u32 {
+        match class {
+            Class::SynSent | Class::Unreplied | Class::Closing if self.shrinks(sessions) => {
+                let left = u64::from(self.high.saturating_sub(sessions));
+                let span = u64::from(self.high - self.low);
+                // Rounded up, so that nothing goes early.
+                let shrunk = (u64::from(ticks) * left).div_ceil(span);
+                u32::try_from(shrunk).unwrap_or(ticks).max(1)
+            }
+            _ => ticks,
         }
-        let left = u64::from(self.high.saturating_sub(sessions));
-        let span = u64::from(self.high - self.low);
-        // Rounded up, so that nothing goes early.
-        let shrunk = (u64::from(timeout_ticks) * left).div_ceil(span);
-        u32::try_from(shrunk).unwrap_or(timeout_ticks).max(1)
     }
 
     /// Whether a new session may come in, and who has to go for it.
     #[inline]
     pub fn admit(&self, census: &Census, newcomer: Newcomer) -> Admission {
-        let privileged = newcomer.management && census.privileged() < self.privileged;
+        let privileged = newcomer.management && census.count(Class::Protected) < self.privileged;
         let crowded = newcomer.half_open && !privileged && census.half_open() >= self.half_open;
         let room = if privileged { self.capacity } else { self.full };
-        if !crowded && census.sessions < room {
+        if !crowded && census.sessions() < room {
             return Admission::Admit { privileged, evict: None };
         }
         let reason = if crowded { DropReason::HalfOpenFull } else { DropReason::SessionTableFull };
@@ -176,15 +188,8 @@ impl Pressure {
 
 /// Who matters least to a full table.
 fn least(census: &Census) -> Option<Eviction> {
-    if census.syn_sent > 0 || census.unreplied > 0 {
-        Some(Eviction::Unreplied)
-    } else if census.closing > 0 {
-        Some(Eviction::Closing)
-    } else if census.syn_recv > 0 || census.unassured > 0 {
-        Some(Eviction::Unassured)
-    } else {
-        None
-    }
+    let there = |eviction: &Eviction| victims(*eviction).iter().any(|class| census.count(*class) > 0);
+    [Eviction::Unreplied, Eviction::Closing, Eviction::Unassured].into_iter().find(there)
 }
 
 /// A set of addresses: sorted ranges that do not touch, so that a look-up is one binary search however many

@@ -16,9 +16,17 @@ fn refusing() -> Pressure {
     Pressure::new(&Limits { when_full: WhenFull::Refuse, ..Limits::default() }, 1000)
 }
 
-/// As many assured sessions as that, and no others.
+/// A shard with so many sessions of these classes.
+fn census(counts: &[(Class, u32)]) -> Census {
+    let mut census = Census::default();
+    for (class, count) in counts {
+        census.0[*class as usize] = *count;
+    }
+    census
+}
+
 fn assured(sessions: u32) -> Census {
-    Census { sessions, assured: sessions, ..Census::default() }
+    census(&[(Class::Assured, sessions)])
 }
 
 fn admit(evict: Option<Eviction>) -> Admission {
@@ -35,19 +43,22 @@ fn while_there_is_room_everybody_comes_in() {
 
 #[test]
 fn at_a_full_table_the_unreplied_go_first_then_the_closing_then_the_never_assured() {
-    let full = |census: Census| Census { sessions: 990, ..census };
-    let all = Census { syn_sent: 1, unreplied: 1, closing: 1, syn_recv: 1, unassured: 1, ..assured(985) };
-    let steps = [
-        (full(all), Some(Eviction::Unreplied)),
-        (full(Census { syn_sent: 0, assured: 986, ..all }), Some(Eviction::Unreplied)),
-        (full(Census { unreplied: 0, assured: 986, ..all }), Some(Eviction::Unreplied)),
-        (full(Census { syn_sent: 0, unreplied: 0, assured: 987, ..all }), Some(Eviction::Closing)),
-        (full(Census { syn_recv: 1, ..assured(989) }), Some(Eviction::Unassured)),
-        (full(Census { unassured: 1, ..assured(989) }), Some(Eviction::Unassured)),
+    use Class::{Closing, SynRecv, SynSent, Unassured, Unreplied};
+    let steps: [(&[Class], _); 7] = [
+        (&[SynSent, Unreplied, Closing, SynRecv, Unassured], Eviction::Unreplied),
+        (&[SynSent, Closing, SynRecv, Unassured], Eviction::Unreplied),
+        (&[Unreplied, Closing, SynRecv, Unassured], Eviction::Unreplied),
+        (&[Closing, SynRecv, Unassured], Eviction::Closing),
+        (&[SynRecv, Unassured], Eviction::Unassured),
+        (&[SynRecv], Eviction::Unassured),
+        (&[Unassured], Eviction::Unassured),
     ];
-    for (census, evict) in steps {
-        assert_eq!(shard().admit(&census, ORDINARY), admit(evict), "{census:?}");
-        assert_eq!(shard().admit(&census, SYN), admit(evict), "{census:?}");
+    for (there, evict) in steps {
+        let mut full = census(&there.iter().map(|class| (*class, 1)).collect::<Vec<_>>());
+        full.0[Class::Assured as usize] = 990 - full.sessions();
+        assert_eq!(shard().admit(&full, ORDINARY), admit(Some(evict)), "{there:?}");
+        assert_eq!(shard().admit(&full, SYN), admit(Some(evict)), "{there:?}");
+        assert!(victims(evict).iter().any(|class| there.contains(class)));
     }
 }
 
@@ -61,23 +72,29 @@ fn a_table_full_of_assured_sessions_refuses() {
 
 #[test]
 fn a_table_that_refuses_evicts_nobody() {
-    let idle = Census { sessions: 990, unreplied: 990, ..Census::default() };
+    let idle = census(&[(Class::Unreplied, 990)]);
     assert_eq!(refusing().admit(&idle, ORDINARY), Admission::Refuse(DropReason::SessionTableFull));
-    let flood = Census { sessions: 500, syn_sent: 500, ..Census::default() };
+    let flood = census(&[(Class::SynSent, 500)]);
     assert_eq!(refusing().admit(&flood, SYN), Admission::Refuse(DropReason::HalfOpenFull));
     assert_eq!(refusing().admit(&flood, ORDINARY), admit(None));
 }
 
 #[test]
 fn at_their_share_of_the_table_half_open_connections_displace_one_another() {
-    let flood = Census { sessions: 600, syn_sent: 400, syn_recv: 100, unreplied: 100, ..Census::default() };
+    let with = |syn_recv, assured| {
+        census(&[
+            (Class::SynSent, 400),
+            (Class::SynRecv, syn_recv),
+            (Class::Unreplied, 100),
+            (Class::Assured, assured),
+        ])
+    };
+    let flood = with(100, 0);
     assert_eq!(shard().admit(&flood, SYN), admit(Some(Eviction::HalfOpen)));
     assert_eq!(shard().admit(&flood, ORDINARY), admit(None), "what is no SYN is not meant");
-    let below = Census { syn_recv: 99, ..flood };
-    assert_eq!(shard().admit(&below, SYN), admit(None));
+    assert_eq!(shard().admit(&with(99, 0), SYN), admit(None));
     // In a full table too: the unreplied ones stay.
-    let full = Census { sessions: 990, assured: 390, ..flood };
-    assert_eq!(shard().admit(&full, SYN), admit(Some(Eviction::HalfOpen)));
+    assert_eq!(shard().admit(&with(100, 390), SYN), admit(Some(Eviction::HalfOpen)));
 }
 
 #[test]
@@ -86,52 +103,56 @@ fn a_management_source_uses_the_reserve_when_others_are_refused() {
         refusing().admit(&assured(990), MANAGEMENT),
         Admission::Admit { privileged: true, evict: None }
     );
-    let nearly = Census { sessions: 999, ..assured(990) };
+    let nearly = census(&[(Class::Assured, 990), (Class::Protected, 9)]);
     assert_eq!(refusing().admit(&nearly, MANAGEMENT), Admission::Admit { privileged: true, evict: None });
 }
 
 #[test]
 fn a_management_source_is_not_bound_by_the_share_of_half_open_connections() {
-    let flood = Census { sessions: 500, syn_sent: 500, ..Census::default() };
+    let flood = census(&[(Class::SynSent, 500)]);
     assert_eq!(refusing().admit(&flood, MANAGEMENT), Admission::Admit { privileged: true, evict: None });
 }
 
 #[test]
 fn no_more_sessions_are_privileged_than_the_reserve() {
-    let used_up = Census { sessions: 510, ..assured(500) };
+    let used_up = census(&[(Class::Assured, 500), (Class::Protected, 10)]);
     assert_eq!(shard().admit(&used_up, MANAGEMENT), admit(None));
-    let full = Census { sessions: 1000, ..assured(990) };
+    let full = census(&[(Class::Assured, 990), (Class::Protected, 10)]);
     assert_eq!(shard().admit(&full, MANAGEMENT), Admission::Refuse(DropReason::SessionTableFull));
 }
 
 #[test]
 fn without_a_reserve_a_management_source_evicts_like_others() {
     let pressure = Pressure::new(&Limits { reserve: Share::NOTHING, ..Limits::default() }, 1000);
-    let full = Census { sessions: 1000, closing: 1, ..assured(999) };
+    let full = census(&[(Class::Assured, 999), (Class::Closing, 1)]);
     let verdict = pressure.admit(&full, MANAGEMENT);
     assert_eq!(verdict, Admission::Admit { privileged: true, evict: Some(Eviction::Closing) });
     assert_eq!(pressure.admit(&assured(1000), MANAGEMENT), Admission::Refuse(DropReason::SessionTableFull));
 }
 
 #[test]
-fn timeouts_shrink_linearly_between_the_watermarks() {
+fn timeouts_of_unreplied_and_closing_sessions_shrink_linearly_between_the_watermarks() {
     let shard = shard();
-    for (sessions, expected) in
-        [(0, 3000), (800, 3000), (801, 2984), (890, 1500), (979, 17), (980, 1), (1000, 1)]
-    {
-        assert_eq!(shard.effective(3000, sessions), expected, "{sessions}");
+    for class in Class::ALL {
+        let shrinks = matches!(class, Class::SynSent | Class::Unreplied | Class::Closing);
+        for (sessions, shrunk) in
+            [(0, 3000), (800, 3000), (801, 2984), (890, 1500), (979, 17), (980, 1), (1000, 1)]
+        {
+            let expected = if shrinks { shrunk } else { 3000 };
+            assert_eq!(shard.timeout(class, 3000, sessions), expected, "{class:?} {sessions}");
+        }
     }
-    assert_eq!(shard.effective(u32::MAX, 890), u32::MAX / 2 + 1);
+    assert_eq!(shard.timeout(Class::Closing, u32::MAX, 890), u32::MAX / 2 + 1);
 }
 
 #[test]
 fn timeouts_never_shrink_where_the_watermarks_are_one() {
-    let limits =
-        Limits { adaptive_low: Share::percent(90), adaptive_high: Share::percent(90), ..Limits::default() };
+    let ninety = Share::percent(90);
+    let limits = Limits { adaptive_low: ninety, adaptive_high: ninety, ..Limits::default() };
     let shard = Pressure::new(&limits, 1000);
     for sessions in [899, 900, 901, 1000] {
         assert!(!shard.shrinks(sessions));
-        assert_eq!(shard.effective(3000, sessions), 3000);
+        assert_eq!(shard.timeout(Class::Unreplied, 3000, sessions), 3000);
     }
 }
 
@@ -173,29 +194,30 @@ fn limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-/// A shard that is played: its sessions by kind. Privileged ones are what the kinds do not add up to.
+/// Takes a session from the first of these classes that has one, and puts it into another.
+fn move_one(census: &mut Census, from: &[Class], to: Option<Class>) {
+    if let Some(class) = from.iter().find(|class| census.count(**class) > 0) {
+        census.0[*class as usize] -= 1;
+        if let Some(to) = to {
+            census.0[to as usize] += 1;
+        }
+    }
+}
+
+/// What a worker does.
 fn apply(census: &mut Census, admission: Admission, half_open: bool) {
     let Admission::Admit { privileged, evict } = admission else { return };
-    let victim = match evict {
-        None => None,
-        Some(Eviction::HalfOpen) if census.syn_sent > 0 => Some(&mut census.syn_sent),
-        Some(Eviction::HalfOpen) => Some(&mut census.syn_recv),
-        Some(Eviction::Unreplied) if census.syn_sent > 0 => Some(&mut census.syn_sent),
-        Some(Eviction::Unreplied) => Some(&mut census.unreplied),
-        Some(Eviction::Closing) => Some(&mut census.closing),
-        Some(Eviction::Unassured) if census.syn_recv > 0 => Some(&mut census.syn_recv),
-        Some(Eviction::Unassured) => Some(&mut census.unassured),
+    if let Some(evict) = evict {
+        let before = census.sessions();
+        move_one(census, victims(evict), None);
+        assert_eq!(census.sessions(), before - 1, "somebody is there to be evicted");
+    }
+    let class = match (privileged, half_open) {
+        (true, _) => Class::Protected,
+        (false, true) => Class::SynSent,
+        (false, false) => Class::Unreplied,
     };
-    if let Some(victim) = victim {
-        *victim = victim.checked_sub(1).expect("somebody is there to be evicted");
-        census.sessions -= 1;
-    }
-    census.sessions += 1;
-    match (privileged, half_open) {
-        (true, _) => {}
-        (false, true) => census.syn_sent += 1,
-        (false, false) => census.unreplied += 1,
-    }
+    census.0[class as usize] += 1;
 }
 
 proptest! {
@@ -212,25 +234,27 @@ proptest! {
             let before = census;
             let admission = pressure.admit(&census, Newcomer { management, half_open });
             apply(&mut census, admission, half_open);
-            prop_assert!(census.sessions <= capacity);
-            prop_assert!(census.sessions - census.privileged() <= pressure.full());
+            let privileged = census.count(Class::Protected);
+            prop_assert!(census.sessions() <= capacity);
+            prop_assert!(census.sessions() - privileged <= pressure.full());
             prop_assert!(census.half_open() <= pressure.half_open);
-            prop_assert!(census.privileged() <= pressure.privileged);
-            prop_assert!(census.privileged() >= before.privileged());
-            prop_assert_eq!(census.assured, before.assured);
+            prop_assert!(privileged <= pressure.privileged);
+            for kept in [Class::Assured, Class::Protected] {
+                prop_assert!(census.count(kept) >= before.count(kept));
+            }
             if limits.when_full == WhenFull::Refuse {
                 let evicts = matches!(admission, Admission::Admit { evict: Some(_), .. });
                 prop_assert!(!evicts);
             }
             // The sessions live on.
-            match life {
-                0 if census.syn_sent > 0 => { census.syn_sent -= 1; census.syn_recv += 1; }
-                1 if census.syn_recv > 0 => { census.syn_recv -= 1; census.assured += 1; }
-                2 if census.unreplied > 0 => { census.unreplied -= 1; census.unassured += 1; }
-                3 if census.assured > 0 => { census.assured -= 1; census.closing += 1; }
-                4 if census.closing > 0 => { census.closing -= 1; census.sessions -= 1; }
-                _ => {}
-            }
+            let (from, to) = match life {
+                0 => (Class::SynSent, Some(Class::SynRecv)),
+                1 => (Class::SynRecv, Some(Class::Assured)),
+                2 => (Class::Unreplied, Some(Class::Unassured)),
+                3 => (Class::Assured, Some(Class::Closing)),
+                _ => (Class::Closing, None),
+            };
+            move_one(&mut census, &[from], to);
         }
     }
 
@@ -240,7 +264,7 @@ proptest! {
         let pressure = Pressure::new(&limits, capacity);
         let reserve = limits.reserve.of(capacity);
         prop_assume!(reserve >= PRIVILEGED.of(capacity) && reserve < capacity && ours < reserve);
-        let census = Census { sessions: pressure.full() + ours, ..assured(pressure.full()) };
+        let census = census(&[(Class::Assured, pressure.full()), (Class::Protected, ours)]);
         prop_assert_eq!(
             pressure.admit(&census, MANAGEMENT),
             Admission::Admit { privileged: true, evict: None }
@@ -256,7 +280,8 @@ proptest! {
     ) {
         let pressure = Pressure::new(&limits, capacity);
         let (emptier, fuller) = (fills.0.min(fills.1), fills.0.max(fills.1));
-        let (long, short) = (pressure.effective(timeout, emptier), pressure.effective(timeout, fuller));
+        let at = |fill| pressure.timeout(Class::Unreplied, timeout, fill);
+        let (long, short) = (at(emptier), at(fuller));
         prop_assert!(1 <= short && short <= long && long <= timeout);
     }
 }

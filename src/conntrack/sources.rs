@@ -15,7 +15,7 @@
 //!
 //! # Bounds
 //!
-//! As many entries as the shard holds sessions, allocated at start, 36 bytes each for IPv4. So there always is one:
+//! As many entries as the shard holds sessions, allocated at start, 36 to 40 bytes each for IPv4. So there always is one:
 //! if all had sessions there would be no room for another session either. A look-up walks one chain, whose length is
 //! about one; strangers can not make it longer without knowing the seed. Everything else is constant work.
 //!
@@ -125,15 +125,12 @@ impl<K: SourceKey> Sources<K> {
     /// A table for a shard of `capacity` sessions; `None` if the limits say nothing about sources. `seed` must be
     /// random and secret.
     pub fn new(limits: &Limits, capacity: u32, seed: u64) -> Option<Self> {
-        let limits = match (limits.sessions_per_source, limits.new_per_source) {
-            (None, None) => return None,
-            (sessions, rate) => {
-                let (earns, most) = rate.map_or((0, 0), |Rate { per_second, burst }| {
-                    (per_second.max(1), burst.max(1).saturating_mul(COST))
-                });
-                SourceLimits { sessions: sessions.unwrap_or(u32::MAX), earns, most }
-            }
-        };
+        if !limits.count_sources() {
+            return None;
+        }
+        let bucket = |Rate { per_second, burst }| (per_second.max(1), burst.max(1).saturating_mul(COST));
+        let (earns, most) = limits.new_per_source.map_or((0, 0), bucket);
+        let limits = SourceLimits { sessions: limits.sessions_per_source.unwrap_or(u32::MAX), earns, most };
         let capacity = capacity.min(NONE - 1);
         let entry = |n: u32| Entry { chain: if n + 1 < capacity { n + 1 } else { NONE }, ..Entry::default() };
         Some(Sources {

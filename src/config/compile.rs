@@ -59,7 +59,8 @@ pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> S
         .collect();
     Snapshot {
         revision,
-        steering: Steering::new(config.runtime.workers, seed),
+        steering: Steering::new(config.runtime.workers, seed)
+            .sources_together(config.conntrack.limits.count_sources()),
         interfaces,
         by_device,
         routes: routes(config),

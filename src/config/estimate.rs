@@ -15,9 +15,9 @@ use crate::pipeline::held_frames;
 /// Memory of one session: its record with both tuples (128), its share of the index (16), of the lists by class (8)
 /// and of the timer wheel (8). The design's budget.
 pub const SESSION_BYTES: u64 = 160;
-/// Memory of one source when sources are limited: its counters (24) and its share of their index (11). Each session may
-/// be another source's.
-pub const SOURCE_BYTES: u64 = 35;
+/// Memory of one source when sources are limited: its counters and bucket (32) and up to two chains of the index (8).
+/// Each session may be another source's.
+pub const SOURCE_BYTES: u64 = 40;
 
 /// What DPDK keeps beside a frame's bytes: `struct rte_mbuf` (128), headroom (128), the pool's own header (64).
 const FRAME_OVERHEAD: u64 = 320;
@@ -142,7 +142,6 @@ impl Estimate {
         let addresses =
             config.interfaces.len() + config.pools.iter().map(|pool| pool.addresses.len()).sum::<usize>();
         let limits = &config.conntrack.limits;
-        let limited = limits.sessions_per_source.is_some() || limits.new_per_source.is_some();
         let part = |share: Share| share.of(config.conntrack.max_sessions);
         let adaptive = limits.adaptive_low < limits.adaptive_high;
         let reserved_sessions = part(limits.reserve);
@@ -150,7 +149,7 @@ impl Estimate {
         Estimate {
             frame_bytes: frames_bytes(config.runtime.frames, room),
             session_bytes: sessions * SESSION_BYTES,
-            source_bytes: if limited { sessions * SOURCE_BYTES } else { 0 },
+            source_bytes: if limits.count_sources() { sessions * SOURCE_BYTES } else { 0 },
             port_bytes: u64::try_from(sets).unwrap_or(u64::MAX),
             tcp_closed_per_second: rate(Timeout::TcpTimeWait),
             tcp_unanswered_per_second: rate(Timeout::TcpSynSent),
@@ -231,7 +230,7 @@ mod tests {
         let estimate = Estimate::of(&crate::config::parse(&limited, "x").unwrap().config);
         assert_eq!(estimate.source_bytes, 262_144 * SOURCE_BYTES);
         let error = estimate.fits(needed).unwrap_err().to_string();
-        assert!(error.contains("49 MiB for max_sessions"), "{error}");
+        assert!(error.contains("50 MiB for max_sessions"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,8 @@
 //! | [`timeouts`] | the idle timeouts |
 //! | [`policy`] | what the operator allows: timeout sets, limits |
 //! | [`wheel`] | the timers, kept on the management core |
+//! | [`pressure`] | what a full table does: who comes in, who goes, whose timeout shrinks |
+//! | [`sources`] | sessions and new sessions a second of each source address |
 //! | [`mod@line`] | a session as the classic conntrack line |
 //!
 //! # Life of a session
@@ -39,8 +41,10 @@ mod index;
 pub mod key;
 pub mod line;
 pub mod policy;
+pub mod pressure;
 pub mod seqlock;
 pub mod session;
+pub mod sources;
 pub mod table;
 pub mod tcp;
 pub mod timeouts;

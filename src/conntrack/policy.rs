@@ -92,6 +92,13 @@ pub struct Limits {
     pub management: Vec<Ipv4Net>,
 }
 
+impl Limits {
+    /// Whether a source address may have less than there is.
+    pub fn count_sources(&self) -> bool {
+        self.sessions_per_source.is_some() || self.new_per_source.is_some()
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

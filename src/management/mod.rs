@@ -12,16 +12,20 @@
 //! | `mail` | messages to workers: posted, or kept until there is room |
 //! | `neighbors` | what workers hear and ask about neighbours, and what they are told |
 //! | `announce` | gratuitous ARP at the start |
+//! | [`watermarks`] | how full the session table is, and what there is to say of it |
+//! | [`events`] | what an operator has to hear of once |
 //! | [`expiry`] | the timers: finds idle sessions and has them removed |
 //! | `publish` | a new configuration for all workers |
 //! | `sweep` | the pace of the sweep that makes up for lost posts |
 
 mod announce;
+pub mod events;
 pub mod expiry;
 mod mail;
 mod neighbors;
 mod publish;
 mod sweep;
+pub mod watermarks;
 
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;

@@ -29,10 +29,12 @@
 //! | `forward` | the fast path: lookup, checks, rewrite |
 //! | `setup` | the slow path: which rule, which port, new session |
 //! | `timers` | posts to the timer wheel |
+//! | `admission` | who may have a session, and who has to go for it |
 //! | `answer` | ARP, echo, ICMP errors |
 //! | `egress` | link header, transmit, verdict |
 //! | `waiting` | packets that wait for a neighbour |
 
+mod admission;
 mod answer;
 mod egress;
 mod forward;

@@ -1,8 +1,10 @@
 //! The slow path: the first packet of a conversation. Which rule, which external port, new session.
 //!
-//! [`Core::plan`] only decides; [`Core::set_up`] acquires in order (port, session) and releases on failure.
+//! [`Core::plan`] only decides; [`Core::set_up`] asks whether there may be another session, acquires in order (port,
+//! session) and releases on failure.
 
 use super::Snapshot;
+use super::admission::out_of_resources;
 use super::forward::{Answer, NO_ROUTE, Stop};
 use super::snapshot::Interface;
 use super::worker::{Core, Work};
@@ -118,13 +120,14 @@ impl<D: Device> Core<D> {
         let state = &work.packet.state;
         let (policy, mark) = snap.conntrack.choose(state.interface, &state.tuple);
         let opening = tracker::open(&state.kind, snap.conntrack.timeouts(policy))?;
+        let admitted = self.check_limits(now.tick(), work.key, &opening)?;
         let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
         let lease = match plan.source {
             Some(number) => Some(self.lease(snap, number, &mut to)?),
             None => None,
         };
         let translation = Translation::new(state.tuple, to);
-        let inserted = self.shard.insert(NewSession {
+        let new = NewSession {
             original: work.key,
             reply: V4Key::new(to.inverse(), plan.answers_from, 0),
             opening,
@@ -132,12 +135,12 @@ impl<D: Device> Core<D> {
             length: state.total_len,
             policy,
             mark,
-            protected: false,
+            protected: admitted.protected,
             lease,
             l3: translation.l3,
             l4: translation.l4,
-        });
-        match inserted {
+        };
+        match self.settle(new, admitted) {
             Ok(id) => {
                 self.post_timer(id);
                 self.counters.sessions_created.increment();
@@ -165,11 +168,6 @@ impl<D: Device> Core<D> {
         to.sport = port;
         Ok(Lease { address: number, port, protocol: to.protocol })
     }
-}
-
-/// No session possible: the sender is told by ICMP 3/1 (RFC 6888 REQ-11).
-fn out_of_resources(reason: DropReason) -> Stop {
-    Stop::Refused(reason, Some(Answer::unreachable(icmp::CODE_HOST_UNREACHABLE)))
 }
 
 fn route_out(snap: &Snapshot, dst: Ipv4Addr) -> Result<&Interface, Stop> {

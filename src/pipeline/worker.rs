@@ -1,6 +1,7 @@
 //! One worker: what it owns, and one turn of its loop.
 
 use super::Snapshot;
+use super::admission::Gate;
 use super::handover::Running;
 use super::mesh::{HANDOFF_FRAMES, Handoff, Peers};
 use super::message::{FromWorker, ToWorker};
@@ -106,6 +107,7 @@ pub(super) struct Core<D: Device> {
     pub(super) id: WorkerId,
     pub(super) ports: Box<[Port<D>]>,
     pub(super) shard: Shard<V4Key>,
+    pub(super) gate: Gate,
     pub(super) space: PortSpace,
     pub(super) rng: Rng,
     pub(super) fragments: FragmentTable<D::Buf>,
@@ -124,7 +126,17 @@ impl<D: Device> Worker<D> {
     /// Builds a worker. This is the last time that it allocates.
     pub fn new(parts: WorkerParts<D>) -> Self {
         let WorkerParts {
-            id, snapshot, devices, transmitters, shard, peers, mail, management, counters, ..
+            id,
+            snapshot,
+            devices,
+            transmitters,
+            shard,
+            peers,
+            mail,
+            management,
+            counters,
+            mut rng,
+            ..
         } = parts;
         let space = PortSpace::new(&snapshot.local, &snapshot.steering, id);
         let ports = devices
@@ -140,9 +152,10 @@ impl<D: Device> Worker<D> {
         let core = Core {
             id,
             ports,
+            gate: Gate::new(&snapshot.conntrack.limits, shard.capacity(), rng.next()),
             shard,
             space,
-            rng: parts.rng,
+            rng,
             fragments: FragmentTable::new(FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, FRAGMENT_TIMEOUT),
             neighbors: NeighborTable::new(NEIGHBORS),
             waiting: WaitingRoom::new(WAITING),
@@ -251,13 +264,14 @@ impl<D: Device> Core<D> {
     /// Removes a session if it still is the one that was meant and is idle for too long.
     fn expire(&mut self, now: Time, index: u32, generation: u32) {
         if let Some(id) = self.shard.resolve(index, generation)
-            && self.shard.session(id).is_expired(now.tick())
+            && self.is_over(self.shard.session(id), now.tick())
         {
             self.remove(id);
         }
     }
 
-    fn remove(&mut self, id: SessionId) {
+    pub(super) fn remove(&mut self, id: SessionId) {
+        self.count_out(id);
         if let Some(lease) = self.shard.remove(id) {
             let released = self.space.release(lease.address, lease.protocol, lease.port);
             debug_assert!(released, "a session's port was not allocated");

@@ -2,7 +2,7 @@
 //!
 //! | packet | its owner is decided by |
 //! |---|---|
-//! | to a forwarded port of ours (DNAT) | the client's endpoint: its source |
+//! | to a forwarded port of ours (DNAT) | the client's endpoint: its source; with limits per source its address alone |
 //! | to another port or ICMP id of ours | that port: `port mod workers`; each worker allocates only its own |
 //! | from a backend of a forward | the client's endpoint: its destination |
 //! | any other | its source address: a subscriber lives on one worker |
@@ -24,13 +24,22 @@ use std::net::Ipv4Addr;
 pub struct Steering {
     workers: u8,
     seed: u64,
+    /// Whether the clients of forwards are told apart by their address alone.
+    by_address: bool,
 }
 
 impl Steering {
     /// The owner function for a number of workers (at least 1). `seed` is drawn at random at start-up, so that
     /// nobody outside can aim at one worker.
     pub fn new(workers: u8, seed: u64) -> Self {
-        Steering { workers: workers.max(1), seed }
+        Steering { workers: workers.max(1), seed, by_address: false }
+    }
+
+    /// The same, but all sessions of one source address are on one worker, those to forwarded ports too: what is
+    /// counted by source needs that. One client then has no more than one worker's power.
+    #[must_use]
+    pub fn sources_together(self, together: bool) -> Self {
+        Steering { by_address: together, ..self }
     }
 
     /// How many workers there are.
@@ -75,6 +84,9 @@ impl Steering {
 
     #[inline]
     fn endpoint(&self, address: Ipv4Addr, port: u16) -> WorkerId {
+        if self.by_address {
+            return self.pick(u64::from(address.to_bits()));
+        }
         self.pick(u64::from(address.to_bits()) << 16 | u64::from(port))
     }
 
@@ -134,9 +146,10 @@ mod tests {
             cport: u16,
             sport: u16,
             pick in 0u16..7000,
+            together: bool,
         ) {
             prop_assume!(client != OURS && server != OURS && client != BACKEND && server != BACKEND);
-            let steering = Steering::new(workers, seed);
+            let steering = Steering::new(workers, seed).sources_together(together);
             let local_plain = local(None);
             let local_full = local(Some(Source::Interface));
 
@@ -159,6 +172,23 @@ mod tests {
                 .find(|port| steering.port_owner(*port) == owner)
                 .unwrap();
             prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, OURS, external), &local_full), owner);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn where_sources_are_counted_all_sessions_of_one_are_on_one_worker(
+            workers in 2u8..=8,
+            seed: u64,
+            client in any::<u32>().prop_map(Ipv4Addr::from_bits),
+            ports in (any::<u16>(), any::<u16>()),
+        ) {
+            prop_assume!(client != OURS && client != BACKEND);
+            let steering = Steering::new(workers, seed).sources_together(true);
+            let local = local(None);
+            let owner = |port, to, dport| steering.owner(&tuple(client, port, to, dport), &local);
+            prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, OURS, 80));
+            prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, [198, 51, 100, 1].into(), 443));
         }
     }
 

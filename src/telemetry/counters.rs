@@ -1,6 +1,6 @@
 //! What each worker counts. One writer a counter; readers add up.
 
-use super::DropReason;
+use super::{DropReason, Eviction};
 use crate::ids::MAX_INTERFACES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -81,6 +81,8 @@ pub struct WorkerCounters {
     pub sessions_created: Counter,
     /// Sessions removed.
     pub sessions_removed: Counter,
+    /// Sessions removed to make room for others, by [`Eviction`]. They count as removed too.
+    pub evictions: [Counter; Eviction::COUNT],
     /// Gauge: sessions in the table.
     pub sessions: Counter,
     /// Bursts polled that held at least one packet.
@@ -114,6 +116,7 @@ impl Default for WorkerCounters {
             taken_over: Counter::default(),
             sessions_created: Counter::default(),
             sessions_removed: Counter::default(),
+            evictions: std::array::from_fn(|_| Counter::default()),
             sessions: Counter::default(),
             busy_polls: Counter::default(),
             polls: Counter::default(),
@@ -130,6 +133,12 @@ impl WorkerCounters {
     #[inline]
     pub fn count_drop(&self, reason: DropReason) {
         self.drops[reason as usize].increment();
+    }
+
+    /// Counts one session that had to make room.
+    #[inline]
+    pub fn count_eviction(&self, eviction: Eviction) {
+        self.evictions[eviction as usize].increment();
     }
 
     /// The sum of all drops.

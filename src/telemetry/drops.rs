@@ -62,7 +62,10 @@ drop_reasons! {
     IcmpInvalid, "icmp_invalid", "An ICMP message with a wrong checksum, or a quote that can not be read (RFC 5508 4).";
     IcmpUnsolicited, "icmp_unsolicited", "An ICMP error that quotes no known session, or a reply that nobody asked for.";
     IcmpTypeUnsupported, "icmp_type_unsupported", "An ICMP type that is not translated.";
-    SessionTableFull, "session_table_full", "The worker's share of conntrack.max_sessions is used up.";
+    SessionTableFull, "session_table_full", "The worker's share of conntrack.max_sessions is used up and nobody may be evicted: raise it, or shorten timeouts.";
+    HalfOpenFull, "half_open_full", "A TCP SYN while connections before the end of their handshake fill their share of the table, and nobody may be evicted.";
+    SourceSessionsLimit, "source_sessions_limit", "The source address has as many sessions as the limit per source allows.";
+    SourceRateLimit, "source_rate_limit", "The source address opens sessions faster than the limit per source allows.";
     PortsExhausted, "ports_exhausted", "No free external port for this subscriber's address on this worker; add addresses to the pool.";
     TupleCollision, "tuple_collision", "A session with the same reply tuple exists already.";
     FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU. With DF set the sender was told by ICMP within the rate limit; natgate does not fragment yet.";

@@ -1,10 +1,12 @@
-//! Counters, and the one list of drop reasons.
+//! Counters, and the lists of drop reasons and evictions.
 //!
 //! A counter has one writer (its worker or the management core) and any number of readers: a relaxed load
 //! and store, never a locked instruction.
 
 pub mod counters;
 pub mod drops;
+pub mod evictions;
 
 pub use counters::{Counter, InterfaceCounters, WorkerCounters};
 pub use drops::DropReason;
+pub use evictions::Eviction;

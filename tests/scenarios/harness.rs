@@ -15,7 +15,7 @@ use natgate::ids::{InterfaceId, MacAddr, WorkerId};
 use natgate::management::{Management, WorkerLink};
 use natgate::packet::PacketBuf;
 use natgate::pipeline::{Snapshot, Worker, WorkerParts, mesh};
-use natgate::telemetry::{DropReason, WorkerCounters};
+use natgate::telemetry::{DropReason, Eviction, WorkerCounters};
 use natgate::time::Time;
 use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
@@ -331,6 +331,9 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             add("opened", worker.sessions_created.get());
             add("closed", worker.sessions_removed.get());
             add("messages lost", worker.messages_lost.get());
+            for eviction in Eviction::ALL {
+                add(&format!("evicted {}", eviction.name()), worker.evictions[*eviction as usize].get());
+            }
             for reason in DropReason::ALL {
                 add(&format!("drop {}", reason.name()), worker.drops[*reason as usize].get());
             }

@@ -56,7 +56,8 @@ fn when_the_ports_are_exhausted_new_flows_are_refused_and_the_others_go_on() {
 #[test]
 fn when_the_session_table_is_full_new_flows_are_refused_and_no_port_is_lost() {
     for shape in SHAPES {
-        let config = pool("\"203.0.113.10\"", "2000-2011").replace("max_sessions = 600", "max_sessions = 6");
+        let keys = "max_sessions = 6\nwhen_full = \"refuse\"\nreserve = \"0%\"\nadaptive = \"off\"";
+        let config = pool("\"203.0.113.10\"", "2000-2011").replace("max_sessions = 600", keys);
         let mut net = Net::new(&config, shape);
         let share = 6 / shape.workers;
         for n in 1..=share {

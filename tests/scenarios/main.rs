@@ -27,6 +27,7 @@ mod fragments;
 mod icmp_errors;
 mod limits;
 mod neighbors;
+mod pressure;
 mod rules;
 mod timers;
 mod tracking;

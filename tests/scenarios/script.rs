@@ -12,6 +12,7 @@
 //! | `… mac=M` | goes to this Ethernet address, and not to the one that follows from the host's address |
 //! | `drop REASON [N]` | N received packets were dropped for it |
 //! | `opened [N]`, `closed [N]` | sessions |
+//! | `evicted KIND [N]` | of those that were closed, how many had to make room |
 //! | `held +N`, `held -N` | packets that wait for something |
 //! | `lost [N]`, `limited [N]` | packets of the gateway's own that it could not, or would not, send |
 //! | `wait 301s` | time passes |
@@ -26,7 +27,7 @@ use etherparse::ArpOperation;
 use natgate::device::Device;
 use natgate::device::membuf::MemBuf;
 use natgate::ids::{InterfaceId, MacAddr};
-use natgate::telemetry::DropReason;
+use natgate::telemetry::{DropReason, Eviction};
 use std::net::Ipv4Addr;
 
 impl<D: Device<Buf = MemBuf>> Net<D> {
@@ -57,6 +58,11 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                     let (reason, n) = rest.split_once(' ').unwrap_or((rest, "1"));
                     assert!(DropReason::from_name(reason).is_some(), "no reason {reason}");
                     step.expect(&format!("drop {reason}"), n.parse().unwrap());
+                }
+                "evicted" => {
+                    let (kind, n) = rest.split_once(' ').unwrap_or((rest, "1"));
+                    assert!(Eviction::ALL.iter().any(|eviction| eviction.name() == kind), "evicted {kind}?");
+                    step.expect(&format!("evicted {kind}"), n.parse().unwrap());
                 }
                 _ => match word.split_once(['<', '>']) {
                     Some((interface, "")) if word.ends_with('>') => self.send(interface, rest),

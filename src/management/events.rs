@@ -1,0 +1,116 @@
+//! What an operator has to hear of once: events, in a bounded queue.
+//!
+//! The management core writes them, and whoever publishes them takes them out ([`Events::take`]). Should nobody do so,
+//! the oldest go first and are counted: what happens now matters more.
+
+use crate::time::Time;
+use std::collections::VecDeque;
+
+/// Events that wait to be taken.
+pub const QUEUE: usize = 256;
+
+macro_rules! kinds {
+    ($($variant:ident, $name:literal, $relief:literal, $help:literal;)+) => {
+        /// What kind of event.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum EventKind {
+            $(#[doc = $help] $variant,)+
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$variant),+];
+
+            /// The name in output.
+            pub fn name(self) -> &'static str {
+                match self { $(EventKind::$variant => $name),+ }
+            }
+
+            /// What it means, in a sentence.
+            pub fn help(self) -> &'static str {
+                match self { $(EventKind::$variant => $help),+ }
+            }
+
+            /// Whether it says that something is over, so that nobody has to act.
+            pub fn is_relief(self) -> bool {
+                match self { $(EventKind::$variant => $relief),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    TableLow, "table_low", false, "The session table reached the first of its adaptive watermarks.";
+    TableHigh, "table_high", false, "The session table reached the second of its adaptive watermarks.";
+    TableFull, "table_full", false, "The session table is full but for its reserve.";
+    TableEased, "table_eased", true, "The session table fell clearly below a watermark that it had reached.";
+    RefusalsBegan, "refusals_began", false, "New sessions are refused for want of room or because of a limit.";
+    RefusalsEnded, "refusals_ended", true, "No new session has been refused for that reason for a while.";
+    EarlyDropsBegan, "early_drops_began", false, "Sessions are evicted to make room for new ones.";
+    EarlyDropsEnded, "early_drops_ended", true, "No session has been evicted for that reason for a while.";
+}
+
+/// Something that an operator has to hear of once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, by the clock of the gateway; the publisher adds the time of the day.
+    pub at: Time,
+    /// What kind of event.
+    pub kind: EventKind,
+    /// What happened, the numbers, and what to do about it.
+    pub text: String,
+}
+
+/// The events that nobody has taken yet.
+#[derive(Debug, Default)]
+pub struct Events {
+    queue: VecDeque<Event>,
+    lost: u64,
+}
+
+impl Events {
+    /// Adds an event; a full queue loses its oldest one.
+    pub fn push(&mut self, event: Event) {
+        if self.queue.len() == QUEUE {
+            self.queue.pop_front();
+            self.lost += 1;
+        }
+        self.queue.push_back(event);
+    }
+
+    /// Takes them all out, the oldest first.
+    pub fn take(&mut self) -> Vec<Event> {
+        self.queue.drain(..).collect()
+    }
+
+    /// How many were lost since the start because nobody took them.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_kind_has_its_own_name_and_a_help_text() {
+        let names: HashSet<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), EventKind::ALL.len());
+        assert!(EventKind::ALL.iter().all(|kind| kind.help().ends_with('.')));
+    }
+
+    #[test]
+    fn a_full_queue_loses_its_oldest_events_and_counts_them() {
+        let mut events = Events::default();
+        for second in 0..300 {
+            let (at, text) = (Time::from_secs(second), second.to_string());
+            events.push(Event { at, kind: EventKind::TableLow, text });
+        }
+        let taken = events.take();
+        assert_eq!((taken.len(), events.lost()), (QUEUE, 44));
+        assert_eq!((taken[0].text.as_str(), taken[QUEUE - 1].text.as_str()), ("44", "299"));
+        assert!(events.take().is_empty());
+    }
+}

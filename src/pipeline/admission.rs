@@ -1,0 +1,128 @@
+//! Who may have a session: limits per source, the share of half-open connections, and a table that is full.
+//!
+//! [`Core::check_limits`] only decides, before anything is acquired; the rules are in [`crate::conntrack::pressure`] and
+//! [`crate::conntrack::sources`]. [`Core::settle`] is the last step of a set-up: only when everything else is
+//! there is another session evicted, so that nobody has to go for a newcomer that does not come.
+
+use super::forward::{Answer, Stop};
+use super::worker::Core;
+use crate::conntrack::class::Class;
+use crate::conntrack::key::V4Key;
+use crate::conntrack::policy::Limits;
+use crate::conntrack::pressure::{Admission, Census, Newcomer, Prefixes, Pressure, victims};
+use crate::conntrack::session::{Direction, Session};
+use crate::conntrack::sources::{Sources, V4Source};
+use crate::conntrack::table::{InsertError, NewSession, SessionId};
+use crate::conntrack::tracker::Opening;
+use crate::device::Device;
+use crate::telemetry::{DropReason, Eviction};
+use crate::time::Tick;
+use crate::wire::icmp;
+
+/// What a worker decides by.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pressure: Pressure,
+    management: Prefixes,
+    /// Only where there is a limit per source.
+    sources: Option<Sources<V4Source>>,
+}
+
+/// A session that may be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    /// Whether it is never evicted.
+    pub(super) protected: bool,
+    evict: Option<Eviction>,
+}
+
+impl Gate {
+    /// The gate of a shard for `capacity` sessions; `seed` must be random.
+    pub(super) fn new(limits: &Limits, capacity: u32, seed: u64) -> Gate {
+        Gate {
+            pressure: Pressure::new(limits, capacity),
+            management: Prefixes::new(&limits.management),
+            sources: Sources::new(limits, capacity, seed),
+        }
+    }
+
+    /// The source that the sessions with this key are counted by.
+    #[inline]
+    fn counted(&self, original: V4Key) -> Option<V4Source> {
+        let source = V4Source::of(original);
+        (self.sources.is_some() && !self.management.contains(source.address())).then_some(source)
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// Whether a session may be made. Changes nothing.
+    pub(super) fn check_limits(
+        &self,
+        now: Tick,
+        original: V4Key,
+        opening: &Opening,
+    ) -> Result<Admitted, Stop> {
+        let Gate { pressure, management, sources } = &self.gate;
+        if let (Some(sources), Some(source)) = (sources, self.gate.counted(original)) {
+            sources.check(source, now).map_err(out_of_resources)?;
+        }
+        let newcomer = Newcomer {
+            management: management.contains(V4Source::of(original).address()),
+            half_open: Class::of(opening.state, false, false) == Class::SynSent,
+        };
+        match pressure.admit(&Census::of(&self.shard), newcomer) {
+            Admission::Admit { privileged, evict } => Ok(Admitted { protected: privileged, evict }),
+            Admission::Refuse(reason) => Err(out_of_resources(reason)),
+        }
+    }
+
+    /// Puts a session into the table, in the place of the one that has to go for it. An error changes nothing.
+    pub(super) fn settle(
+        &mut self,
+        new: NewSession<V4Key>,
+        admitted: Admitted,
+    ) -> Result<SessionId, InsertError> {
+        if let Some(eviction) = admitted.evict {
+            // Whom an eviction would not help.
+            if self.shard.lookup(&new.reply, self.shard.hash(&new.reply)).is_some() {
+                return Err(InsertError::Collision);
+            }
+            let victim = self.oldest(eviction, new.now).ok_or(InsertError::Full)?;
+            self.remove(victim);
+            self.counters.count_eviction(eviction);
+        }
+        let id = self.shard.insert(new)?;
+        let counted = self.gate.counted(new.original);
+        if let (Some(sources), Some(source)) = (&mut self.gate.sources, counted) {
+            sources.opened(source, new.now);
+        }
+        Ok(id)
+    }
+
+    /// Whether a session was idle for too long, by the timeout that is left of its own while the table is this full.
+    pub(super) fn is_over(&self, session: &Session<V4Key>, now: Tick) -> bool {
+        let timeout = self.gate.pressure.timeout(session.class(), session.timeout_ticks(), self.shard.len());
+        now.since(session.last_seen()) > timeout
+    }
+
+    /// Counts a session that is about to be removed as over.
+    pub(super) fn count_out(&mut self, id: SessionId) {
+        let counted = self.gate.counted(self.shard.session(id).key(Direction::Original));
+        if let (Some(sources), Some(source)) = (&mut self.gate.sources, counted) {
+            sources.closed(source);
+        }
+    }
+
+    /// The oldest session of those that may be evicted like this.
+    fn oldest(&self, eviction: Eviction, now: Tick) -> Option<SessionId> {
+        let age = |id: &SessionId| now.since(self.shard.session(*id).created());
+        let oldest = victims(eviction).iter().filter_map(|class| self.shard.oldest(*class));
+        // Of two that are equally old the first.
+        oldest.reduce(|one, other| if age(&other) > age(&one) { other } else { one })
+    }
+}
+
+/// No session possible: the sender is told by ICMP 3/1 (RFC 6888 REQ-11).
+pub(super) fn out_of_resources(reason: DropReason) -> Stop {
+    Stop::Refused(reason, Some(Answer::unreachable(icmp::CODE_HOST_UNREACHABLE)))
+}

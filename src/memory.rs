@@ -58,14 +58,13 @@ impl<T> Slab<T> {
     const NO_DESTRUCTOR: () = assert!(!std::mem::needs_drop::<T>(), "elements are not dropped one by one");
 
     /// A slab of `len` elements; `make` gets the index.
-    pub fn from_fn(len: usize, mut make: impl FnMut(usize) -> T) -> Slab<T> {
+    pub fn from_fn(len: usize, make: impl FnMut(usize) -> T) -> Slab<T> {
         let () = Self::NO_DESTRUCTOR;
         #[cfg(all(target_os = "linux", not(miri), not(natgate_loom)))]
-        if len.saturating_mul(size_of::<T>()) >= HUGE_PAGE
-            && let Some(mapped) = mapped::Mapped::new(len, &mut make)
-        {
-            return Slab(Backing::Mapped(mapped));
-        }
+        let make = match mapped::Mapped::new(len, make) {
+            Ok(mapped) => return Slab(Backing::Mapped(mapped)),
+            Err(make) => make,
+        };
         Slab(Backing::Boxed((0..len).map(make).collect()))
     }
 
@@ -131,14 +130,14 @@ mod mapped {
     unsafe impl<T: Sync> Sync for Mapped<T> {}
 
     impl<T> Mapped<T> {
-        /// `None` if the system maps nothing (then an ordinary allocation says what is wrong).
-        pub(super) fn new(len: usize, make: &mut impl FnMut(usize) -> T) -> Option<Mapped<T>> {
+        /// Gives `make` back if the slab is small, or if the system maps nothing (then an ordinary allocation says what
+        /// is wrong).
+        pub(super) fn new<F: FnMut(usize) -> T>(len: usize, mut make: F) -> Result<Mapped<T>, F> {
             // The kernel maps whole pages, so any smaller alignment is met.
             const { assert!(align_of::<T>() <= 4096) };
-            let bytes = len.checked_mul(size_of::<T>())?.checked_next_multiple_of(HUGE_PAGE)?;
-            let (start, pages) = map(bytes, MapFlags::PRIVATE | MapFlags::HUGETLB)
-                .map(|start| (start, Pages::Reserved))
-                .or_else(|| Some((map_aligned(bytes)?, Pages::Transparent)))?;
+            let size = len.checked_mul(size_of::<T>()).filter(|size| *size >= HUGE_PAGE);
+            let mapping = size.and_then(|size| size.checked_next_multiple_of(HUGE_PAGE)).and_then(map_huge);
+            let Some((start, bytes, pages)) = mapping else { return Err(make) };
             let first = start.cast::<T>();
             for index in 0..len {
                 // SAFETY: `index < len`, and `len` elements fit into the mapping.
@@ -146,7 +145,7 @@ mod mapped {
                 // SAFETY: the place is inside the mapping, aligned, and nobody else has a pointer to it.
                 unsafe { element.write(make(index)) };
             }
-            Some(Mapped { first, len, bytes, pages })
+            Ok(Mapped { first, len, bytes, pages })
         }
 
         pub(super) fn pages(&self) -> Pages {
@@ -170,6 +169,15 @@ mod mapped {
         fn drop(&mut self) {
             // SAFETY: the mapping is ours alone, and nothing borrows from it any more.
             let _ = unsafe { munmap(self.first.as_ptr().cast(), self.bytes) };
+        }
+    }
+
+    /// A mapping of so many bytes, in the best pages that there are.
+    fn map_huge(bytes: usize) -> Option<(NonNull<u8>, usize, Pages)> {
+        let reserved = map(bytes, MapFlags::PRIVATE | MapFlags::HUGETLB);
+        match reserved {
+            Some(start) => Some((start, bytes, Pages::Reserved)),
+            None => Some((map_aligned(bytes)?, bytes, Pages::Transparent)),
         }
     }
 

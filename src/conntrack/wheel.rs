@@ -27,7 +27,7 @@
 //! # Bounds
 //!
 //! Arm, move and disarm are O(1). An advance crosses at most 320 slots, however far it goes, and hands out at most
-//! `budget` sessions. Nothing is allocated after [`Wheel::new`]. Ticks wrap: times are compared by their distance
+//! `budget` sessions. Nothing is allocated after [`Wheel::new`], which asks for huge pages. Ticks wrap: times are compared by their distance
 //! from the hand. Owned by the management core; nothing is shared.
 
 use crate::memory::Slab;
@@ -88,16 +88,16 @@ impl Wheel {
     /// A wheel for sessions 0 to `capacity`, none of them armed, at this time.
     pub fn new(capacity: u32, now: Tick) -> Self {
         let positions = capacity.saturating_add(FIRST_SESSION);
-        let mut wheel = Wheel {
-            links: Slab::from_fn(positions as usize, |_| UNLINKED),
+        let link = |position: usize| match u32::try_from(position) {
+            Ok(head @ FIRST_SLOT..FIRST_SESSION) => Link { prev: head, next: head },
+            _ => UNLINKED,
+        };
+        Wheel {
+            links: Slab::from_fn(positions as usize, link),
             hand: now,
             occupied: [0; LEVELS as usize],
             armed: 0,
-        };
-        for head in FIRST_SLOT..FIRST_SESSION {
-            wheel.set(head, Link { prev: head, next: head });
         }
-        wheel
     }
 
     /// Arms a session for the tick `due`, whether it was armed before or not. One that is not ahead (or is by more than

@@ -26,8 +26,10 @@ use support::replay::{Replay, hitting, time_set_ups};
 use support::{Gateway, resident};
 
 const ROUNDS: usize = 7;
-/// Packets in a round.
-const PACKETS: u32 = 1 << 20;
+/// Bursts in a round, and packets.
+const BURSTS: u32 = 1 << 15;
+const PACKETS: u32 = BURSTS * 32;
+const _: () = assert!(BURST == 32);
 
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
@@ -40,7 +42,7 @@ fn generator(flows: u32) -> f64 {
     let mut burst = Burst::new();
     let mut round = || {
         let start = Instant::now();
-        for _ in 0..PACKETS / BURST as u32 {
+        for _ in 0..BURSTS {
             device.credit();
             device.rx_burst(&mut burst);
             device.tx_burst(&mut burst);
@@ -54,7 +56,7 @@ fn generator(flows: u32) -> f64 {
 fn hits(gateway: &mut Gateway<Replay>) -> f64 {
     let mut round = || {
         let start = Instant::now();
-        for _ in 0..PACKETS / BURST as u32 {
+        for _ in 0..BURSTS {
             Replay::burst(gateway);
         }
         start.elapsed().as_nanos() as f64 / f64::from(PACKETS)

@@ -58,7 +58,7 @@ fn check_says_what_happens_as_the_table_of_a_carrier_fills() {
     let output = natgate(&["check", "config/carrier-limits.toml"]);
     let text = stdout(&output);
     for part in [
-        "640 MiB for 4194304 sessions of 160 bytes, 140 MiB to count their sources",
+        "640 MiB for 4194304 sessions of 160 bytes, 160 MiB to count their sources",
         "2097152 sessions   at the most are TCP connections that are half-open",
         "4152360 sessions   new ones are refused",
         "41944 sessions   more are kept for management sources (2 prefixes)",

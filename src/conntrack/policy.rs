@@ -70,6 +70,9 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// The most prefixes of management sources: a worker keeps them without asking for memory.
+pub const MAX_MANAGEMENT: usize = 64;
+
 /// Limits of the table and what it does under pressure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {

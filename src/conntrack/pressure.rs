@@ -26,9 +26,10 @@
 
 use super::class::Class;
 use super::key::FlowKey;
-use super::policy::{Limits, Share, WhenFull};
+use super::policy::{Limits, MAX_MANAGEMENT, Share, WhenFull};
 use super::table::Shard;
 use crate::telemetry::{DropReason, Eviction};
+use arrayvec::ArrayVec;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 
@@ -56,8 +57,9 @@ impl Census {
         self.0.iter().sum()
     }
 
+    /// TCP connections before the end of their handshake.
     #[inline]
-    fn half_open(&self) -> u32 {
+    pub fn half_open(&self) -> u32 {
         self.count(Class::SynSent) + self.count(Class::SynRecv)
     }
 }
@@ -192,22 +194,28 @@ fn least(census: &Census) -> Option<Eviction> {
     [Eviction::Unreplied, Eviction::Closing, Eviction::Unassured].into_iter().find(there)
 }
 
-/// A set of addresses: sorted ranges that do not touch, so that a look-up is one binary search however many
-/// prefixes there are.
+/// The addresses of management sources: sorted ranges that do not overlap, so that a look-up is one binary search. Takes
+/// no memory beside its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Prefixes {
     /// First and last address of each range.
-    ranges: Box<[(u32, u32)]>,
+    ranges: ArrayVec<(u32, u32), MAX_MANAGEMENT>,
 }
 
 impl Prefixes {
-    /// The addresses of all these prefixes.
+    /// The addresses of all these prefixes; of more than [`MAX_MANAGEMENT`] those of the first ones.
     pub fn new(nets: &[Ipv4Net]) -> Prefixes {
-        let merged = Ipv4Net::aggregate(&nets.to_vec());
-        let mut ranges: Vec<_> =
-            merged.iter().map(|net| (net.network().to_bits(), net.broadcast().to_bits())).collect();
-        ranges.sort_unstable();
-        Prefixes { ranges: ranges.into() }
+        let range = |net: &Ipv4Net| (net.network().to_bits(), net.broadcast().to_bits());
+        let mut all: ArrayVec<_, MAX_MANAGEMENT> = nets.iter().take(MAX_MANAGEMENT).map(range).collect();
+        all.sort_unstable();
+        let mut ranges: ArrayVec<(u32, u32), MAX_MANAGEMENT> = ArrayVec::new();
+        for (first, last) in all {
+            match ranges.last_mut() {
+                Some(before) if first <= before.1 => before.1 = before.1.max(last),
+                _ => ranges.push((first, last)),
+            }
+        }
+        Prefixes { ranges }
     }
 
     /// Whether an address is one of them.

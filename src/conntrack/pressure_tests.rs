@@ -169,7 +169,7 @@ fn the_smallest_shards_still_serve_somebody() {
 fn a_set_of_prefixes_holds_their_addresses_and_no_others() {
     let nets = ["192.0.2.0/25", "10.0.0.0/8", "192.0.2.128/25", "10.1.0.0/16", "203.0.113.7/32"];
     let set = Prefixes::new(&nets.map(|net| net.parse().unwrap()));
-    assert_eq!(set.ranges.len(), 3);
+    assert_eq!(set.ranges.len(), 4, "one within another is one");
     for inside in ["10.0.0.0", "10.1.2.3", "10.255.255.255", "192.0.2.0", "192.0.2.255", "203.0.113.7"] {
         assert!(set.contains(inside.parse().unwrap()), "{inside}");
     }

@@ -90,6 +90,14 @@ struct SourceLimits {
     most: u32,
 }
 
+impl SourceLimits {
+    fn new(limits: &Limits) -> SourceLimits {
+        let bucket = |Rate { per_second, burst }| (per_second.max(1), burst.max(1).saturating_mul(COST));
+        let (earns, most) = limits.new_per_source.map_or((0, 0), bucket);
+        SourceLimits { sessions: limits.sessions_per_source.unwrap_or(u32::MAX), earns, most }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry<K> {
     key: K,
@@ -128,9 +136,7 @@ impl<K: SourceKey> Sources<K> {
         if !limits.count_sources() {
             return None;
         }
-        let bucket = |Rate { per_second, burst }| (per_second.max(1), burst.max(1).saturating_mul(COST));
-        let (earns, most) = limits.new_per_source.map_or((0, 0), bucket);
-        let limits = SourceLimits { sessions: limits.sessions_per_source.unwrap_or(u32::MAX), earns, most };
+        let limits = SourceLimits::new(limits);
         let capacity = capacity.min(NONE - 1);
         let entry = |n: u32| Entry { chain: if n + 1 < capacity { n + 1 } else { NONE }, ..Entry::default() };
         Some(Sources {
@@ -142,6 +148,11 @@ impl<K: SourceKey> Sources<K> {
             newest: NONE,
             seed,
         })
+    }
+
+    /// From now on these limits hold, for the sources that there are too.
+    pub fn adopt(&mut self, limits: &Limits) {
+        self.limits = SourceLimits::new(limits);
     }
 
     /// Whether a source may open a session now.
@@ -162,7 +173,8 @@ impl<K: SourceKey> Sources<K> {
         Ok(())
     }
 
-    /// Counts a session that a source has opened. It must have passed [`Sources::check`].
+    /// Counts a session that a source has opened. If no limit binds the source it need not have passed
+    /// [`Sources::check`].
     pub fn opened(&mut self, source: K, now: Tick) {
         let found = match self.find(source) {
             Some(at) => {

@@ -142,6 +142,29 @@ fn what_was_never_counted_is_not_counted_down() {
     assert_eq!(none.sessions(source(1)), 0);
 }
 
+#[test]
+fn other_limits_hold_at_once_for_the_sources_that_there_are() {
+    let mut table = table(Some(2), None, 10);
+    for n in [1, 1, 2] {
+        open(&mut table, n, 0).unwrap();
+    }
+    table.adopt(&limits(Some(3), Some((10, 1))));
+    assert_eq!(open(&mut table, 1, 0), Err(DropReason::SourceRateLimit), "its bucket begins empty");
+    assert_eq!(open(&mut table, 1, 1), Ok(()));
+    assert_eq!(open(&mut table, 1, 9), Err(DropReason::SourceSessionsLimit));
+    assert_eq!(open(&mut table, 3, 9), Ok(()));
+    for n in [1, 1, 1, 2, 3] {
+        table.closed(source(n));
+    }
+    assert_eq!(census(&table), (0, 3));
+    table.adopt(&limits(None, None));
+    for n in [1, 4, 4, 4, 4] {
+        assert_eq!(open(&mut table, n, 9), Ok(()));
+    }
+    table.closed(source(1));
+    assert_eq!((table.sessions(source(4)), census(&table).0), (4, 1));
+}
+
 /// A source as the model knows it: sessions, and tenths of a token at a tick.
 #[derive(Clone, Copy)]
 struct Known {

@@ -24,7 +24,8 @@ use crate::wire::icmp;
 pub(super) struct Gate {
     pressure: Pressure,
     management: Prefixes,
-    /// Only where there is a limit per source.
+    /// Only where there is a limit per source. Management sources are counted too, though it does not bind them: so the
+    /// count stays right when another configuration names others.
     sources: Option<Sources<V4Source>>,
 }
 
@@ -46,11 +47,13 @@ impl Gate {
         }
     }
 
-    /// The source that the sessions with this key are counted by.
-    #[inline]
-    fn counted(&self, original: V4Key) -> Option<V4Source> {
-        let source = V4Source::of(original);
-        (self.sources.is_some() && !self.management.contains(source.address())).then_some(source)
+    /// From now on these limits hold. There is a table of sources only if the first ones asked for it.
+    pub(super) fn adopt(&mut self, limits: &Limits) {
+        self.pressure = Pressure::new(limits, self.pressure.capacity());
+        self.management = Prefixes::new(&limits.management);
+        if let Some(sources) = &mut self.sources {
+            sources.adopt(limits);
+        }
     }
 }
 
@@ -63,13 +66,16 @@ impl<D: Device> Core<D> {
         opening: &Opening,
     ) -> Result<Admitted, Stop> {
         let Gate { pressure, management, sources } = &self.gate;
-        if let (Some(sources), Some(source)) = (sources, self.gate.counted(original)) {
-            sources.check(source, now).map_err(out_of_resources)?;
-        }
+        let source = V4Source::of(original);
         let newcomer = Newcomer {
-            management: management.contains(V4Source::of(original).address()),
+            management: management.contains(source.address()),
             half_open: Class::of(opening.state, false, false) == Class::SynSent,
         };
+        if let Some(sources) = sources
+            && !newcomer.management
+        {
+            sources.check(source, now).map_err(out_of_resources)?;
+        }
         match pressure.admit(&Census::of(&self.shard), newcomer) {
             Admission::Admit { privileged, evict } => Ok(Admitted { protected: privileged, evict }),
             Admission::Refuse(reason) => Err(out_of_resources(reason)),
@@ -92,9 +98,8 @@ impl<D: Device> Core<D> {
             self.counters.count_eviction(eviction);
         }
         let id = self.shard.insert(new)?;
-        let counted = self.gate.counted(new.original);
-        if let (Some(sources), Some(source)) = (&mut self.gate.sources, counted) {
-            sources.opened(source, new.now);
+        if let Some(sources) = &mut self.gate.sources {
+            sources.opened(V4Source::of(new.original), new.now);
         }
         Ok(id)
     }
@@ -107,9 +112,8 @@ impl<D: Device> Core<D> {
 
     /// Counts a session that is about to be removed as over.
     pub(super) fn count_out(&mut self, id: SessionId) {
-        let counted = self.gate.counted(self.shard.session(id).key(Direction::Original));
-        if let (Some(sources), Some(source)) = (&mut self.gate.sources, counted) {
-            sources.closed(source);
+        if let Some(sources) = &mut self.gate.sources {
+            sources.closed(V4Source::of(self.shard.session(id).key(Direction::Original)));
         }
     }
 

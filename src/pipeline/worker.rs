@@ -7,6 +7,7 @@ use super::mesh::{HANDOFF_FRAMES, Handoff, Peers};
 use super::message::{FromWorker, ToWorker};
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
 use crate::conntrack::key::V4Key;
+use crate::conntrack::pressure::Census;
 use crate::conntrack::table::{SessionId, Shard};
 use crate::device::{BURST, Burst, Device};
 use crate::ids::{DeviceId, WorkerId};
@@ -213,7 +214,10 @@ impl<D: Device> Worker<D> {
             let Ok(message) = self.mail.pop() else { break };
             busy = true;
             match message {
-                ToWorker::Adopt { snapshot, revision } => self.running.adopt(snapshot, revision),
+                ToWorker::Adopt { snapshot, revision } => {
+                    self.core.gate.adopt(&snapshot.conntrack.limits);
+                    self.running.adopt(snapshot, revision);
+                }
                 message => self.core.read_message(self.running.get(), now, message),
             }
         }
@@ -320,6 +324,7 @@ impl<D: Device> Core<D> {
         }
         self.counters.held.set((self.waiting.len() + self.fragments.held()) as u64);
         self.counters.sessions.set(u64::from(self.shard.len()));
+        self.counters.half_open.set(u64::from(Census::of(&self.shard).half_open()));
     }
 
     fn give_up_held(&mut self) {

@@ -85,6 +85,8 @@ pub struct WorkerCounters {
     pub evictions: [Counter; Eviction::COUNT],
     /// Gauge: sessions in the table.
     pub sessions: Counter,
+    /// Gauge: TCP connections in the table before the end of their handshake.
+    pub half_open: Counter,
     /// Bursts polled that held at least one packet.
     pub busy_polls: Counter,
     /// Bursts polled.
@@ -118,6 +120,7 @@ impl Default for WorkerCounters {
             sessions_removed: Counter::default(),
             evictions: std::array::from_fn(|_| Counter::default()),
             sessions: Counter::default(),
+            half_open: Counter::default(),
             busy_polls: Counter::default(),
             polls: Counter::default(),
             messages_lost: Counter::default(),

@@ -6,7 +6,7 @@ use crate::config::draft::{ConntrackDraft, Draft, TrackRuleDraft};
 use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{ConntrackConfig, TimeoutSet};
 use crate::config::reader::{At, Findings};
-use crate::conntrack::policy::{Limits, Rate, Share, TrackRule, WhenFull};
+use crate::conntrack::policy::{Limits, MAX_MANAGEMENT, Rate, Share, TrackRule, WhenFull};
 use crate::ids::InterfaceId;
 use crate::wire::protocol;
 use std::ops::RangeInclusive;
@@ -16,8 +16,6 @@ const DEFAULT_SESSIONS: u32 = 262_144;
 const MAX_SETS: usize = 255;
 /// Every new session is compared with the rules one by one.
 const MAX_RULES: usize = 1024;
-/// Every new session is compared with the prefixes one by one.
-const MAX_MANAGEMENT: usize = 64;
 /// More for the few than for the many.
 const MAX_RESERVE: Share = Share::percent(50);
 /// Sessions of a worker that an operator needs to log in from several places.

@@ -9,6 +9,7 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | `pressure` | what the limits of the session table mean for timers and events |
 //! | `mail` | messages to workers: posted, or kept until there is room |
 //! | `neighbors` | what workers hear and ask about neighbours, and what they are told |
 //! | `announce` | gratuitous ARP at the start |
@@ -23,6 +24,7 @@ pub mod events;
 pub mod expiry;
 mod mail;
 mod neighbors;
+mod pressure;
 mod publish;
 mod sweep;
 pub mod watermarks;
@@ -37,10 +39,12 @@ use crate::route::neighbors::Neighbors;
 use crate::telemetry::WorkerCounters;
 use crate::time::Time;
 use announce::Announcement;
+use events::Events;
 use expiry::Expiry;
 use rtrb::{Consumer, Producer};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use watermarks::Watermarks;
 
 /// The management core's side of one worker.
 #[derive(Debug)]
@@ -78,11 +82,16 @@ pub struct Management {
     neighbors_changed: bool,
     /// The soonest first.
     announcements: VecDeque<Announcement>,
+    counters: Vec<Arc<WorkerCounters>>,
+    watermarks: Watermarks,
+    events: Events,
 }
 
 impl Management {
     /// The management core for these workers.
     pub fn new(snapshot: Arc<Snapshot>, workers: Vec<WorkerLink>, now: Time) -> Self {
+        let counters = workers.iter().map(|worker| worker.counters.clone()).collect();
+        let capacities: Vec<_> = workers.iter().map(|worker| worker.sessions.capacity()).collect();
         let revisions = workers.iter().map(|worker| worker.counters.revision.clone()).collect();
         let links = workers
             .into_iter()
@@ -94,14 +103,19 @@ impl Management {
                 behind: false,
             })
             .collect();
-        Management {
+        let mut management = Management {
+            watermarks: Watermarks::new(&snapshot.conntrack, &capacities),
+            events: Events::default(),
+            counters,
             neighbors: Neighbors::new(NEIGHBORS, snapshot.routes.next_hops()),
             handover: Handover::new(snapshot.clone(), revisions),
             snapshot,
             links,
             neighbors_changed: true,
             announcements: VecDeque::new(),
-        }
+        };
+        management.adopt_limits();
+        management
     }
 
     /// One turn. Returns whether there was anything to do.
@@ -111,6 +125,7 @@ impl Management {
         self.make_announcements(now);
         let busy = self.read_mail(now);
         self.poll_neighbors(now);
+        self.watch_table(now);
         self.poll_timers(now) || busy
     }
 }

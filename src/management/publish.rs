@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 impl Management {
     /// Makes this the configuration of every worker, between two bursts of each. What workers and their memory were
-    /// built for (interfaces, addresses, pools, worker count) has to be the same; the caller has checked that.
+    /// built for (interfaces, addresses, pools, worker count, whether sources are counted) has to be the same; the caller
+    /// has checked that.
     pub fn publish(&mut self, snapshot: Arc<Snapshot>) {
         self.snapshot = snapshot.clone();
         self.handover.publish(snapshot);
+        self.adopt_limits();
         for link in &mut self.links {
             link.behind = true;
         }

@@ -77,6 +77,8 @@ pub struct PressureStatus {
     pub refused_per_second: u64,
     /// Sessions a second that were evicted.
     pub evicted_per_second: u64,
+    /// TCP connections before the end of their handshake.
+    pub half_open: u64,
     /// New TCP connections a second that the table sustains if each of them is closed at once: capacity / TIME_WAIT.
     pub sustainable_tcp_per_second: u64,
     /// New UDP sessions a second that it sustains if each is one packet: capacity / UDP timeout.
@@ -261,6 +263,7 @@ pub struct Watermarks {
     episodes: [Episode; CAUSES.len()],
     /// The last readings, the oldest first.
     readings: VecDeque<Reading>,
+    half_open: u64,
     sustainable_tcp: u64,
     sustainable_udp: u64,
 }
@@ -286,6 +289,7 @@ impl Watermarks {
                 when_full: policy.limits.when_full,
                 adaptive: policy.limits.adaptive_low < policy.limits.adaptive_high,
             },
+            half_open: 0,
             sustainable_tcp: sustainable(Timeout::TcpTimeWait),
             sustainable_udp: sustainable(Timeout::Udp),
             table,
@@ -293,6 +297,25 @@ impl Watermarks {
             episodes: CAUSES.map(|cause| Episode { cause, count: 0, since: None }),
             readings: VecDeque::with_capacity(WINDOW + 1),
         }
+    }
+
+    /// The capacities of the shards.
+    pub(super) fn capacities(&self) -> Vec<u32> {
+        let capacity = |shard: &Gauge| u32::try_from(shard.fill.capacity).unwrap_or(u32::MAX);
+        self.shards.iter().map(capacity).collect()
+    }
+
+    /// From now on these limits hold. What was said is not forgotten.
+    pub fn adopt(&mut self, policy: &Policy) {
+        let mut next = Watermarks::new(policy, &self.capacities());
+        next.table.fill = Fill { full: next.table.fill.full, ..self.table.fill };
+        for (next, now) in next.shards.iter_mut().zip(&self.shards) {
+            next.fill = Fill { full: next.fill.full, ..now.fill };
+        }
+        std::mem::swap(&mut next.episodes, &mut self.episodes);
+        std::mem::swap(&mut next.readings, &mut self.readings);
+        next.half_open = self.half_open;
+        *self = next;
     }
 
     /// Reads the counters of all workers if a second has passed since the last time. Returns what there is to say.
@@ -315,6 +338,7 @@ impl Watermarks {
         if self.readings.len() > WINDOW {
             self.readings.pop_front();
         }
+        self.half_open = sum(&|worker| worker.half_open.get());
         let created = sum(&|worker| worker.sessions_created.get());
         let removed = sum(&|worker| worker.sessions_removed.get());
         self.readings.push_back(Reading { at: now, created, removed, refused, evicted });
@@ -362,6 +386,7 @@ impl Watermarks {
             },
             refused_per_second: rate(last.refused.saturating_sub(first.refused)),
             evicted_per_second: rate(last.evicted.saturating_sub(first.evicted)),
+            half_open: self.half_open,
             sustainable_tcp_per_second: self.sustainable_tcp,
             sustainable_udp_per_second: self.sustainable_udp,
             time_to_full,

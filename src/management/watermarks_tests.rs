@@ -259,6 +259,23 @@ fn what_is_sustainable_is_the_capacity_over_the_timeout() {
 }
 
 #[test]
+fn other_limits_hold_at_once_and_what_was_said_is_not_said_again() {
+    let mut stage = Stage::new(1, Limits::default());
+    stage.fill(0, 850);
+    stage.workers[0].count_drop(DropReason::SourceRateLimit);
+    assert_eq!(stage.kinds(), [EventKind::RefusalsBegan, EventKind::TableLow]);
+    let limits = Limits { reserve: Share::percent(20), ..Limits::default() };
+    stage.watch.adopt(&Policy { limits, ..Policy::default() });
+    assert_eq!(stage.kinds(), [EventKind::TableFull]);
+    let fill = Fill { sessions: 850, capacity: 1000, full: 800, level: Level::Full };
+    assert_eq!((stage.watch.status().table, stage.watch.status().new_per_second), (fill, 0));
+    stage.watch.adopt(&Policy::default());
+    assert_eq!(stage.kinds(), [EventKind::TableEased]);
+    let ended: Vec<_> = (0..8).flat_map(|_| stage.kinds()).collect();
+    assert_eq!(ended, [EventKind::RefusalsEnded]);
+}
+
+#[test]
 fn a_table_for_nobody_is_never_full() {
     let mut watch = Watermarks::new(&Policy::default(), &[0]);
     assert!(watch.poll(Time::from_secs(1), &[Arc::default()]).is_empty());

@@ -3,6 +3,7 @@
 use crate::harness::{Net, SHAPES, Shape};
 use crate::packet::Line;
 use crate::translation::HOME;
+use natgate::management::events::EventKind;
 use std::time::Duration;
 
 /// No reserve, no bound of half-open connections, timeouts that do not shrink: a table that is only ever full.
@@ -491,5 +492,50 @@ fn timeouts_of_unreplied_and_closing_sessions_shrink_linearly_as_the_table_fills
                 net.finish();
             }
         }
+    }
+}
+
+#[test]
+fn a_watermark_is_said_once_when_it_is_crossed_however_many_sessions_are_refused() {
+    for shape in SHAPES {
+        let keys = "when_full = \"refuse\"\nadaptive = [\"50%\", \"80%\"]\nreserve = \"10%\"";
+        let mut net = Net::new(&home(shape, 100, keys), shape);
+        net.wait(Duration::from_secs(2));
+        assert!(net.management.take_events().is_empty());
+        // With one worker the whole table is one shard; with more only that of the host fills.
+        let kinds = |net: &mut Net| {
+            net.wait(Duration::from_secs(2));
+            net.management.take_events().iter().map(|event| event.kind).collect::<Vec<_>>()
+        };
+        let mut opened = 0;
+        let mut open = |net: &mut Net, upto: u32| {
+            let flows = (opened + 1..=upto).map(established).collect::<String>();
+            net.play(&flows);
+            opened = upto;
+        };
+        for (sessions, said) in [
+            (49, None),
+            (50, Some(EventKind::TableLow)),
+            (79, None),
+            (80, Some(EventKind::TableHigh)),
+            (89, None),
+            (90, Some(EventKind::TableFull)),
+        ] {
+            open(&mut net, sessions);
+            assert_eq!(kinds(&mut net), Vec::from_iter(said), "{shape:?} {sessions}");
+        }
+        let flood = |net: &mut Net| {
+            let lines = (0..500).map(|n| format!("udp 192.168.1.10:{} > 198.51.100.9:53", 1000 + n));
+            burst(net, "lan", lines);
+        };
+        flood(&mut net);
+        assert_eq!(kinds(&mut net), [EventKind::RefusalsBegan]);
+        flood(&mut net);
+        assert_eq!(kinds(&mut net), []);
+        let status = net.management.pressure_status();
+        assert_eq!((status.table.sessions, status.refused_per_second > 50), (90, true));
+        net.wait(Duration::from_secs(12));
+        assert_eq!(kinds(&mut net), [EventKind::RefusalsEnded]);
+        net.finish();
     }
 }

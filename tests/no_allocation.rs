@@ -23,7 +23,7 @@ mod packet;
 mod script;
 
 use harness::{Net, Shape, host_mac};
-use natgate::telemetry::DropReason;
+use natgate::telemetry::{DropReason, Eviction};
 use packet::Line;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -87,7 +87,11 @@ protocol = "udp"
 port = 53
 to = "192.168.1.53"
 [conntrack]
-max_sessions = 1500
+max_sessions = 600
+half_open = "10%"
+max_sessions_per_source = 20
+new_sessions_per_source = "50/s"
+management = ["192.168.1.20", "198.51.100.0/24"]
 [conntrack.timeouts]
 udp = "1s"
 udp_stream = "1s"
@@ -153,6 +157,14 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
             net.wait(Duration::from_secs(5));
             (warm, pushed) = (true, 0);
         }
+        if n % 1000 == 0 {
+            // Every now and then another configuration, this time with the same text.
+            let mut config = natgate::config::parse(CONFIG, "next").unwrap().config;
+            config.runtime.workers = 3;
+            let macs: Vec<_> = (0..config.devices.len()).map(harness::device_mac).collect();
+            net.snapshot = natgate::config::compile::compile(&config, &macs, 0x5eed, n).into();
+            net.management.publish(net.snapshot.clone());
+        }
         // Two turns a round, so that handoffs and answers of ARP move on; the sweep needs time to pass.
         net.now = net.now + Duration::from_millis(1);
         for _ in 0..3 {
@@ -183,11 +195,15 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
         DropReason::TtlExpired,
         DropReason::FragmentationNeeded,
         DropReason::IcmpUnsolicited,
-        DropReason::SessionTableFull,
+        DropReason::SourceSessionsLimit,
+        DropReason::SourceRateLimit,
         DropReason::NeighborUnresolved,
         DropReason::NeighborQueueFull,
     ] {
         assert!(totals[&format!("drop {}", reason.name())] > 20, "{}", reason.name());
+    }
+    for eviction in [Eviction::HalfOpen, Eviction::Unreplied] {
+        assert!(totals[&format!("evicted {}", eviction.name())] > 20, "{}", eviction.name());
     }
     let handed_off: u64 = net.counters.iter().map(|counters| counters.handed_off.get()).sum();
     assert!(handed_off > PACKETS / 4, "{handed_off} handed off");

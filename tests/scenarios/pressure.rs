@@ -496,6 +496,33 @@ fn timeouts_of_unreplied_and_closing_sessions_shrink_linearly_as_the_table_fills
 }
 
 #[test]
+fn other_limits_hold_from_the_next_burst_on() {
+    for shape in SHAPES {
+        let keys = "max_sessions_per_source = 2";
+        let mut net = Net::new(&home(shape, 100, keys), shape);
+        net.play(&format!("{}opened\n{}opened\n{}", udp(1), udp(2), refused(3, "source_sessions_limit")));
+        let adopt = |net: &mut Net, keys: &str| {
+            let mut config = natgate::config::parse(&home(shape, 100, keys), "next").unwrap().config;
+            config.runtime.workers = shape.workers as u8;
+            let macs: Vec<_> = (0..config.devices.len()).map(crate::harness::device_mac).collect();
+            net.snapshot = natgate::config::compile::compile(&config, &macs, 0x5eed, 2).into();
+            net.management.publish(net.snapshot.clone());
+            net.run();
+        };
+        adopt(&mut net, "max_sessions_per_source = 3");
+        net.play(&format!("{}opened\n{}", udp(3), refused(4, "source_sessions_limit")));
+        adopt(&mut net, "max_sessions_per_source = 3\nmanagement = [\"192.168.1.10\"]");
+        net.play(&format!("{}opened\n{}opened", udp(4), udp(5)));
+        // They count, though they were exempt.
+        adopt(&mut net, "max_sessions_per_source = 6");
+        net.play(&format!("{}opened\n{}", udp(6), refused(7, "source_sessions_limit")));
+        net.play("wait 302s\nclosed 6");
+        net.play(&format!("{}opened", udp(7)));
+        net.finish();
+    }
+}
+
+#[test]
 fn a_watermark_is_said_once_when_it_is_crossed_however_many_sessions_are_refused() {
     for shape in SHAPES {
         let keys = "when_full = \"refuse\"\nadaptive = [\"50%\", \"80%\"]\nreserve = \"10%\"";

@@ -16,10 +16,12 @@
 //! | [`watermarks`] | how full the session table is, and what there is to say of it |
 //! | [`events`] | what an operator has to hear of once |
 //! | [`expiry`] | the timers: finds idle sessions and has them removed |
+//! | [`commands`] | deletions that the operator orders, passed on as there is room |
 //! | `publish` | a new configuration for all workers |
 //! | `sweep` | the pace of the sweep that makes up for lost posts |
 
 mod announce;
+pub mod commands;
 pub mod events;
 pub mod expiry;
 mod mail;
@@ -85,6 +87,8 @@ pub struct Management {
     counters: Vec<Arc<WorkerCounters>>,
     watermarks: Watermarks,
     events: Events,
+    /// What the operator orders, by worker; empty if nobody can.
+    orders: Vec<commands::Orders>,
 }
 
 impl Management {
@@ -113,6 +117,7 @@ impl Management {
             links,
             neighbors_changed: true,
             announcements: VecDeque::new(),
+            orders: Vec::new(),
         };
         management.adopt_limits();
         management
@@ -123,9 +128,10 @@ impl Management {
         self.hand_over();
         self.post_backlog();
         self.make_announcements(now);
-        let busy = self.read_mail(now);
+        let mut busy = self.read_mail(now);
         self.poll_neighbors(now);
         self.watch_table(now);
+        busy |= self.pass_orders_on();
         self.poll_timers(now) || busy
     }
 }

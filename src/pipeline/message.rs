@@ -52,6 +52,13 @@ pub enum ToWorker {
         /// Generation that was seen.
         generation: u32,
     },
+    /// Remove a session if it still is what it was, however busy it is: the operator wants it gone.
+    Delete {
+        /// Index in the shard.
+        index: u32,
+        /// Generation that was seen.
+        generation: u32,
+    },
 }
 
 /// From a worker to the management core.

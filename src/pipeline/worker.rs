@@ -262,6 +262,11 @@ impl<D: Device> Core<D> {
             // The worker itself takes it, as this configuration is in use here.
             ToWorker::Adopt { .. } => {}
             ToWorker::Expire { index, generation } => self.expire(now, index, generation),
+            ToWorker::Delete { index, generation } => {
+                if let Some(id) = self.shard.resolve(index, generation) {
+                    self.remove(id);
+                }
+            }
         }
     }
 

@@ -172,6 +172,44 @@ pub struct SessionCount {
     pub workers: Vec<Usage>,
 }
 
+/// `GET /v1/sessions/count?by=…` and `GET /v1/sessions/top?by=…`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionGroups {
+    /// What the sessions are counted by, as in the request.
+    pub by: String,
+    /// Sessions that were counted: all that the filter means.
+    pub sessions: u64,
+    /// How many different keys they have.
+    pub groups: u64,
+    /// The largest groups, the largest first.
+    pub rows: Vec<SessionGroup>,
+}
+
+/// One row of [`SessionGroups`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionGroup {
+    /// What its sessions have in common: a state, a protocol, an address (with ` zone=N` if that is not 0), a
+    /// protocol with a port (`tcp/443`), a number, or `PROTOCOL INTERNAL EXTERNAL` for a mapping.
+    pub key: String,
+    /// Its sessions.
+    pub sessions: u64,
+    /// Those of them that were opened during the last 10 seconds, divided by 10.
+    pub new_per_second: f64,
+    /// Packets of its sessions, both ways together.
+    pub packets: u64,
+    /// Bytes of its sessions (whole IPv4 packets), both ways together.
+    pub bytes: u64,
+}
+
+/// `DELETE /v1/sessions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// Sessions that the filter meant.
+    pub matched: u64,
+    /// Those of them that are gone. Fewer than `matched` only if a worker did not turn for five seconds.
+    pub deleted: u64,
+}
+
 /// One line of `GET /v1/sessions?format=json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {

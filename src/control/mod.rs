@@ -8,18 +8,23 @@
 //! | [`api`] | the answers as types; the server writes them and the client reads them |
 //! | [`socket`] | the socket file: owner-only from its creation, one gateway a path, stale files replaced |
 //! | [`server`] | the thread, the connections and their limits |
-//! | [`routes`] | which path gives which answer |
+//! | [`routes`], [`session_routes`] | which path gives which answer |
+//! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
+//! | [`walk`] | a walk through the session tables that lets others have their turn |
 //! | [`sessions`] | the session list, written one line at a time |
+//! | [`tally`] | sessions counted by what they have in common: who fills the table |
+//! | [`delete`] | deletion: the workers are told what to remove |
 //! | [`client`] | a blocking client for the command line |
 //!
 //! `docs/control.md` describes the endpoints for users.
 //!
 //! # Ownership
 //!
-//! The server runs in one thread of its own, which only reads: workers' counters (relaxed loads), session tables
+//! The server runs in one thread of its own. It reads workers' counters (relaxed loads), session tables
 //! (through `SessionView`'s seqlock) and what the management core publishes (the neighbours, under a mutex that
-//! no worker knows of). Nothing here can make a worker wait. The thread owns the listening socket and, until
-//! it stops, the socket file.
+//! no worker knows of). It changes nothing itself: what has to go is named to the management core
+//! (`management::commands`), over a bounded channel. Nothing here can make a worker wait. The thread owns the listening
+//! socket and, until it stops, the socket file.
 //!
 //! # Who may talk to it
 //!
@@ -27,11 +32,17 @@
 
 pub mod api;
 pub mod client;
+pub mod delete;
+pub mod filter;
+pub mod query;
 pub mod routes;
 pub mod server;
+pub mod session_routes;
 pub mod sessions;
 pub mod socket;
 pub mod state;
+pub mod tally;
+pub mod walk;
 
 pub use client::Client;
 pub use server::Server;

@@ -1,18 +1,18 @@
-//! Which path gives which answer. Every handler reads what it needs and returns at once.
+//! Which path gives which answer. The handlers here read what they need and return at once; those that read session
+//! tables are in [`super::session_routes`].
 //!
-//! There are only GET requests, and none has a body, so none is read. What is wrong with a request is answered with
-//! status 4xx and an [`api::Failure`].
+//! No request has a body, so none is read. What is wrong with a request is answered with status 4xx and an
+//! [`api::Failure`].
 
 use super::api;
-use super::sessions::{Format, SessionLines};
+use super::session_routes::{self, Tables};
 use super::state::ControlState;
 use crate::telemetry::{DropReason, WorkerCounters};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router, body::Body};
+use axum::{Json, Router};
 use std::sync::Arc;
 
 type Shared = State<Arc<ControlState>>;
@@ -24,16 +24,16 @@ pub fn router(state: Arc<ControlState>) -> Router {
         .route("/v1/drops", get(async |State(state): Shared| Json(drops(&state))))
         .route("/v1/interfaces", get(async |State(state): Shared| Json(interfaces(&state))))
         .route("/v1/neighbors", get(async |State(state): Shared| Json(neighbors(&state))))
-        .route("/v1/sessions", get(list_sessions))
-        .route("/v1/sessions/count", get(async |State(state): Shared| Json(session_count(&state))))
+        .merge(session_routes::router())
         .method_not_allowed_fallback(async || {
-            failure(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported here".into())
+            let hint = "this method is not supported here: everything is read with GET, and DELETE is for /v1/sessions";
+            failure(StatusCode::METHOD_NOT_ALLOWED, hint.into())
         })
         .fallback(async || failure(StatusCode::NOT_FOUND, "no such endpoint; see docs/control.md".into()))
-        .with_state(state)
+        .with_state(Tables::new(state))
 }
 
-fn failure(status: StatusCode, error: String) -> Response {
+pub(super) fn failure(status: StatusCode, error: String) -> Response {
     (status, Json(api::Failure { error })).into_response()
 }
 
@@ -175,13 +175,7 @@ pub fn neighbors(state: &ControlState) -> Vec<api::Neighbor> {
         .collect()
 }
 
-/// Builds the answer to `/v1/sessions/count`. It reads the workers' gauges, not the tables.
-pub fn session_count(state: &ControlState) -> api::SessionCount {
-    let workers = usage_by_worker(state);
-    api::SessionCount { total: total_usage(&workers), workers }
-}
-
-fn usage_by_worker(state: &ControlState) -> Vec<api::Usage> {
+pub(super) fn usage_by_worker(state: &ControlState) -> Vec<api::Usage> {
     let capacities = state.sessions.iter().map(|view| u64::from(view.capacity()));
     let usage = |(worker, capacity): (&Arc<WorkerCounters>, u64)| api::Usage {
         used: worker.sessions.get(),
@@ -190,30 +184,9 @@ fn usage_by_worker(state: &ControlState) -> Vec<api::Usage> {
     state.workers.iter().zip(capacities.chain(std::iter::repeat(0))).map(usage).collect()
 }
 
-fn total_usage(workers: &[api::Usage]) -> api::Usage {
+pub(super) fn total_usage(workers: &[api::Usage]) -> api::Usage {
     workers.iter().fold(api::Usage::default(), |total, worker| api::Usage {
         used: total.used.saturating_add(worker.used),
         capacity: total.capacity.saturating_add(worker.capacity),
     })
-}
-
-/// The query of `/v1/sessions`.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListQuery {
-    /// At most this many sessions; all of them if left out.
-    limit: Option<u64>,
-    /// How each line is written.
-    #[serde(default)]
-    format: Format,
-}
-
-async fn list_sessions(State(state): Shared, query: Result<Query<ListQuery>, QueryRejection>) -> Response {
-    let query = match query {
-        Ok(Query(query)) => query,
-        Err(rejection) => return failure(StatusCode::BAD_REQUEST, rejection.body_text()),
-    };
-    let content_type = HeaderValue::from_static(query.format.content_type());
-    let lines = SessionLines::new(state, query.format, query.limit.unwrap_or(u64::MAX));
-    ([(header::CONTENT_TYPE, content_type)], Body::new(lines)).into_response()
 }

@@ -1,14 +1,12 @@
 //! The session list as a response body: one line a session, written as fast as the client reads and no faster.
 //!
-//! The body holds a position in the tables and nothing else, so a list of any length takes the same memory, and a
-//! client that stops reading stops the reading of the tables. Each step reads a bounded number of places and then
-//! gives the other connections their turn.
-//!
-//! The list is not a picture of one moment: a session is shown as it was when its place was read. One that
-//! lives through the whole listing is in it exactly once.
+//! The body holds a position in the tables ([`Walk`]) and nothing else, so a list of any length takes the same memory,
+//! and a client that stops reading stops the reading of the tables.
 
 use super::api;
+use super::filter::{Filter, has_ports};
 use super::state::ControlState;
+use super::walk::Walk;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::line::classic_line;
 use crate::conntrack::session::SessionSnapshot;
@@ -17,18 +15,16 @@ use crate::time::{TICK, Tick};
 use crate::wire::protocol;
 use hyper::body::{Body, Bytes, Frame};
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Places of a table read in one step.
-const PLACES_A_STEP: usize = 1024;
 /// A step ends when it has written this many bytes.
 const BYTES_A_STEP: usize = 16 * 1024;
 
 /// How a session is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// A JSON object: [`api::Session`].
     #[default]
@@ -38,6 +34,19 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format of that name. `procfs` is another name of `extended`: the line has the fields of
+    /// `/proc/net/nf_conntrack`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn parse(text: &str) -> Result<Format, String> {
+        match text {
+            "json" => Ok(Format::Json),
+            "extended" | "procfs" => Ok(Format::Extended),
+            _ => Err(format!("{text:?} is not a format: use json or extended")),
+        }
+    }
+
     /// The value of the Content-Type header.
     pub fn content_type(self) -> &'static str {
         match self {
@@ -50,42 +59,37 @@ impl Format {
 /// The body of the answer to `/v1/sessions`.
 pub struct SessionLines {
     state: Arc<ControlState>,
+    filter: Filter,
     format: Format,
     /// Lines still to write.
     left: u64,
-    worker: usize,
-    index: u32,
+    walk: Walk,
 }
 
 impl SessionLines {
-    /// The list of at most `limit` sessions.
-    pub fn new(state: Arc<ControlState>, format: Format, limit: u64) -> Self {
-        SessionLines { state, format, left: limit, worker: 0, index: 0 }
+    /// The list of at most `limit` of the sessions that the filter means.
+    pub fn new(state: Arc<ControlState>, filter: Filter, format: Format, limit: u64) -> Self {
+        let walk = Walk::new(&state, &filter);
+        SessionLines { state, filter, format, left: limit, walk }
     }
 
-    /// The next lines; empty if the places of this step were free; `None` at the end of the list.
+    /// The next lines; empty if this step found nothing; `None` at the end of the list.
     fn step(&mut self) -> Option<Vec<u8>> {
+        if self.left == 0 || self.walk.is_over() {
+            return None;
+        }
         let now = (self.state.now)();
         let mut out = Vec::new();
-        for _ in 0..PLACES_A_STEP {
+        self.walk.step(&self.state, &self.filter, |worker, session| {
+            write_line(&mut out, self.format, session, worker, now);
+            self.left -= 1;
             if self.left == 0 || out.len() >= BYTES_A_STEP {
-                break;
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
-            let Some(view) = self.state.sessions.get(self.worker) else { break };
-            if self.index >= view.capacity() {
-                self.worker += 1;
-                self.index = 0;
-                continue;
-            }
-            let snapshot = view.read(self.index);
-            self.index += 1;
-            if let Some(snapshot) = snapshot {
-                self.left -= 1;
-                write_line(&mut out, self.format, &snapshot, self.worker, now);
-            }
-        }
-        let ended = self.left == 0 || self.worker >= self.state.sessions.len();
-        (!ended || !out.is_empty()).then_some(out)
+        });
+        Some(out)
     }
 }
 
@@ -100,7 +104,7 @@ impl Body for SessionLines {
         match self.step() {
             None => Poll::Ready(None),
             Some(lines) if lines.is_empty() => {
-                // Only free places so far: go on after the other connections had their turn.
+                // Nothing to show so far: go on after the other connections had their turn.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -158,8 +162,8 @@ fn flow(tuple: Tuple, side: Side, packets: u64, bytes: u64) -> api::Flow {
     api::Flow {
         src: tuple.src,
         dst: tuple.dst,
-        sport: (!icmp).then_some(tuple.sport),
-        dport: (!icmp).then_some(tuple.dport),
+        sport: has_ports(tuple.protocol).then_some(tuple.sport),
+        dport: has_ports(tuple.protocol).then_some(tuple.dport),
         icmp_id: icmp.then_some(id),
         packets,
         bytes,

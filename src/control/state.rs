@@ -1,11 +1,12 @@
 //! What the runtime hands over when it starts the control server.
 //!
-//! All of it is read-only here. The runtime builds one [`ControlState`] after the workers exist and shares it with
+//! All of it is read-only here, but for the orders that [`Commands`] takes. The runtime builds one [`ControlState`] after the workers exist and shares it with
 //! the server; the management core keeps a clone of [`Neighbors`] and publishes into it.
 
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;
 use crate::ids::{InterfaceId, MacAddr, Realm};
+use crate::management::commands::Commands;
 use crate::telemetry::WorkerCounters;
 use crate::time::Tick;
 use ipnet::Ipv4Net;
@@ -32,6 +33,8 @@ pub struct ControlState {
     pub sessions: Vec<SessionView<V4Key>>,
     /// The neighbours, as last published.
     pub neighbors: Neighbors,
+    /// Takes orders to the workers.
+    pub commands: Commands,
     /// The current time, on the clock of the sessions.
     pub now: Box<dyn Fn() -> Tick + Send + Sync>,
 }

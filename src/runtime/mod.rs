@@ -16,11 +16,11 @@ use crate::conntrack::key::V4Key;
 use crate::conntrack::table::{SessionView, Shard};
 use crate::device::Device;
 use crate::ids::{MacAddr, WorkerId};
+use crate::management::commands::{self, Commands};
 use crate::management::{Management, WorkerLink};
 use crate::nat::Rng;
 use crate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
 use crate::pipeline::{Snapshot, Worker, WorkerParts};
-use crate::route::neighbors::Neighbor;
 use crate::telemetry::WorkerCounters;
 use crate::time::Time;
 use core_affinity::CoreId;
@@ -98,6 +98,8 @@ pub struct Gateway<D: Device> {
     pub counters: Vec<Arc<WorkerCounters>>,
     /// Each worker's sessions.
     pub sessions: Vec<SessionView<V4Key>>,
+    /// Takes orders to the workers.
+    pub commands: Commands,
     /// The clock that everything runs on.
     pub clock: Clock,
 }
@@ -108,8 +110,8 @@ where
 {
     /// Starts the workers and the management core.
     ///
-    /// `devices` are the handles by worker and device, `macs` the devices' Ethernet addresses. `on_neighbors` gets
-    /// the list of neighbours whenever it changed.
+    /// `devices` are the handles by worker and device, `macs` the devices' Ethernet addresses. `watch` sees
+    /// the management core after each of its turns, to publish what it knows.
     ///
     /// # Errors
     /// A CPU that may not be used, no random numbers, or no threads.
@@ -118,7 +120,7 @@ where
         devices: Vec<Vec<D>>,
         macs: &[MacAddr],
         setup: ThreadSetup,
-        on_neighbors: impl Fn(Vec<Neighbor>) + Send + 'static,
+        watch: impl FnMut(&mut Management) + Send + 'static,
     ) -> Result<Gateway<D>, GatewayError> {
         let count = devices.len();
         let seed = random()?;
@@ -189,12 +191,14 @@ where
         }
         let mut core = Management::new(snapshot.clone(), links, clock.now());
         core.announce(clock.now());
+        let (commands, orders) = commands::channel(count);
+        core.take_orders(orders);
         let stopped = stop.clone();
         let management = std::thread::Builder::new()
             .name("management".into())
-            .spawn(move || manage(core, clock, &stopped, on_neighbors))
+            .spawn(move || manage(core, clock, &stopped, watch))
             .map_err(|error| no_thread(error, &stop))?;
-        Ok(Gateway { stop, workers, management, snapshot, counters, sessions, clock })
+        Ok(Gateway { stop, workers, management, snapshot, counters, sessions, commands, clock })
     }
 
     /// Whether a thread ended although nobody asked it to: it panicked.
@@ -332,13 +336,11 @@ fn manage(
     mut management: Management,
     clock: Clock,
     stop: &AtomicBool,
-    on_neighbors: impl Fn(Vec<Neighbor>),
+    mut watch: impl FnMut(&mut Management),
 ) -> Management {
     while !stop.load(Ordering::Relaxed) {
         let busy = management.poll_once(clock.now());
-        if let Some(neighbors) = management.neighbors_if_changed() {
-            on_neighbors(neighbors);
-        }
+        watch(&mut management);
         if !busy {
             std::thread::sleep(MANAGEMENT_NAP);
         }

@@ -93,8 +93,10 @@ fn serve(
     let macs: Vec<MacAddr> = devices.iter().map(|device| device.mac).collect();
     let neighbors = Neighbors::default();
     let published = neighbors.clone();
-    let gateway = Gateway::start(config, queues, &macs, registering(dpdk), move |list| {
-        published.publish(list.iter().map(neighbor_row).collect());
+    let gateway = Gateway::start(config, queues, &macs, registering(dpdk), move |management| {
+        if let Some(list) = management.neighbors_if_changed() {
+            published.publish(list.iter().map(neighbor_row).collect());
+        }
     })?;
     let clock = gateway.clock;
     let state = ControlState {
@@ -106,6 +108,7 @@ fn serve(
         interfaces: interface_infos(config, devices),
         sessions: gateway.sessions.clone(),
         neighbors,
+        commands: gateway.commands.clone(),
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();

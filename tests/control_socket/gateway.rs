@@ -84,6 +84,7 @@ impl Gateway {
             ],
             sessions: views,
             neighbors,
+            commands: natgate::management::commands::channel(2).0,
             now: Box::new(|| NOW),
         };
         Gateway { directory: tempfile::tempdir().unwrap(), state: Arc::new(state) }

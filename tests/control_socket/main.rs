@@ -264,7 +264,7 @@ fn what_is_wrong_with_a_request_is_answered_with_4xx() {
     for (request, status) in [
         (ask("GET /"), "404"),
         (ask("GET /v1/nothing"), "404"),
-        (ask("DELETE /v1/sessions"), "405"),
+        (ask("DELETE /v1/sessions/count"), "405"),
         (ask("POST /v1/status"), "405"),
         (ask("GET /v1/sessions?limit=-1"), "400"),
         (ask("GET /v1/sessions?limit=many"), "400"),

@@ -1,0 +1,145 @@
+//! The requests about sessions: which are meant, then what to do with them. They read session tables, in steps.
+
+use super::filter::BadParameter;
+use super::query::Query;
+use super::routes::{failure, total_usage, usage_by_worker};
+use super::sessions::{Format, SessionLines};
+use super::state::ControlState;
+use super::tally::{self, By, MAX_ROWS, Sort};
+use super::{api, delete};
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRef, RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// What every handler shares.
+#[derive(Clone)]
+pub struct Tables {
+    state: Arc<ControlState>,
+    /// One tally at a time: each takes memory for as many keys as there are.
+    tallies: Arc<Semaphore>,
+}
+
+impl Tables {
+    /// What the runtime handed over.
+    pub fn new(state: Arc<ControlState>) -> Self {
+        Tables { state, tallies: Arc::new(Semaphore::new(1)) }
+    }
+}
+
+impl FromRef<Tables> for Arc<ControlState> {
+    fn from_ref(tables: &Tables) -> Self {
+        Arc::clone(&tables.state)
+    }
+}
+
+/// The endpoints below `/v1/sessions`.
+pub fn router() -> Router<Tables> {
+    Router::new()
+        .route("/v1/sessions", get(list).delete(remove))
+        .route("/v1/sessions/count", get(count))
+        .route("/v1/sessions/top", get(top))
+}
+
+type Pairs = Result<axum::extract::Query<Vec<(String, String)>>, QueryRejection>;
+
+/// Why a request is refused before anything is done.
+struct Refusal(String);
+
+impl From<BadParameter> for Refusal {
+    fn from(error: BadParameter) -> Self {
+        Refusal(error.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        failure(StatusCode::BAD_REQUEST, self.0)
+    }
+}
+
+fn read(pairs: Pairs, others: &[&'static str]) -> Result<Query, Refusal> {
+    let axum::extract::Query(pairs) = pairs.map_err(|rejection| Refusal(rejection.body_text()))?;
+    Ok(Query::parse(&pairs, others)?)
+}
+
+async fn list(State(state): State<Arc<ControlState>>, pairs: Pairs) -> Result<Response, Refusal> {
+    let query = read(pairs, &["limit", "format"])?;
+    let format = query.get("format", Format::parse)?.unwrap_or_default();
+    let limit = query.limit()?.unwrap_or(u64::MAX);
+    let content_type = HeaderValue::from_static(format.content_type());
+    let lines = SessionLines::new(state, query.filter, format, limit);
+    Ok(([(header::CONTENT_TYPE, content_type)], Body::new(lines)).into_response())
+}
+
+/// Without parameters it reads the workers' gauges, not the tables.
+async fn count(State(tables): State<Tables>, pairs: Pairs) -> Result<Response, Refusal> {
+    let query = read(pairs, &["by", "limit"])?;
+    if let Some(by) = query.get("by", By::parse)? {
+        return Ok(groups(&tables, &query, by, Sort::Entries).await?);
+    }
+    if query.limit()?.is_some() {
+        return Err(BadParameter::new("limit", "it is for counts by something: add by=source, say").into());
+    }
+    let mut workers = usage_by_worker(&tables.state);
+    if !query.filter.means_all() {
+        let counts = tally::count(&tables.state, &query.filter).await;
+        for (usage, count) in workers.iter_mut().zip(counts) {
+            usage.used = count;
+        }
+    }
+    Ok(Json(api::SessionCount { total: total_usage(&workers), workers }).into_response())
+}
+
+async fn top(State(tables): State<Tables>, pairs: Pairs) -> Result<Response, Refusal> {
+    let query = read(pairs, &["by", "sort", "limit"])?;
+    let by = query.get("by", By::parse)?.unwrap_or(By::Source);
+    let sort = query.get("sort", Sort::parse)?.unwrap_or_default();
+    Ok(groups(&tables, &query, by, sort).await?)
+}
+
+async fn groups(tables: &Tables, query: &Query, by: By, sort: Sort) -> Result<Response, BadParameter> {
+    let rows = match query.limit()? {
+        None => by.default_rows(),
+        Some(limit) => usize::try_from(limit).ok().filter(|rows| *rows <= MAX_ROWS).ok_or_else(|| {
+            BadParameter::new("limit", format!("{limit} rows are too many: ask for {MAX_ROWS} at the most"))
+        })?,
+    };
+    // It is never closed.
+    let _turn = tables.tallies.acquire().await;
+    Ok(Json(tally::groups(&tables.state, &query.filter, by, sort, rows).await).into_response())
+}
+
+async fn remove(
+    State(state): State<Arc<ControlState>>,
+    RawQuery(raw): RawQuery,
+    pairs: Pairs,
+) -> Result<Response, Refusal> {
+    let query = read(pairs, &["all"])?;
+    let all = query.get("all", |text| match text {
+        "true" => Ok(()),
+        _ => Err(format!("{text:?} is not true, the only value that it has")),
+    })?;
+    match (all.is_some(), query.filter.means_all()) {
+        (false, true) => {
+            let hint = "say which sessions to delete with parameters such as src=10.0.0.5, or all=true for every one";
+            return Err(Refusal(hint.into()));
+        }
+        (true, false) => return Err(BadParameter::new("all", "it goes with no other parameter").into()),
+        _ => {}
+    }
+    let filter = raw.unwrap_or_default();
+    tracing::info!(filter, "deleting sessions, as the control socket was asked to");
+    match delete::delete(&state, &query.filter).await {
+        Ok(done) => {
+            tracing::info!(filter, matched = done.matched, deleted = done.deleted, "sessions deleted");
+            Ok(Json(done).into_response())
+        }
+        Err(stopping) => Ok(failure(StatusCode::SERVICE_UNAVAILABLE, stopping.to_string())),
+    }
+}

@@ -6,9 +6,11 @@
 
 mod check;
 mod demo;
+pub mod filter;
 mod peer;
 mod report;
 mod run;
+pub mod session_tables;
 pub mod sessions;
 pub mod show;
 pub mod table;
@@ -30,6 +32,7 @@ Examples:
   natgate run -c natgate.toml     run the gateway until Ctrl-C or SIGTERM
   natgate show status             what the running gateway does
   natgate sessions -o extended    its sessions, as classic conntrack lines
+  natgate sessions top            who fills the table
   natgate demo                    all of it between hosts made for the purpose
 
 Environment:
@@ -58,7 +61,7 @@ enum Command {
     Check(check::Args),
     /// Show what a running gateway does
     Show(show::ShowArgs),
-    /// Show the sessions of a running gateway
+    /// List, count or delete the sessions of a running gateway
     Sessions(sessions::SessionsArgs),
     /// Show natgate at work between real hosts, on this machine
     Demo(demo::Args),
@@ -71,6 +74,8 @@ enum Command {
 enum Failure {
     /// The config is wrong; the user has been told.
     Config,
+    /// The command line is wrong in a way that its parser does not see.
+    Usage(String),
     /// Something else.
     Other(anyhow::Error),
 }
@@ -105,7 +110,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
         Command::Show(args) => show::run(&args).map_err(Failure::from),
-        Command::Sessions(args) => sessions::run(&args).map_err(Failure::from),
+        Command::Sessions(args) => sessions::run(&args),
         Command::Demo(args) => demo::run(&args).map_err(|error| match error {
             demo::DemoError::Output(error) => Failure::from(error),
             error => Failure::Other(error.into()),
@@ -115,6 +120,10 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config) => ExitCode::from(2),
+        Err(Failure::Usage(sentence)) => {
+            complain(&sentence);
+            ExitCode::from(2)
+        }
         Err(Failure::Other(error)) => {
             complain(&format!("{error:#}"));
             ExitCode::FAILURE

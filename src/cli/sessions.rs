@@ -1,50 +1,172 @@
 //! `natgate sessions`: the session table of the running gateway, from its control socket.
 
-use super::table::{Align, Table, grouped, json, percent, to_stdout};
-use crate::control::client::Client;
+use super::Failure;
+use super::filter::FilterArgs;
+use super::session_tables::{write_count, write_groups, write_top};
+use super::table::{grouped, json, to_stdout};
+use crate::control::client::{Client, ClientError};
+use crate::control::tally::{By, Sort};
 use crate::control::{DEFAULT_SOCKET, api};
-use std::io::{self, Write};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
-/// Lists or counts the sessions of the running gateway.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+const EXAMPLES: &str = "\
 Examples:
-  natgate sessions                    every session, as `conntrack -L -o extended` prints it
-  natgate sessions --limit 20         the first 20
-  natgate sessions list -o json       one JSON object a line, for jq
-  natgate sessions count              how full the table is
+  natgate sessions                     every session, as `conntrack -L` prints it
+  natgate sessions --limit 20          the first 20
+  natgate sessions list --proto tcp --dport 443 --state ESTABLISHED
+  natgate sessions list -o json        one JSON object a line, for jq
+  natgate sessions count               how full the table is
+  natgate sessions count --by state    how many in each state
+  natgate sessions top                 who fills the table
+  natgate sessions delete --src 10.0.0.5
+  natgate sessions flush --yes         delete every session
 
 The list is written while the table is read: a session is shown as it was at that moment.
-Exit codes: 0 shown, 1 no answer from a gateway, 2 wrong usage.")]
+Exit codes: 0 done, 1 no answer from a gateway, 2 wrong usage.";
+
+/// Lists, counts or deletes the sessions of the running gateway.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct SessionsArgs {
     /// What to do; `list` if left out.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Format: for `list` the default is `extended`; for `count`, `json` gives an object.
+    /// Which sessions to list.
+    #[command(flatten)]
+    pub list: ListArgs,
+    /// Format: `json` for scripts; `extended` is the conntrack line, a table for counts.
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value = "extended")]
     pub output: Format,
-    /// List at most this many sessions.
-    #[arg(long, global = true, value_name = "N")]
-    pub limit: Option<u64>,
+    /// The same as `-o json`.
+    #[arg(long, global = true)]
+    pub json: bool,
     /// The gateway's control socket (`runtime.control` in its config).
     #[arg(short, long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
 }
 
 /// What to do with the sessions.
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
-    /// Prints one line a session.
-    List,
-    /// Prints how many sessions there are and how many fit.
-    Count,
+    /// Print one line a session
+    #[command(after_help = "\
+Examples:
+  natgate sessions list --src 10.0.0.0/24 --unreplied
+  natgate sessions list --proto tcp --state SYN_SENT --older-than 1m
+  natgate sessions list -o extended | awk '/^ipv4/ && /tcp/ {n[$6]++} END {for (s in n) print s, n[s]}'
+  natgate sessions list -o json --min-bytes 1GiB | jq -r .original.src")]
+    List(ListArgs),
+    /// Print how many sessions there are, and how many fit
+    #[command(after_help = "\
+Examples:
+  natgate sessions count                       how full the table is, by worker
+  natgate sessions count --proto udp --unreplied
+  natgate sessions count --by state --src 10.0.0.5
+  natgate sessions count --by source --limit 50 -o json
+
+Without flags it reads counters; with them it reads every session.")]
+    Count(CountArgs),
+    /// Print who has most sessions: the answer to \"who filled the table\"
+    #[command(after_help = "\
+Examples:
+  natgate sessions top                         the 20 sources with most sessions
+  natgate sessions top --sort rate             those that open most new ones
+  natgate sessions top --by mapping --proto udp
+  natgate sessions top --by dport --src 10.0.0.5
+
+new/s counts the sessions of the last 10 seconds that are still in the table.")]
+    Top(TopArgs),
+    /// Delete the sessions that a filter means
+    #[command(after_help = "\
+Examples:
+  natgate sessions delete --src 10.0.0.5
+  natgate sessions delete --proto tcp --src 10.0.0.5 --sport 40000 --dst 198.51.100.7 --dport 443
+  natgate sessions delete --state SYN_SENT --older-than 10s
+
+Their external ports are free again. The next packet of a deleted conversation is a new one: TCP that goes on without
+a handshake is dropped unless the config allows to pick it up. At least one flag is needed: `flush` deletes all.")]
+    Delete(DeleteArgs),
+    /// Delete every session
+    #[command(after_help = "\
+Examples:
+  natgate sessions flush                       asks first
+  natgate sessions flush --yes                 for scripts")]
+    Flush(FlushArgs),
+}
+
+/// Which sessions to list.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ListArgs {
+    /// The sessions that are meant.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// At most so many lines
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// What to count.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct CountArgs {
+    /// Count by what sessions have in common
+    #[arg(long, value_parser = names(&COUNT_BY))]
+    pub by: Option<String>,
+    /// At most so many rows with --by; 20 of what there can be many of [max: 10000]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// The sessions that are meant.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// What to rank.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TopArgs {
+    /// Whose sessions are put together
+    #[arg(long, default_value = By::Source.name(), value_parser = names(&TOP_BY))]
+    pub by: String,
+    /// What the rows are sorted by
+    #[arg(long, default_value = Sort::Entries.name(), value_parser = PossibleValuesParser::new(Sort::ALL.map(Sort::name)))]
+    pub sort: String,
+    /// At most so many rows; 20 if left out [max: 10000]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// The sessions that are meant.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// What to delete.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DeleteArgs {
+    /// The sessions that are meant.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
+/// Whether the operator means it.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct FlushArgs {
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+const COUNT_BY: [By; 7] =
+    [By::State, By::Protocol, By::Source, By::Destination, By::Dport, By::Worker, By::Zone];
+const TOP_BY: [By; 4] = [By::Source, By::Destination, By::Dport, By::Mapping];
+
+fn names(list: &'static [By]) -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new(list.iter().map(|by| by.name()))
 }
 
 /// How sessions are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// The line of `conntrack -L -o extended`.
+    /// The line of `conntrack -L -o extended` and `/proc/net/nf_conntrack`.
+    #[value(alias = "procfs")]
     Extended,
     /// A JSON object a line.
     Json,
@@ -59,52 +181,149 @@ impl Format {
     }
 }
 
-/// Runs the command.
-///
-/// # Errors
-/// No gateway answers, or the output can not be written. A reader that goes away is not an error.
-pub fn run(args: &SessionsArgs) -> anyhow::Result<()> {
-    let client = Client::new(&args.socket);
-    match args.command {
-        None | Some(Command::List) => list(&client, args),
-        Some(Command::Count) => {
-            anyhow::ensure!(args.limit.is_none(), "--limit is for `natgate sessions list`");
-            let count: api::SessionCount = client.get_json("/v1/sessions/count")?;
-            let as_json = args.output == Format::Json;
-            to_stdout(|out| if as_json { json(out, &count) } else { Ok(write_count(out, &count)?) })
-        }
+/// Runs the command. A reader that goes away is not an error.
+pub(super) fn run(args: &SessionsArgs) -> Result<(), Failure> {
+    let job = Job { client: Client::new(&args.socket), json: args.json || args.output == Format::Json, args };
+    match &args.command {
+        None => job.list(&ListArgs::default()),
+        Some(Command::List(list)) => job.list(list),
+        Some(Command::Count(count)) => job.count(count),
+        Some(Command::Top(top)) => job.top(top),
+        Some(Command::Delete(delete)) => job.delete(delete),
+        Some(Command::Flush(flush)) => job.flush(*flush),
     }
 }
 
-fn list(client: &Client, args: &SessionsArgs) -> anyhow::Result<()> {
-    let limit = args.limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
-    let lines = client.get_lines(&format!("/v1/sessions?format={}{limit}", args.output.name()))?;
-    to_stdout(|out| {
-        for line in lines {
-            writeln!(out, "{}", line?)?;
+struct Job<'a> {
+    client: Client,
+    json: bool,
+    args: &'a SessionsArgs,
+}
+
+impl Job<'_> {
+    fn list(&self, list: &ListArgs) -> Result<(), Failure> {
+        let format = if self.json { Format::Json } else { Format::Extended };
+        let path = self.path("/v1/sessions", &list.filter, list.limit, &[("format", format.name())]);
+        let lines = self.client.get_lines(&path).map_err(failed)?;
+        Ok(to_stdout(|out| {
+            for line in lines {
+                writeln!(out, "{}", line?)?;
+            }
+            Ok(())
+        })?)
+    }
+
+    fn count(&self, count: &CountArgs) -> Result<(), Failure> {
+        let limit = count.limit.or(self.args.list.limit);
+        let Some(by) = &count.by else {
+            if limit.is_some() {
+                return Err(Failure::Usage("--limit is for lists: say what to count by, with --by".into()));
+            }
+            let path = self.path("/v1/sessions/count", &count.filter, None, &[]);
+            let count: api::SessionCount = self.client.get_json_slowly(&path).map_err(failed)?;
+            return self.show(&count, |out| write_count(out, &count));
+        };
+        let path = self.path("/v1/sessions/count", &count.filter, limit, &[("by", by)]);
+        let groups: api::SessionGroups = self.client.get_json_slowly(&path).map_err(failed)?;
+        self.show(&groups, |out| write_groups(out, &groups))
+    }
+
+    fn top(&self, top: &TopArgs) -> Result<(), Failure> {
+        let path =
+            self.path("/v1/sessions/top", &top.filter, top.limit, &[("by", &top.by), ("sort", &top.sort)]);
+        let groups: api::SessionGroups = self.client.get_json_slowly(&path).map_err(failed)?;
+        self.show(&groups, |out| write_top(out, &groups))
+    }
+
+    fn delete(&self, delete: &DeleteArgs) -> Result<(), Failure> {
+        if delete.filter.is_empty() && self.args.list.filter.is_empty() {
+            let hint = "say which sessions to delete, with flags such as --src 10.0.0.5 (`natgate sessions delete \
+                        --help` has them all); `natgate sessions flush` deletes every one";
+            return Err(Failure::Usage(hint.into()));
+        }
+        self.refuse_limit("delete")?;
+        self.remove(&self.path("/v1/sessions", &delete.filter, None, &[]))
+    }
+
+    fn flush(&self, flush: FlushArgs) -> Result<(), Failure> {
+        if !self.args.list.filter.is_empty() {
+            let hint = "flush deletes every session and takes no filter: use `natgate sessions delete`";
+            return Err(Failure::Usage(hint.into()));
+        }
+        self.refuse_limit("flush")?;
+        if !flush.yes {
+            if !io::stdin().is_terminal() {
+                return Err(Failure::Usage("flush deletes every session: add --yes if that is meant".into()));
+            }
+            let count: api::SessionCount = self.client.get_json("/v1/sessions/count").map_err(failed)?;
+            if !confirmed(count.total.used)? {
+                return Err(Failure::Other(anyhow::anyhow!("nothing was deleted")));
+            }
+        }
+        self.remove("/v1/sessions?all=true")
+    }
+
+    fn remove(&self, path: &str) -> Result<(), Failure> {
+        let done: api::Deleted = self.client.delete_json(path).map_err(failed)?;
+        self.show(&done, |out| writeln!(out, "deleted {}", count_sessions(done.deleted)))?;
+        if done.deleted < done.matched {
+            let left = grouped(done.matched - done.deleted);
+            return Err(Failure::Other(anyhow::anyhow!(
+                "{left} more were told to go, but their worker does not turn"
+            )));
         }
         Ok(())
-    })
+    }
+
+    /// A limit in front of a command that has none must not be overlooked.
+    fn refuse_limit(&self, command: &str) -> Result<(), Failure> {
+        match self.args.list.limit {
+            Some(_) => Err(Failure::Usage(format!("--limit is for lists, not for {command}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn show(
+        &self,
+        value: &impl serde::Serialize,
+        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        Ok(to_stdout(|out| if self.json { json(out, value) } else { Ok(text(out)?) })?)
+    }
+
+    /// The path with everything that was said about the sessions, in front of the command or behind it.
+    fn path(&self, path: &str, filter: &FilterArgs, limit: Option<u64>, others: &[(&str, &str)]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(others).extend_pairs(self.args.list.filter.pairs()).extend_pairs(filter.pairs());
+        if let Some(limit) = limit.or(self.args.list.limit) {
+            query.append_pair("limit", &limit.to_string());
+        }
+        match query.finish() {
+            query if query.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
+        }
+    }
 }
 
-/// Writes the text of `natgate sessions count`.
-pub fn write_count(out: &mut dyn Write, count: &api::SessionCount) -> io::Result<()> {
-    let mut table = Table::new(&[
-        ("worker", Align::Left),
-        ("sessions", Align::Right),
-        ("capacity", Align::Right),
-        ("used", Align::Right),
-    ]);
-    let rows = (0u64..).map(|worker| worker.to_string()).zip(&count.workers);
-    for (worker, usage) in rows.chain([("all".into(), &count.total)]) {
-        table.row([
-            worker,
-            grouped(usage.used),
-            grouped(usage.capacity),
-            percent(usage.used, usage.capacity),
-        ]);
+/// What the gateway calls a bad request is wrong usage.
+fn failed(error: ClientError) -> Failure {
+    match error {
+        ClientError::Refused { status: 400, message } => Failure::Usage(message),
+        error => Failure::Other(error.into()),
     }
-    table.write(out)
+}
+
+fn count_sessions(number: u64) -> String {
+    format!("{} session{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+fn confirmed(sessions: u64) -> io::Result<bool> {
+    let mut out = io::stderr().lock();
+    write!(out, "Delete {}? Every conversation has to begin anew. [yes/no] ", count_sessions(sessions))?;
+    out.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "yes" | "y"))
 }
 
 #[cfg(test)]
@@ -118,25 +337,50 @@ mod tests {
         SessionsArgs::from_arg_matches(&command.try_get_matches_from(line.split(' ')).unwrap()).unwrap()
     }
 
+    fn path(line: &str, filter: &FilterArgs) -> String {
+        let args = parse(line);
+        let job = Job { client: Client::new("/x"), json: false, args: &args };
+        job.path("/v1/sessions", filter, None, &[])
+    }
+
     #[test]
     fn list_is_what_is_done_when_nothing_is_said() {
         assert!(parse("sessions").command.is_none());
         let args = parse("sessions --limit 20 -o json");
-        assert_eq!((args.limit, args.output), (Some(20), Format::Json));
-        assert!(matches!(parse("sessions list --limit 20").command, Some(Command::List)));
-        assert!(matches!(parse("sessions -s /x count").command, Some(Command::Count)));
+        assert_eq!((args.list.limit, args.output), (Some(20), Format::Json));
+        assert!(matches!(parse("sessions list --limit 20").command, Some(Command::List(_))));
+        assert!(matches!(parse("sessions -s /x count").command, Some(Command::Count(_))));
+        assert_eq!(parse("sessions -o procfs").output, Format::Extended);
     }
 
     #[test]
-    fn the_count_ends_with_the_sum() {
-        let usage = |used| api::Usage { used, capacity: 1_000 };
-        let count = api::SessionCount {
-            total: api::Usage { used: 30, capacity: 2_000 },
-            workers: vec![usage(10), usage(20)],
+    fn what_is_said_in_front_of_a_command_holds_for_it() {
+        let Some(Command::Count(count)) = parse("sessions count --src 10.0.0.0/8 --older-than 2h").command
+        else {
+            panic!("count");
         };
-        let mut out = Vec::new();
-        write_count(&mut out, &count).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert_eq!(text.lines().last(), Some("all           30     2,000  1.5 %"), "{text}");
+        assert_eq!(
+            path("sessions --proto tcp --limit 3 count", &count.filter),
+            "/v1/sessions?proto=tcp&src=10.0.0.0%2F8&older-than=2h&limit=3"
+        );
+        assert_eq!(path("sessions", &FilterArgs::default()), "/v1/sessions");
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused_before_anybody_is_asked() {
+        for line in [
+            "sessions delete",
+            "sessions flush",
+            "sessions --src 10.0.0.1 flush --yes",
+            "sessions --limit 1 delete --src 10.0.0.1",
+            "sessions count --limit 5",
+        ] {
+            let args = parse(&format!("{line} -s /nonexistent/socket"));
+            // A terminal would be asked instead.
+            if line == "sessions flush" && io::stdin().is_terminal() {
+                continue;
+            }
+            assert!(matches!(run(&args), Err(Failure::Usage(_))), "{line}");
+        }
     }
 }

@@ -82,6 +82,11 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// Bytes as people say them: `512 B`, `1.5 KiB`.
+pub fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().iec().to_string()
+}
+
 /// `part` of `whole` in percent with one decimal, rounded down: `12.3 %`. Empty when there is no whole.
 pub fn percent(part: u64, whole: u64) -> String {
     match (u128::from(part) * 1000).checked_div(u128::from(whole)) {
@@ -142,6 +147,13 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn a_size_is_short() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1_536), "1.5 KiB");
+        assert_eq!(size(u64::MAX), "16.0 EiB");
     }
 
     #[test]

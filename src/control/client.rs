@@ -7,7 +7,7 @@ use super::api;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::io;
@@ -18,6 +18,8 @@ use tokio::runtime::Runtime;
 
 /// The longest wait for the gateway: for a connection, for an answer, for the next piece of it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for an answer for which the gateway reads all of its tables, or has sessions removed.
+const LONG_PATIENCE: Duration = Duration::from_secs(300);
 /// The longest answer that is read as a whole, in bytes.
 const ANSWER_BYTES: usize = 64 << 20;
 /// The longest line of a list, in bytes.
@@ -32,7 +34,7 @@ pub enum ClientError {
     /// The socket belongs to another user.
     #[error("no permission to talk to the gateway on {}: only the user that runs it may (try sudo)", .0.display())]
     Forbidden(PathBuf),
-    /// No answer within 10 seconds.
+    /// No answer in time: 10 seconds, five minutes where all sessions are read or removed.
     #[error("the gateway on {} does not answer", .0.display())]
     Timeout(PathBuf),
     /// The gateway refused the request.
@@ -75,9 +77,28 @@ impl Client {
 
     /// The whole answer to a GET of `path` (such as `/v1/status`), as JSON.
     pub fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.json(Method::GET, path, PATIENCE)
+    }
+
+    /// The same for an answer that may take minutes: the gateway reads all of its sessions for it.
+    pub fn get_json_slowly<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.json(Method::GET, path, LONG_PATIENCE)
+    }
+
+    /// The answer to a DELETE of `path`, which may take minutes.
+    pub fn delete_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.json(Method::DELETE, path, LONG_PATIENCE)
+    }
+
+    fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
         let runtime = event_loop()?;
         let body = runtime.block_on(async {
-            let body = get(&self.socket, path).await?;
+            let body = send(&self.socket, method, path, patience).await?;
             whole(&self.socket, body).await
         })?;
         serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
@@ -86,7 +107,7 @@ impl Client {
     /// The answer to a GET of `path` line by line, as they come.
     pub fn get_lines(&self, path: &str) -> Result<Lines, ClientError> {
         let runtime = event_loop()?;
-        let body = runtime.block_on(get(&self.socket, path))?;
+        let body = runtime.block_on(send(&self.socket, Method::GET, path, PATIENCE))?;
         Ok(Lines { socket: self.socket.clone(), runtime, body: Some(body), buffer: Vec::new(), read: 0 })
     }
 }
@@ -169,7 +190,12 @@ fn broken(socket: &Path, error: hyper::Error) -> ClientError {
 }
 
 /// Sends the request and waits for a 200; the body is still to come.
-async fn get(socket: &Path, path: &str) -> Result<Incoming, ClientError> {
+async fn send(
+    socket: &Path,
+    method: Method,
+    path: &str,
+    patience: Duration,
+) -> Result<Incoming, ClientError> {
     let timeout = |_| ClientError::Timeout(socket.to_owned());
     let stream = tokio::time::timeout(PATIENCE, UnixStream::connect(socket)).await.map_err(timeout)?;
     let stream = stream.map_err(|error| match error.kind() {
@@ -183,9 +209,10 @@ async fn get(socket: &Path, path: &str) -> Result<Incoming, ClientError> {
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(socket, error))?;
     // Its errors also reach the request or the body.
     tokio::spawn(connection);
-    let request = Request::get(path).header("host", "natgate").body(Empty::<Bytes>::new());
+    let request = Request::builder().method(method).uri(path).header("host", "natgate");
+    let request = request.body(Empty::<Bytes>::new());
     let request = request.map_err(|error| ClientError::Answer(error.to_string()))?;
-    let answer = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.map_err(timeout)?;
+    let answer = tokio::time::timeout(patience, sender.send_request(request)).await.map_err(timeout)?;
     let answer = answer.map_err(|error| broken(socket, error))?;
     let status = answer.status();
     if status == StatusCode::OK {

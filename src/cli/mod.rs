@@ -13,6 +13,8 @@ mod run;
 pub mod session_tables;
 pub mod sessions;
 pub mod show;
+pub mod show_events;
+pub mod show_timers;
 pub mod table;
 
 use clap::{ArgAction, Parser, Subcommand};

@@ -1,9 +1,12 @@
 //! `natgate show`: what the running gateway does, from its control socket.
 
+use super::report::colours;
+use super::show_events::write_events;
+use super::show_timers::write_timers;
 use super::table::{Align, Table, duration, grouped, json, percent, to_stdout};
 use crate::control::client::Client;
 use crate::control::{DEFAULT_SOCKET, api};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 /// Shows what the running gateway does.
@@ -13,6 +16,8 @@ Examples:
   natgate show status                 uptime, workers, packets, and whether they add up
   natgate show drops                  what was dropped and why
   natgate show drops --all            also the reasons for which nothing was dropped
+  natgate show timers                 every timeout, beside Linux's and the RFCs'
+  natgate show events                 what happened: a table that filled, a flood
   natgate show interfaces --json      for scripts
   natgate show status -s /tmp/n.sock  a gateway with `runtime.control = \"/tmp/n.sock\"`
 
@@ -44,6 +49,18 @@ pub enum What {
     Interfaces,
     /// Neighbours (ARP): Ethernet address and state of each next hop.
     Neighbors,
+    /// Idle timeouts: their length, natgate's default, Linux's, and what RFCs demand.
+    Timers {
+        /// Also show in each further set the timeouts that are those of the first.
+        #[arg(long)]
+        all: bool,
+    },
+    /// The last 256 events: watermarks of the table, refusals, deletions.
+    Events {
+        /// Only those after the event with this number.
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+    },
 }
 
 /// Runs the command.
@@ -68,6 +85,15 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
         What::Neighbors => {
             let list: Vec<api::Neighbor> = client.get_json("/v1/neighbors")?;
             output(args.json, &list, |out| write_neighbors(out, &list))
+        }
+        What::Timers { all } => {
+            let timers: api::Timers = client.get_json("/v1/timers")?;
+            output(args.json, &timers, |out| write_timers(out, &timers, all))
+        }
+        What::Events { after } => {
+            let events: api::Events = client.get_json(&format!("/v1/events?after={after}"))?;
+            let colour = colours(io::stdout().is_terminal());
+            output(args.json, &events, |out| write_events(out, &events, colour))
         }
     }
 }

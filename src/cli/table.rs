@@ -112,6 +112,22 @@ pub fn duration(seconds: u64) -> String {
     out
 }
 
+/// Writes a text in lines of at most `columns` characters (where its words allow it), each indented.
+pub fn wrapped(out: &mut dyn Write, text: &str, indent: usize, columns: usize) -> io::Result<()> {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent + line.chars().count() + 1 + word.chars().count() > columns {
+            writeln!(out, "{:indent$}{line}", "")?;
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    if line.is_empty() { Ok(()) } else { writeln!(out, "{:indent$}{line}", "") }
+}
+
 /// Runs `write` on a buffered standard output. When the reader went away (`| head`) that is a good end, not an error.
 pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());

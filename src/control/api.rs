@@ -162,6 +162,65 @@ pub struct Neighbor {
     pub age_seconds: u64,
 }
 
+/// `GET /v1/timers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timers {
+    /// The timeout sets: first `default`, that of sessions which no rule gives another.
+    pub sets: Vec<TimeoutSet>,
+}
+
+/// One set of [`Timers`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeoutSet {
+    /// Its name in the config.
+    pub name: String,
+    /// Every timeout that there is.
+    pub timeouts: Vec<Timeout>,
+}
+
+/// One idle timeout of a [`TimeoutSet`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timeout {
+    /// Its key in the config.
+    pub name: String,
+    /// Its length.
+    pub seconds: f64,
+    /// What natgate uses if the config says nothing.
+    pub default_seconds: f64,
+    /// What a Linux kernel uses if nobody tells it otherwise.
+    pub linux_seconds: Option<f64>,
+    /// The shortest that an RFC allows, if one does say so …
+    pub minimum_seconds: Option<f64>,
+    /// … and which.
+    pub rfc: Option<String>,
+    /// What sessions it is for, and what RFCs and Linux say.
+    pub help: String,
+}
+
+/// `GET /v1/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// How many there were since the start. Only the last 256 are kept.
+    pub total: u64,
+    /// The oldest first.
+    pub events: Vec<Event>,
+}
+
+/// One of [`Events`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its number, from 1 since the start: ask for those after it with `?after=NUMBER`.
+    pub number: u64,
+    /// When: RFC 3339, UTC, milliseconds.
+    pub at: String,
+    /// What kind of event, such as `table_full`.
+    pub kind: String,
+    /// Whether it only says that something is over or done, so that nobody has to act.
+    pub relief: bool,
+    /// What happened, the numbers, and what to do about it.
+    pub text: String,
+}
+
 /// `GET /v1/sessions/count`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCount {
@@ -231,6 +290,15 @@ pub struct Session {
     pub idle_seconds: u64,
     /// Whole seconds until the session expires if nothing more comes.
     pub expires_seconds: u64,
+    /// Zone of the interface that it was opened by.
+    #[serde(default)]
+    pub zone: u16,
+    /// The mark that a rule gave it; 0 if none did.
+    #[serde(default)]
+    pub mark: u32,
+    /// The timeout set that it is under; `default` if no rule gave it another.
+    #[serde(default)]
+    pub timeout_set: String,
     /// The worker that owns the session.
     pub worker: u64,
     /// Its place in that worker's table.

@@ -133,6 +133,12 @@ pub const PARAMETERS: &[Parameter] = &[
         set: |filter, text| number(text, "a zone from 0 to 65535").map(|zone| filter.zone = Some(zone)),
     },
     Parameter {
+        name: "mark",
+        value: "N[/MASK]",
+        help: "Mark, of which the bits of MASK count; decimal or 0x…",
+        set: |filter, text| mark(text).map(|mark| filter.mark = Some(mark)),
+    },
+    Parameter {
         name: "unreplied",
         value: FLAG,
         help: "Without a packet of the answering side",
@@ -180,6 +186,8 @@ pub struct Filter {
     original: Ends,
     reply: Ends,
     zone: Option<u16>,
+    /// Bits, and which of them count.
+    mark: Option<(u32, u32)>,
     unreplied: Option<bool>,
     assured: Option<bool>,
     worker: Option<usize>,
@@ -251,6 +259,7 @@ impl Filter {
             && self.original.match_tuple(&session.original.tuple())
             && self.reply.match_tuple(&session.reply.tuple())
             && self.zone.is_none_or(|zone| zone == session.original.zone())
+            && self.mark.is_none_or(|(mark, mask)| session.mark & mask == mark & mask)
             && self.older_than.is_none_or(|age| now.since(session.created) > age)
             && self.idle_longer_than.is_none_or(|idle| now.since(session.last_seen) > idle)
             && self.min_bytes.is_none_or(|least| session.bytes.iter().sum::<u64>() >= least)
@@ -293,6 +302,19 @@ fn prefix(text: &str) -> Result<Ipv4Net, String> {
 
 fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     units::ports(text).map_err(|error| format!("{error}: {}", error.cure()))
+}
+
+fn mark(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) if hex.bytes().all(|byte| byte.is_ascii_hexdigit()) => u32::from_str_radix(hex, 16).ok(),
+        Some(_) => None,
+        None => digits(text),
+    };
+    let (mark, mask) = text.split_once('/').map_or((text, None), |(mark, mask)| (mark, Some(mask)));
+    let mask = mask.map_or(Some(u32::MAX), number);
+    number(mark).zip(mask).ok_or_else(|| {
+        format!("{text:?} is not a mark: write a number of 32 bits such as 7 or 0x10, and a mask if need be: 0x10/0xf0")
+    })
 }
 
 fn length(text: &str) -> Result<u32, String> {

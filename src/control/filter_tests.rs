@@ -40,6 +40,8 @@ fn session() -> SessionSnapshot<V4Key> {
         packets: [10, 10],
         bytes: [1000, 1000],
         lease: None,
+        policy: 0,
+        mark: 0x12,
     }
 }
 
@@ -74,6 +76,12 @@ fn each_parameter_means_what_its_help_says() {
         ("reply-dport=40000", false),
         ("zone=9", true),
         ("zone=0", false),
+        ("mark=18", true),
+        ("mark=0x12", true),
+        ("mark=0x2", false),
+        ("mark=0x2/0xf", true),
+        ("mark=0x32/0xf0", false),
+        ("mark=7/0", true),
         ("unreplied", false),
         ("unreplied=false", true),
         ("assured", false),
@@ -134,6 +142,9 @@ fn a_bad_value_is_named_with_its_parameter_and_what_is_allowed() {
         ("sport", "0", "from 1 to 65535"),
         ("dport", "443-80", "swap"),
         ("zone", "-1", "from 0 to 65535"),
+        ("mark", "-1", "0x10/0xf0"),
+        ("mark", "0x1/", "0x10/0xf0"),
+        ("mark", "0x", "0x10"),
         ("unreplied", "maybe", "true nor false"),
         ("older-than", "5", "5m"),
         ("idle-longer-than", "", "5m"),

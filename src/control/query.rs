@@ -3,7 +3,7 @@
 //! Everything is checked before anything is read or changed. A parameter that is unknown, given twice or without a
 //! valid value is an error that names it, its value and what is allowed.
 
-use super::filter::{BadParameter, Filter, PARAMETERS, digits};
+use super::filter::{BadParameter, Filter, PARAMETERS, Parameter, digits};
 
 /// A query that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,25 @@ impl Query {
     /// # Errors
     /// The first parameter that is wrong.
     pub fn parse(pairs: &[(String, String)], others: &[&'static str]) -> Result<Query, BadParameter> {
+        Query::read(pairs, others, PARAMETERS)
+    }
+
+    /// The same for a request that is not about sessions.
+    ///
+    /// # Errors
+    /// The first parameter that is wrong.
+    pub fn parse_without_filter(
+        pairs: &[(String, String)],
+        names: &[&'static str],
+    ) -> Result<Query, BadParameter> {
+        Query::read(pairs, names, &[])
+    }
+
+    fn read(
+        pairs: &[(String, String)],
+        others: &[&'static str],
+        filters: &[Parameter],
+    ) -> Result<Query, BadParameter> {
         let mut query = Query::default();
         let mut seen = Vec::new();
         for (name, value) in pairs {
@@ -29,12 +48,11 @@ impl Query {
             }
             match others.iter().find(|other| **other == name) {
                 Some(other) => query.others.push((other, value.clone())),
-                None if PARAMETERS.iter().any(|parameter| parameter.name == name) => {
+                None if filters.iter().any(|parameter| parameter.name == name) => {
                     query.filter.set(&name, value)?;
                 }
                 None => {
-                    let names =
-                        others.iter().copied().chain(PARAMETERS.iter().map(|parameter| parameter.name));
+                    let names = others.iter().copied().chain(filters.iter().map(|parameter| parameter.name));
                     let names: Vec<_> = names.collect();
                     let problem = format!("there is no such parameter: choose from {}", names.join(", "));
                     return Err(BadParameter::new(&name, problem));

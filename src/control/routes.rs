@@ -5,8 +5,10 @@
 //! [`api::Failure`].
 
 use super::api;
-use super::session_routes::{self, Tables};
-use super::state::ControlState;
+use super::filter::digits;
+use super::session_routes::{self, Pairs, Refusal, Tables};
+use super::state::{ControlState, EventRow, TimeoutSet};
+use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::telemetry::{DropReason, WorkerCounters};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -24,6 +26,8 @@ pub fn router(state: Arc<ControlState>) -> Router {
         .route("/v1/drops", get(async |State(state): Shared| Json(drops(&state))))
         .route("/v1/interfaces", get(async |State(state): Shared| Json(interfaces(&state))))
         .route("/v1/neighbors", get(async |State(state): Shared| Json(neighbors(&state))))
+        .route("/v1/timers", get(async |State(state): Shared| Json(timers(&state))))
+        .route("/v1/events", get(events))
         .merge(session_routes::router())
         .method_not_allowed_fallback(async || {
             let hint = "this method is not supported here: everything is read with GET, and DELETE is for /v1/sessions";
@@ -96,6 +100,39 @@ fn verdicts(worker: &WorkerCounters) -> api::Counts {
         sessions_removed: worker.sessions_removed.get(),
         messages_lost: worker.messages_lost.get(),
     }
+}
+
+/// Builds the answer to `/v1/timers`.
+pub fn timers(state: &ControlState) -> api::Timers {
+    let timeout = |timeouts: &Timeouts, timeout: Timeout| api::Timeout {
+        name: timeout.name().to_owned(),
+        seconds: timeouts.get(timeout).as_secs_f64(),
+        default_seconds: timeout.default_length().as_secs_f64(),
+        linux_seconds: None,
+        minimum_seconds: None,
+        rfc: None,
+        help: timeout.help().to_owned(),
+    };
+    let set = |set: &TimeoutSet| api::TimeoutSet {
+        name: set.name.clone(),
+        timeouts: Timeout::ALL.iter().map(|each| timeout(&set.timeouts, *each)).collect(),
+    };
+    api::Timers { sets: state.timeout_sets.iter().map(set).collect() }
+}
+
+async fn events(State(state): Shared, pairs: Pairs) -> Result<Response, Refusal> {
+    let query = session_routes::read_without_filter(pairs, &["after"])?;
+    let after = query
+        .get("after", |text| digits(text).ok_or_else(|| format!("{text:?} is not the number of an event")))?;
+    let (rows, total) = state.events.read(after.unwrap_or(0));
+    let event = |(number, row): (u64, EventRow)| api::Event {
+        number,
+        at: humantime::format_rfc3339_millis(row.at).to_string(),
+        kind: row.kind.to_owned(),
+        relief: row.is_relief,
+        text: row.text,
+    };
+    Ok(Json(api::Events { total, events: rows.into_iter().map(event).collect() }).into_response())
 }
 
 fn add(a: api::Counts, b: &api::Counts) -> api::Counts {

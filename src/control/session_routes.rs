@@ -4,7 +4,7 @@ use super::filter::BadParameter;
 use super::query::Query;
 use super::routes::{failure, total_usage, usage_by_worker};
 use super::sessions::{Format, SessionLines};
-use super::state::ControlState;
+use super::state::{ControlState, EventRow};
 use super::tally::{self, By, MAX_ROWS, Sort};
 use super::{api, delete};
 use axum::body::Body;
@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::Semaphore;
 
 /// What every handler shares.
@@ -46,10 +47,11 @@ pub fn router() -> Router<Tables> {
         .route("/v1/sessions/top", get(top))
 }
 
-type Pairs = Result<axum::extract::Query<Vec<(String, String)>>, QueryRejection>;
+/// The parameters of a request, or why they can not be read.
+pub(super) type Pairs = Result<axum::extract::Query<Vec<(String, String)>>, QueryRejection>;
 
 /// Why a request is refused before anything is done.
-struct Refusal(String);
+pub(super) struct Refusal(String);
 
 impl From<BadParameter> for Refusal {
     fn from(error: BadParameter) -> Self {
@@ -64,8 +66,17 @@ impl IntoResponse for Refusal {
 }
 
 fn read(pairs: Pairs, others: &[&'static str]) -> Result<Query, Refusal> {
+    Ok(Query::parse(&whole(pairs)?, others)?)
+}
+
+/// The same for a request that is not about sessions.
+pub(super) fn read_without_filter(pairs: Pairs, names: &[&'static str]) -> Result<Query, Refusal> {
+    Ok(Query::parse_without_filter(&whole(pairs)?, names)?)
+}
+
+fn whole(pairs: Pairs) -> Result<Vec<(String, String)>, Refusal> {
     let axum::extract::Query(pairs) = pairs.map_err(|rejection| Refusal(rejection.body_text()))?;
-    Ok(Query::parse(&pairs, others)?)
+    Ok(pairs)
 }
 
 async fn list(State(state): State<Arc<ControlState>>, pairs: Pairs) -> Result<Response, Refusal> {
@@ -134,10 +145,18 @@ async fn remove(
         _ => {}
     }
     let filter = raw.unwrap_or_default();
+    // First, so that it is told even if the client goes away.
     tracing::info!(filter, "deleting sessions, as the control socket was asked to");
     match delete::delete(&state, &query.filter).await {
         Ok(done) => {
             tracing::info!(filter, matched = done.matched, deleted = done.deleted, "sessions deleted");
+            let text = format!("{} sessions were deleted on request: {filter}", done.deleted);
+            state.events.push(EventRow {
+                at: SystemTime::now(),
+                kind: "sessions_deleted",
+                is_relief: true,
+                text,
+            });
             Ok(Json(done).into_response())
         }
         Err(stopping) => Ok(failure(StatusCode::SERVICE_UNAVAILABLE, stopping.to_string())),

@@ -5,7 +5,7 @@
 
 use super::api;
 use super::filter::{Filter, has_ports};
-use super::state::ControlState;
+use super::state::{ControlState, DEFAULT_SET, TimeoutSet};
 use super::walk::Walk;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::line::classic_line;
@@ -81,7 +81,7 @@ impl SessionLines {
         let now = (self.state.now)();
         let mut out = Vec::new();
         self.walk.step(&self.state, &self.filter, |worker, session| {
-            write_line(&mut out, self.format, session, worker, now);
+            write_line(&mut out, self.format, session, worker, now, &self.state.timeout_sets);
             self.left -= 1;
             if self.left == 0 || out.len() >= BYTES_A_STEP {
                 ControlFlow::Break(())
@@ -113,12 +113,19 @@ impl Body for SessionLines {
     }
 }
 
-fn write_line(out: &mut Vec<u8>, format: Format, session: &SessionSnapshot<V4Key>, worker: usize, now: Tick) {
+fn write_line(
+    out: &mut Vec<u8>,
+    format: Format,
+    session: &SessionSnapshot<V4Key>,
+    worker: usize,
+    now: Tick,
+    sets: &[TimeoutSet],
+) {
     match format {
         Format::Extended => out.extend_from_slice(classic_line(session, now).as_bytes()),
         Format::Json => {
             let start = out.len();
-            if serde_json::to_writer(&mut *out, &row(session, worker, now)).is_err() {
+            if serde_json::to_writer(&mut *out, &row(session, worker, now, sets)).is_err() {
                 // Strings and numbers into memory can not fail; if they did, half a line would be worse than none.
                 out.truncate(start);
                 return;
@@ -129,7 +136,7 @@ fn write_line(out: &mut Vec<u8>, format: Format, session: &SessionSnapshot<V4Key
 }
 
 /// A session as the API shows it.
-pub fn row(session: &SessionSnapshot<V4Key>, worker: usize, now: Tick) -> api::Session {
+pub fn row(session: &SessionSnapshot<V4Key>, worker: usize, now: Tick, sets: &[TimeoutSet]) -> api::Session {
     let idle = now.since(session.last_seen);
     let [packets_original, packets_reply] = session.packets;
     let [bytes_original, bytes_reply] = session.bytes;
@@ -144,6 +151,11 @@ pub fn row(session: &SessionSnapshot<V4Key>, worker: usize, now: Tick) -> api::S
         age_seconds: seconds(now.since(session.created)),
         idle_seconds: seconds(idle),
         expires_seconds: seconds(session.timeout_ticks.saturating_sub(idle)),
+        zone: session.original.zone(),
+        mark: session.mark,
+        timeout_set: sets
+            .get(usize::from(session.policy))
+            .map_or_else(|| DEFAULT_SET.to_owned(), |set| set.name.clone()),
         worker: u64::try_from(worker).unwrap_or(u64::MAX),
         index: session.index,
     }

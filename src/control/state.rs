@@ -5,11 +5,13 @@
 
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;
+use crate::conntrack::timeouts::Timeouts;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::management::commands::Commands;
 use crate::telemetry::WorkerCounters;
 use crate::time::Tick;
 use ipnet::Ipv4Net;
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +37,11 @@ pub struct ControlState {
     pub neighbors: Neighbors,
     /// Takes orders to the workers.
     pub commands: Commands,
+    /// The timeout sets, by the number that sessions know theirs by. The first is that of all sessions which no rule
+    /// gives another.
+    pub timeout_sets: Vec<TimeoutSet>,
+    /// The last events.
+    pub events: EventLog,
     /// The current time, on the clock of the sessions.
     pub now: Box<dyn Fn() -> Tick + Send + Sync>,
 }
@@ -107,5 +114,90 @@ impl Neighbors {
     /// The list as last published.
     pub fn read(&self) -> Arc<[NeighborRow]> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The name of the timeout set of sessions that no rule gives another.
+pub const DEFAULT_SET: &str = "default";
+
+/// Timeouts under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeoutSet {
+    /// Name in the config; [`DEFAULT_SET`] for the first one.
+    pub name: String,
+    /// Every timeout.
+    pub timeouts: Timeouts,
+}
+
+/// Events that are kept.
+pub const EVENTS: usize = 256;
+
+/// Something that an operator has to hear of once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// When, by the time of the day.
+    pub at: SystemTime,
+    /// What kind of event.
+    pub kind: &'static str,
+    /// Whether it only says that something is over or done, so that nobody has to act.
+    pub is_relief: bool,
+    /// What happened.
+    pub text: String,
+}
+
+/// The last [`EVENTS`] events. Clones share one log. The management core and the control thread write it, each for as
+/// long as it takes to add a row: no worker knows of it.
+#[derive(Clone, Debug, Default)]
+pub struct EventLog(Arc<Mutex<Log>>);
+
+#[derive(Debug, Default)]
+struct Log {
+    rows: VecDeque<EventRow>,
+    /// How many there were since the start.
+    total: u64,
+}
+
+impl EventLog {
+    /// Adds an event; the oldest one goes when the log is full.
+    pub fn push(&self, row: EventRow) {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.rows.len() == EVENTS {
+            log.rows.pop_front();
+        }
+        log.rows.push_back(row);
+        log.total += 1;
+    }
+
+    /// The events with their numbers, counted from 1 since the start, the oldest first: those after number `after`
+    /// that are still there. And how many there were since the start.
+    pub fn read(&self, after: u64) -> (Vec<(u64, EventRow)>, u64) {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = log.total - log.rows.len() as u64 + 1;
+        let rows = (first..).zip(log.rows.iter().cloned()).filter(|(number, _)| *number > after);
+        (rows.collect(), log.total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_keeps_the_last_events_under_the_numbers_that_they_had() {
+        let log = EventLog::default();
+        assert_eq!(log.read(0), (Vec::new(), 0));
+        for n in 1..=300 {
+            log.push(EventRow {
+                at: SystemTime::UNIX_EPOCH,
+                kind: "test",
+                is_relief: false,
+                text: format!("event {n}"),
+            });
+        }
+        let (rows, total) = log.read(0);
+        assert_eq!((rows.len(), total), (EVENTS, 300));
+        assert!(rows.iter().all(|(number, row)| row.text == format!("event {number}")));
+        let (rows, _) = log.read(298);
+        assert_eq!(rows.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [299, 300]);
     }
 }

@@ -4,7 +4,9 @@
 use super::{Gateway, GatewayError, ThreadSetup};
 use crate::config::model::Config;
 use crate::control::server::{Claim, Limits, Server, ServerError};
-use crate::control::state::{ControlState, InterfaceInfo, NeighborRow, Neighbors, Started};
+use crate::control::state::{
+    ControlState, DEFAULT_SET, EventLog, InterfaceInfo, NeighborRow, Neighbors, Started, TimeoutSet,
+};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
 use crate::pipeline::held_frames;
@@ -109,6 +111,8 @@ fn serve(
         sessions: gateway.sessions.clone(),
         neighbors,
         commands: gateway.commands.clone(),
+        timeout_sets: timeout_sets(config),
+        events: EventLog::default(),
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();
@@ -151,6 +155,10 @@ fn neighbor_row(neighbor: &Neighbor) -> NeighborRow {
         state: neighbor.state,
         updated: neighbor.updated.tick(),
     }
+}
+
+fn timeout_sets(config: &Config) -> Vec<TimeoutSet> {
+    vec![TimeoutSet { name: DEFAULT_SET.into(), timeouts: config.conntrack.timeouts.clone() }]
 }
 
 fn interface_infos(config: &Config, devices: &[DeviceInfo]) -> Vec<InterfaceInfo> {

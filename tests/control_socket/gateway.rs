@@ -7,12 +7,13 @@
 use natgate::conntrack::key::V4Key;
 use natgate::conntrack::session::NewSession;
 use natgate::conntrack::table::Shard;
-use natgate::conntrack::timeouts::Timeouts;
+use natgate::conntrack::timeouts::{Timeout, Timeouts};
 use natgate::conntrack::tracker;
 use natgate::control::server::Limits;
-use natgate::control::state::{InterfaceInfo, NeighborRow, Neighbors, Started};
+use natgate::control::state::{EventLog, InterfaceInfo, NeighborRow, Neighbors, Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
+use natgate::management::commands;
 use natgate::packet::{Kind, Tuple};
 use natgate::telemetry::{DropReason, WorkerCounters};
 use natgate::time::Tick;
@@ -84,7 +85,12 @@ impl Gateway {
             ],
             sessions: views,
             neighbors,
-            commands: natgate::management::commands::channel(2).0,
+            commands: commands::channel(2).0,
+            timeout_sets: vec![
+                TimeoutSet { name: "default".into(), timeouts: Timeouts::default() },
+                TimeoutSet { name: "dns".into(), timeouts: dns() },
+            ],
+            events: EventLog::default(),
             now: Box::new(|| NOW),
         };
         Gateway { directory: tempfile::tempdir().unwrap(), state: Arc::new(state) }
@@ -124,6 +130,13 @@ impl Gateway {
         assert!(end.is_ok() || end.is_err_and(|e| e.kind() == ErrorKind::ConnectionReset));
         String::from_utf8(answer).unwrap()
     }
+}
+
+/// Timeouts for questions that are answered at once.
+fn dns() -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    timeouts.set(Timeout::Udp, Duration::from_secs(10));
+    timeouts
 }
 
 fn session(original: Tuple, reply: Tuple, kind: Kind, created: Tick) -> NewSession<V4Key> {

@@ -1,0 +1,112 @@
+//! The text of `natgate show timers`.
+
+use super::table::{Align, Table, duration};
+use crate::control::api;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Writes the first timeout set as a whole, and of each further one what differs from it, or with `all` everything.
+pub fn write_timers(out: &mut dyn Write, timers: &api::Timers, all: bool) -> io::Result<()> {
+    let first = timers.sets.first();
+    for (number, set) in timers.sets.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        let differs = |timeout: &&api::Timeout| {
+            let same = |other: &api::Timeout| other.name == timeout.name && other.seconds == timeout.seconds;
+            number == 0 || all || !first.is_some_and(|first| first.timeouts.iter().any(same))
+        };
+        let shown: Vec<_> = set.timeouts.iter().filter(differs).collect();
+        let left_out = number > 0 && shown.len() < set.timeouts.len();
+        let note = match (left_out, shown.is_empty()) {
+            (false, _) => "",
+            (true, false) => ", where it differs from the first",
+            (true, true) => ": the same as the first",
+        };
+        writeln!(out, "timeout set {}{note}", set.name)?;
+        if !shown.is_empty() {
+            write_set(out, &shown)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_set(out: &mut dyn Write, timeouts: &[&api::Timeout]) -> io::Result<()> {
+    let mut table = Table::new(&[
+        ("timeout", Align::Left),
+        ("length", Align::Right),
+        ("default", Align::Right),
+        ("linux", Align::Right),
+        ("at least", Align::Right),
+        ("by", Align::Left),
+    ]);
+    for timeout in timeouts {
+        table.row([
+            timeout.name.clone(),
+            length(timeout.seconds),
+            length(timeout.default_seconds),
+            timeout.linux_seconds.map(length).unwrap_or_default(),
+            timeout.minimum_seconds.map(length).unwrap_or_default(),
+            timeout.rfc.clone().unwrap_or_default(),
+        ]);
+    }
+    table.write(out)
+}
+
+/// Whole seconds as people say them, others as they are.
+fn length(seconds: f64) -> String {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(length) if length.subsec_nanos() == 0 => duration(length.as_secs()),
+        _ => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeout(name: &str, seconds: f64, rfc: Option<(f64, &str)>) -> api::Timeout {
+        api::Timeout {
+            name: name.into(),
+            seconds,
+            default_seconds: 300.0,
+            linux_seconds: Some(30.0),
+            minimum_seconds: rfc.map(|(least, _)| least),
+            rfc: rfc.map(|(_, rfc)| rfc.into()),
+            help: "Help.".into(),
+        }
+    }
+
+    #[test]
+    fn further_sets_show_what_differs() {
+        let udp = |seconds| timeout("udp", seconds, Some((120.0, "RFC 4787 REQ-5")));
+        let set = |name: &str, timeouts| api::TimeoutSet { name: name.into(), timeouts };
+        let gre = || timeout("gre", 1.5, None);
+        let timers = api::Timers {
+            sets: vec![
+                set("default", vec![udp(7440.0), gre()]),
+                set("dns", vec![udp(10.0), gre()]),
+                set("same", vec![udp(7440.0), gre()]),
+            ],
+        };
+        let text = |all| {
+            let mut out = Vec::new();
+            write_timers(&mut out, &timers, all).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let expected = "\
+timeout set default
+timeout  length  default  linux  at least  by
+udp       2h 4m       5m    30s        2m  RFC 4787 REQ-5
+gre        1.5s       5m    30s
+
+timeout set dns, where it differs from the first
+timeout  length  default  linux  at least  by
+udp         10s       5m    30s        2m  RFC 4787 REQ-5
+
+timeout set same: the same as the first
+";
+        assert_eq!(text(false), expected);
+        assert_eq!(text(true).matches("gre  ").count(), 3);
+    }
+}

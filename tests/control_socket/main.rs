@@ -2,6 +2,8 @@
 //! session tables. No DPDK, no privileges.
 
 mod gateway;
+mod live;
+mod sessions;
 
 use gateway::{Gateway, LONG};
 use natgate::cli;

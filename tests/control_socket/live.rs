@@ -1,0 +1,164 @@
+//! A gateway that really runs, on devices in memory: workers and management core on threads of their own, a control
+//! server over them.
+
+#![allow(unreachable_pub, reason = "a module of a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that these are for tests only")]
+
+use crate::gateway::LONG;
+use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
+use natgate::config;
+use natgate::control::state::{EventLog, Neighbors, Started, TimeoutSet};
+use natgate::control::{Client, ControlState, Server};
+use natgate::device::mem::{MemDevice, MemWire};
+use natgate::device::membuf::MemPool;
+use natgate::ids::MacAddr;
+use natgate::runtime::Gateway;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+const CONFIG: &str = r#"
+[runtime]
+workers = 2
+poll = "adaptive"
+[interface.lan]
+device = "vdev:mem0"
+realm = "internal"
+address = "10.0.0.1/16"
+[interface.wan]
+device = "vdev:mem1"
+realm = "external"
+address = "203.0.113.2/24"
+gateway = "203.0.113.1"
+[[snat]]
+out = "wan"
+source = "interface"
+[conntrack]
+max_sessions = 20_000
+"#;
+
+const LAN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const WAN: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
+const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xaa]);
+
+/// The gateway, and the wires around it.
+pub struct Live {
+    directory: tempfile::TempDir,
+    pub state: Arc<ControlState>,
+    gateway: Option<Gateway<MemDevice>>,
+    server: Option<Server>,
+    lan: MemWire,
+    wan: MemWire,
+}
+
+impl Live {
+    /// Two workers, no sessions, a router outside that is known.
+    pub fn start() -> Live {
+        let config = config::parse(CONFIG, "live.toml").unwrap().config;
+        let pool = MemPool::new(16_384, 2048);
+        let (lan, lan_handles) = MemWire::new(&pool, 2, 2, 2);
+        let (wan, wan_handles) = MemWire::new(&pool, 2, 2, 2);
+        let devices = lan_handles.into_iter().zip(wan_handles).map(|(lan, wan)| vec![lan, wan]).collect();
+        let setup = Arc::new(|_| Box::new(()) as Box<dyn std::any::Any>);
+        let gateway = Gateway::start(&config, devices, &[LAN, WAN], setup, |_| ()).unwrap();
+        let clock = gateway.clock;
+        let timeouts = config.conntrack.timeouts.clone();
+        let state = Arc::new(ControlState {
+            started: Started::now(),
+            version: "0.1.0".into(),
+            dpdk_version: None,
+            config_path: "live.toml".into(),
+            workers: gateway.counters.clone(),
+            interfaces: Vec::new(),
+            sessions: gateway.sessions.clone(),
+            neighbors: Neighbors::default(),
+            commands: gateway.commands.clone(),
+            timeout_sets: vec![TimeoutSet { name: "default".into(), timeouts }],
+            events: EventLog::default(),
+            now: Box::new(move || clock.now().tick()),
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(&directory.path().join("control.sock"), Arc::clone(&state)).unwrap();
+        let live = Live { directory, state, gateway: Some(gateway), server: Some(server), lan, wan };
+        live.introduce_the_router();
+        live
+    }
+
+    /// The router asks for us, so that no packet has to wait for it.
+    fn introduce_the_router(&self) {
+        let (us, router) = ([203, 0, 113, 2], [203, 0, 113, 1]);
+        let (hardware, operation) = (ArpHardwareId::ETHERNET, ArpOperation::REQUEST);
+        let arp =
+            ArpPacket::new(hardware, EtherType::IPV4, operation, &ROUTER.0, &router, &[0; 6], &us).unwrap();
+        let head = [&[0xff; 6][..], &ROUTER.0, &[8, 6]].concat();
+        assert!(self.wan.push(0, &[head, arp.to_bytes().to_vec()].concat()));
+        self.wait("the router is answered", || self.wan.pop().is_some_and(|frame| answers_arp(&frame)));
+    }
+
+    /// Opens a UDP session from each of these ports of 10.0.0.`host`, and waits for all of them. Until both workers
+    /// know the router some datagrams find no room to wait for it: what is not there yet is sent again.
+    pub fn open(&self, host: u8, ports: Range<u16>) {
+        let sessions = || self.state.workers.iter().map(|worker| worker.sessions.get()).sum::<u64>();
+        let wanted = sessions() + ports.len() as u64;
+        let begun = Instant::now();
+        while sessions() < wanted {
+            assert!(begun.elapsed() < LONG, "{} of {wanted} sessions are open", sessions());
+            for (port, queue) in ports.clone().zip([0, 1].into_iter().cycle()) {
+                let builder = PacketBuilder::ethernet2(HOST.0, LAN.0)
+                    .ipv4([10, 0, 0, host], [198, 51, 100, host], 64)
+                    .udp(port, 53);
+                let mut frame = Vec::new();
+                builder.write(&mut frame, b"question").unwrap();
+                self.wait("there is room on the wire", || self.lan.push(queue, &frame));
+            }
+            let sent = Instant::now();
+            while sessions() < wanted && sent.elapsed() < Duration::from_millis(100) {
+                while self.wan.pop().is_some() {}
+                thread::sleep(Duration::from_micros(100));
+            }
+        }
+        assert_eq!(sessions(), wanted);
+    }
+
+    pub fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !done() {
+            assert!(begun.elapsed() < LONG, "waited in vain: {what}");
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(self.socket())
+    }
+
+    /// Runs `natgate sessions …` against this gateway.
+    pub fn sessions(&self, args: &[&str]) -> Output {
+        let mut natgate = Command::new(env!("CARGO_BIN_EXE_natgate"));
+        natgate.arg("sessions").args(args).arg("--socket").arg(self.socket());
+        natgate.stdin(std::process::Stdio::null()).output().unwrap()
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        drop(self.server.take());
+        if let Some(gateway) = self.gateway.take() {
+            let ended = gateway.stop();
+            assert!(thread::panicking() || ended.is_ok());
+        }
+    }
+}
+
+fn answers_arp(frame: &natgate::device::membuf::MemBuf) -> bool {
+    use natgate::packet::PacketBuf;
+    frame.data().get(..6) == Some(&ROUTER.0) && frame.data().get(12..14) == Some(&[8, 6])
+}

@@ -45,7 +45,7 @@ fn write_set(out: &mut dyn Write, timeouts: &[&api::Timeout]) -> io::Result<()> 
             timeout.name.clone(),
             length(timeout.seconds),
             length(timeout.default_seconds),
-            timeout.linux_seconds.map(length).unwrap_or_default(),
+            length(timeout.linux_seconds),
             timeout.minimum_seconds.map(length).unwrap_or_default(),
             timeout.rfc.clone().unwrap_or_default(),
         ]);
@@ -70,7 +70,7 @@ mod tests {
             name: name.into(),
             seconds,
             default_seconds: 300.0,
-            linux_seconds: Some(30.0),
+            linux_seconds: 30.0,
             minimum_seconds: rfc.map(|(least, _)| least),
             rfc: rfc.map(|(_, rfc)| rfc.into()),
             help: "Help.".into(),

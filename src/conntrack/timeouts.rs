@@ -1,4 +1,5 @@
-//! Every idle timeout, declared once: the variant, the key in the config, the default, the help text.
+//! Every idle timeout, declared once: the variant, the key in the config, the default,
+//! that of Linux (both in seconds), the help text.
 //!
 //! Defaults are those of Linux unless an RFC says that they MUST be longer (RFC 4787 REQ-5, RFC 5382 REQ-5,
 //! RFC 5508 REQ-2).
@@ -7,7 +8,7 @@ use crate::time::ticks;
 use std::time::Duration;
 
 macro_rules! timeouts {
-    ($($variant:ident, $name:literal, $secs:literal, $help:literal;)+) => {
+    ($($variant:ident, $name:literal, $secs:literal, $linux:literal, $help:literal;)+) => {
         /// Which idle timeout a session is under.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -33,42 +34,47 @@ macro_rules! timeouts {
             pub fn default_length(self) -> Duration {
                 Duration::from_secs(match self { $(Timeout::$variant => $secs),+ })
             }
+
+            /// What Linux uses if nobody tells it otherwise: `nf_conntrack_*_timeout*` of a stock kernel.
+            pub fn linux_default(self) -> Duration {
+                Duration::from_secs(match self { $(Timeout::$variant => $linux),+ })
+            }
         }
     };
 }
 
 timeouts! {
-    TcpSynSent, "tcp_syn_sent", 240, "A SYN was seen (RFC 5382 REQ-5: at least 4 minutes; Linux: 120 s).";
-    TcpSynRecv, "tcp_syn_recv", 240, "SYN and SYN/ACK were seen (RFC 5382 REQ-5; Linux: 60 s).";
-    TcpEstablished, "tcp_established", 432_000, "The handshake is complete (RFC 5382 REQ-5: at least 2 h 4 min; Linux: 5 days).";
-    TcpFinWait, "tcp_fin_wait", 240, "One side sent FIN (RFC 5382 REQ-5; Linux: 120 s).";
-    TcpCloseWait, "tcp_close_wait", 240, "The FIN was acknowledged (RFC 5382 REQ-5; Linux: 60 s).";
-    TcpLastAck, "tcp_last_ack", 240, "Both sides sent FIN (RFC 5382 REQ-5; Linux: 30 s).";
-    TcpTimeWait, "tcp_time_wait", 240, "Both FINs were acknowledged (RFC 5382 REQ-5; Linux: 120 s).";
-    TcpClose, "tcp_close", 240, "A RST was seen (RFC 7857 section 2.2: 4 minutes; Linux: 10 s).";
-    TcpMaxRetrans, "tcp_max_retrans", 7440, "The same segment was sent again and again (RFC 5382 REQ-5: at least 2 h 4 min for an open connection; Linux: 5 min).";
-    TcpUnacknowledged, "tcp_unacknowledged", 7440, "Data was sent and not acknowledged (RFC 5382 REQ-5: at least 2 h 4 min for an open connection; Linux: 5 min).";
-    Udp, "udp", 300, "UDP without an answer yet (RFC 4787 REQ-5: 2 minutes at least, 5 recommended; Linux: 30 s).";
-    UdpStream, "udp_stream", 300, "UDP that went both ways (RFC 4787 REQ-5; Linux: 120 s).";
-    Icmp, "icmp", 60, "ICMP query (RFC 5508 REQ-2: at least 60 s; Linux: 30 s).";
-    SctpClosed, "sctp_closed", 10, "SCTP that is closed, or whose first chunk was none that opens (Linux: 10 s).";
-    SctpCookieWait, "sctp_cookie_wait", 3, "An INIT or INIT ACK was seen (Linux: 3 s).";
-    SctpCookieEchoed, "sctp_cookie_echoed", 3, "A COOKIE ECHO was seen (Linux: 3 s).";
-    SctpEstablished, "sctp_established", 210, "The association is up; its heartbeats keep it (Linux: 210 s).";
-    SctpShutdownSent, "sctp_shutdown_sent", 3, "The opener sent SHUTDOWN (Linux: 3 s).";
-    SctpShutdownRecd, "sctp_shutdown_recd", 3, "The other side sent SHUTDOWN (Linux: 3 s).";
-    SctpShutdownAckSent, "sctp_shutdown_ack_sent", 3, "The SHUTDOWN was acknowledged (Linux: 3 s).";
-    SctpHeartbeatSent, "sctp_heartbeat_sent", 30, "A HEARTBEAT on a further path of an association was seen (Linux: 30 s).";
-    DccpRequest, "dccp_request", 240, "A DCCP-Request was seen (Linux: 4 min).";
-    DccpRespond, "dccp_respond", 480, "A DCCP-Response was seen (RFC 4340 section 8.1.3: 8 minutes; Linux: the same).";
-    DccpPartopen, "dccp_partopen", 480, "The response was acknowledged (RFC 4340 section 8.1.5: 8 minutes; Linux: the same).";
-    DccpOpen, "dccp_open", 43_200, "The connection is open (RFC 5597: at least 2 h 4 min; Linux: 12 hours).";
-    DccpClosereq, "dccp_closereq", 64, "The server asked to close (Linux: 64 s).";
-    DccpClosing, "dccp_closing", 64, "A DCCP-Close was seen (Linux: 64 s).";
-    DccpTimewait, "dccp_timewait", 240, "A DCCP-Reset was seen (RFC 4340 section 8.3: 4 minutes; Linux: the same).";
-    Gre, "gre", 30, "GRE without an answer yet (Linux: 30 s).";
-    GreStream, "gre_stream", 180, "GRE that went both ways (Linux: 180 s).";
-    Generic, "generic", 600, "Any other protocol, such as ESP (Linux: 10 min).";
+    TcpSynSent, "tcp_syn_sent", 240, 120, "A SYN was seen (RFC 5382 REQ-5: at least 4 minutes; Linux: 120 s).";
+    TcpSynRecv, "tcp_syn_recv", 240, 60, "SYN and SYN/ACK were seen (RFC 5382 REQ-5; Linux: 60 s).";
+    TcpEstablished, "tcp_established", 432_000, 432_000, "The handshake is complete (RFC 5382 REQ-5: at least 2 h 4 min; Linux: 5 days).";
+    TcpFinWait, "tcp_fin_wait", 240, 120, "One side sent FIN (RFC 5382 REQ-5; Linux: 120 s).";
+    TcpCloseWait, "tcp_close_wait", 240, 60, "The FIN was acknowledged (RFC 5382 REQ-5; Linux: 60 s).";
+    TcpLastAck, "tcp_last_ack", 240, 30, "Both sides sent FIN (RFC 5382 REQ-5; Linux: 30 s).";
+    TcpTimeWait, "tcp_time_wait", 240, 120, "Both FINs were acknowledged (RFC 5382 REQ-5; Linux: 120 s).";
+    TcpClose, "tcp_close", 240, 10, "A RST was seen (RFC 7857 section 2.2: 4 minutes; Linux: 10 s).";
+    TcpMaxRetrans, "tcp_max_retrans", 7440, 300, "The same segment was sent again and again (RFC 5382 REQ-5: at least 2 h 4 min for an open connection; Linux: 5 min).";
+    TcpUnacknowledged, "tcp_unacknowledged", 7440, 300, "Data was sent and not acknowledged (RFC 5382 REQ-5: at least 2 h 4 min for an open connection; Linux: 5 min).";
+    Udp, "udp", 300, 30, "UDP without an answer yet (RFC 4787 REQ-5: 2 minutes at least, 5 recommended; Linux: 30 s).";
+    UdpStream, "udp_stream", 300, 120, "UDP that went both ways (RFC 4787 REQ-5; Linux: 120 s).";
+    Icmp, "icmp", 60, 30, "ICMP query (RFC 5508 REQ-2: at least 60 s; Linux: 30 s).";
+    SctpClosed, "sctp_closed", 10, 10, "SCTP that is closed, or whose first chunk was none that opens (Linux: 10 s).";
+    SctpCookieWait, "sctp_cookie_wait", 3, 3, "An INIT or INIT ACK was seen (Linux: 3 s).";
+    SctpCookieEchoed, "sctp_cookie_echoed", 3, 3, "A COOKIE ECHO was seen (Linux: 3 s).";
+    SctpEstablished, "sctp_established", 210, 210, "The association is up; its heartbeats keep it (Linux: 210 s).";
+    SctpShutdownSent, "sctp_shutdown_sent", 3, 3, "The opener sent SHUTDOWN (Linux: 3 s).";
+    SctpShutdownRecd, "sctp_shutdown_recd", 3, 3, "The other side sent SHUTDOWN (Linux: 3 s).";
+    SctpShutdownAckSent, "sctp_shutdown_ack_sent", 3, 3, "The SHUTDOWN was acknowledged (Linux: 3 s).";
+    SctpHeartbeatSent, "sctp_heartbeat_sent", 30, 30, "A HEARTBEAT on a further path of an association was seen (Linux: 30 s).";
+    DccpRequest, "dccp_request", 240, 240, "A DCCP-Request was seen (Linux: 4 min).";
+    DccpRespond, "dccp_respond", 480, 480, "A DCCP-Response was seen (RFC 4340 section 8.1.3: 8 minutes; Linux: the same).";
+    DccpPartopen, "dccp_partopen", 480, 480, "The response was acknowledged (RFC 4340 section 8.1.5: 8 minutes; Linux: the same).";
+    DccpOpen, "dccp_open", 43_200, 43_200, "The connection is open (RFC 5597: at least 2 h 4 min; Linux: 12 hours).";
+    DccpClosereq, "dccp_closereq", 64, 64, "The server asked to close (Linux: 64 s).";
+    DccpClosing, "dccp_closing", 64, 64, "A DCCP-Close was seen (Linux: 64 s).";
+    DccpTimewait, "dccp_timewait", 240, 240, "A DCCP-Reset was seen (RFC 4340 section 8.3: 4 minutes; Linux: the same).";
+    Gre, "gre", 30, 30, "GRE without an answer yet (Linux: 30 s).";
+    GreStream, "gre_stream", 180, 180, "GRE that went both ways (Linux: 180 s).";
+    Generic, "generic", 600, 600, "Any other protocol, such as ESP (Linux: 10 min).";
 }
 
 impl Timeout {
@@ -206,6 +212,7 @@ mod tests {
         for (timeout, (name, linux)) in Timeout::ALL.iter().zip(LINUX) {
             assert_eq!(timeout.name(), *name);
             let linux = Duration::from_secs(*linux);
+            assert_eq!(timeout.linux_default(), linux, "{name}");
             match timeout.minimum() {
                 Some((minimum, _)) if minimum > linux => {
                     assert!(timeout.default_length() >= minimum, "{name}")

@@ -188,7 +188,7 @@ pub struct Timeout {
     /// What natgate uses if the config says nothing.
     pub default_seconds: f64,
     /// What a Linux kernel uses if nobody tells it otherwise.
-    pub linux_seconds: Option<f64>,
+    pub linux_seconds: f64,
     /// The shortest that an RFC allows, if one does say so …
     pub minimum_seconds: Option<f64>,
     /// … and which.

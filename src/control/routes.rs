@@ -108,9 +108,9 @@ pub fn timers(state: &ControlState) -> api::Timers {
         name: timeout.name().to_owned(),
         seconds: timeouts.get(timeout).as_secs_f64(),
         default_seconds: timeout.default_length().as_secs_f64(),
-        linux_seconds: None,
-        minimum_seconds: None,
-        rfc: None,
+        linux_seconds: timeout.linux_default().as_secs_f64(),
+        minimum_seconds: timeout.minimum().map(|(least, _)| least.as_secs_f64()),
+        rfc: timeout.minimum().map(|(_, rfc)| rfc.to_owned()),
         help: timeout.help().to_owned(),
     };
     let set = |set: &TimeoutSet| api::TimeoutSet {

@@ -158,7 +158,10 @@ fn neighbor_row(neighbor: &Neighbor) -> NeighborRow {
 }
 
 fn timeout_sets(config: &Config) -> Vec<TimeoutSet> {
-    vec![TimeoutSet { name: DEFAULT_SET.into(), timeouts: config.conntrack.timeouts.clone() }]
+    let first = TimeoutSet { name: DEFAULT_SET.into(), timeouts: config.conntrack.timeouts.clone() };
+    let named = config.conntrack.timeout_sets.iter();
+    let named = named.map(|set| TimeoutSet { name: set.name.clone(), timeouts: set.timeouts.clone() });
+    std::iter::once(first).chain(named).collect()
 }
 
 fn interface_infos(config: &Config, devices: &[DeviceInfo]) -> Vec<InterfaceInfo> {

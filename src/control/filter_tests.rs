@@ -132,6 +132,14 @@ fn a_filter_that_says_nothing_means_all() {
 }
 
 #[test]
+fn every_parameter_is_in_the_manual() {
+    let manual = include_str!("../../docs/control.md");
+    for parameter in PARAMETERS {
+        assert!(manual.contains(&format!("`{}`", parameter.name)), "{}", parameter.name);
+    }
+}
+
+#[test]
 fn a_bad_value_is_named_with_its_parameter_and_what_is_allowed() {
     for (name, value, allowed) in [
         ("proto", "tpc", "tcp, udp, icmp"),

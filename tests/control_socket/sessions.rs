@@ -1,5 +1,7 @@
 //! Lists, counts, ranks and deletes sessions: over the socket, and with the commands of the command line.
 
+#![allow(clippy::unwrap_used, reason = "clippy does not see that these are for tests only")]
+
 use crate::gateway::Gateway;
 use crate::live::Live;
 use natgate::control::client::ClientError;

@@ -14,6 +14,7 @@ pub mod session_tables;
 pub mod sessions;
 pub mod show;
 pub mod show_events;
+pub mod show_pressure;
 pub mod show_timers;
 pub mod table;
 

@@ -2,6 +2,7 @@
 
 use super::report::colours;
 use super::show_events::write_events;
+use super::show_pressure::write_pressure;
 use super::show_timers::write_timers;
 use super::table::{Align, Table, duration, grouped, json, percent, to_stdout};
 use crate::control::client::Client;
@@ -69,10 +70,11 @@ pub enum What {
 /// No gateway answers, or the output can not be written. A reader that goes away is not an error.
 pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.socket);
+    let colour = colours(io::stdout().is_terminal());
     match args.what {
         What::Status => {
             let status: api::Status = client.get_json("/v1/status")?;
-            output(args.json, &status, |out| write_status(out, &status))
+            output(args.json, &status, |out| write_status(out, &status, colour))
         }
         What::Drops { all } => {
             let drops: api::Drops = client.get_json("/v1/drops")?;
@@ -92,7 +94,6 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
         }
         What::Events { after } => {
             let events: api::Events = client.get_json(&format!("/v1/events?after={after}"))?;
-            let colour = colours(io::stdout().is_terminal());
             output(args.json, &events, |out| write_events(out, &events, colour))
         }
     }
@@ -107,7 +108,7 @@ fn output(
 }
 
 /// Writes the text of `natgate show status`.
-pub fn write_status(out: &mut dyn Write, status: &api::Status) -> io::Result<()> {
+pub fn write_status(out: &mut dyn Write, status: &api::Status, colour: bool) -> io::Result<()> {
     let dpdk = status.dpdk.as_ref().map(|version| format!(" with DPDK {version}")).unwrap_or_default();
     let total = &status.total;
     let sessions = &status.sessions;
@@ -123,6 +124,9 @@ pub fn write_status(out: &mut dyn Write, status: &api::Status) -> io::Result<()>
         grouped(total.sessions_created),
         grouped(total.sessions_removed),
     )?;
+    if let Some(pressure) = &status.pressure {
+        write_pressure(out, sessions, pressure, colour)?;
+    }
     writeln!(out)?;
     let mut packets = Table::new(&[("packets", Align::Left), ("", Align::Right), ("", Align::Left)]);
     for (name, value, meaning) in [

@@ -30,6 +30,9 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// Sessions of all workers together.
     pub sessions: Usage,
+    /// How fast the table fills and what it does about it; `null` during the first second.
+    #[serde(default)]
+    pub pressure: Option<Pressure>,
     /// All workers together.
     pub total: Counts,
     /// `rx - (sent + consumed + dropped + held)`: 0 when the gateway is at rest. Under traffic it is the number of
@@ -46,6 +49,47 @@ pub struct Usage {
     pub used: u64,
     /// Sessions that fit.
     pub capacity: u64,
+}
+
+/// How fast the session table fills and what it does about it, in [`Status`]. Rates are those of the last ten seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// Which watermark the table has reached: `normal`, `low` (timeouts of unreplied and closing sessions shrink),
+    /// `high` (they are next to nothing), `full` (but for the reserve).
+    pub level: String,
+    /// From how many sessions on it is full for all but management sources.
+    pub full_at: u64,
+    /// New sessions a second.
+    pub new_per_second: u64,
+    /// By how many sessions a second the table grows; negative when it shrinks.
+    pub growth_per_second: i64,
+    /// Sessions a second that were refused for want of room or by a limit.
+    pub refused_per_second: u64,
+    /// Sessions a second that were evicted to make room (early drop).
+    pub evicted_per_second: u64,
+    /// New TCP connections a second that the table sustains if each is closed at once: capacity / `tcp_time_wait`.
+    pub sustainable_tcp_per_second: u64,
+    /// New UDP sessions a second that it sustains if each is one packet: capacity / `udp`.
+    pub sustainable_udp_per_second: u64,
+    /// Whole seconds until it is full if it goes on growing like that; `null`: it does not grow.
+    pub seconds_to_full: Option<u64>,
+    /// TCP connections before the end of their handshake.
+    pub half_open: u64,
+    /// Sessions evicted since the start, by what they were.
+    pub evicted: Vec<Toll>,
+    /// New sessions refused since the start, by the reason (which is in `/v1/drops` too).
+    pub refused: Vec<Toll>,
+}
+
+/// Sessions that were evicted or refused for one reason, in [`Pressure`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Toll {
+    /// The reason's name, as in metrics.
+    pub reason: String,
+    /// Sessions since the start.
+    pub sessions: u64,
+    /// What it means.
+    pub help: String,
 }
 
 /// What became of packets. At rest, `rx = sent + consumed + dropped + held` over all workers together; not for

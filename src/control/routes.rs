@@ -64,6 +64,7 @@ pub fn status(state: &ControlState) -> api::Status {
         started: humantime::format_rfc3339_seconds(state.started.wall).to_string(),
         uptime_seconds: state.started.monotonic.elapsed().as_secs(),
         sessions: total_usage(&usage),
+        pressure: None,
         total,
         unaccounted: i64::try_from(unaccounted).unwrap_or(if unaccounted < 0 { i64::MIN } else { i64::MAX }),
         workers: state

@@ -341,7 +341,7 @@ fn the_commands_show_what_the_gateway_answers() {
         write(&mut out);
         String::from_utf8(out).unwrap()
     };
-    let shown = text(&|out| cli::show::write_status(out, &status).unwrap());
+    let shown = text(&|out| cli::show::write_status(out, &status, false).unwrap());
     let expected = "\
 natgate 0.1.0, process 42
 config    /etc/natgate/natgate.toml

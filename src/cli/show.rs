@@ -50,7 +50,7 @@ pub enum What {
     Interfaces,
     /// Neighbours (ARP): Ethernet address and state of each next hop.
     Neighbors,
-    /// Idle timeouts: their length, natgate's default, Linux's, and what RFCs demand.
+    /// Idle timeouts: their length, natgate's default, Linux's, what RFCs demand; and how the timers are doing.
     Timers {
         /// Also show in each further set the timeouts that are those of the first.
         #[arg(long)]

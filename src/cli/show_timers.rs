@@ -1,11 +1,12 @@
 //! The text of `natgate show timers`.
 
-use super::table::{Align, Table, duration};
+use super::table::{Align, Table, duration, grouped};
 use crate::control::api;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Writes the first timeout set as a whole, and of each further one what differs from it, or with `all` everything.
+/// Writes the first timeout set as a whole, and of each further one what differs from it, or with `all` everything;
+/// then how the timers are doing.
 pub fn write_timers(out: &mut dyn Write, timers: &api::Timers, all: bool) -> io::Result<()> {
     let first = timers.sets.first();
     for (number, set) in timers.sets.iter().enumerate() {
@@ -28,7 +29,23 @@ pub fn write_timers(out: &mut dyn Write, timers: &api::Timers, all: bool) -> io:
             write_set(out, &shown)?;
         }
     }
-    Ok(())
+    if timers.workers.is_empty() {
+        return Ok(());
+    }
+    writeln!(out)?;
+    let columns = ["worker", "armed", "pending", "lag", "posts lost", "last sweep"];
+    let mut table = Table::new(&columns.map(|name| (name, Align::Right)));
+    for worker in &timers.workers {
+        table.row([
+            worker.worker.to_string(),
+            grouped(worker.armed),
+            grouped(worker.pending),
+            format!("{:.1}s", worker.lag_seconds),
+            grouped(worker.posts_lost),
+            worker.last_sweep_seconds.map_or_else(|| "-".into(), |length| format!("{length:.1}s")),
+        ]);
+    }
+    table.write(out)
 }
 
 fn write_set(out: &mut dyn Write, timeouts: &[&api::Timeout]) -> io::Result<()> {
@@ -88,6 +105,14 @@ mod tests {
                 set("dns", vec![udp(10.0), gre()]),
                 set("same", vec![udp(7440.0), gre()]),
             ],
+            workers: vec![api::WorkerTimers {
+                worker: 0,
+                armed: 20_000,
+                pending: 3,
+                lag_seconds: 0.2,
+                posts_lost: 0,
+                last_sweep_seconds: None,
+            }],
         };
         let text = |all| {
             let mut out = Vec::new();
@@ -105,6 +130,9 @@ timeout  length  default  linux  at least  by
 udp         10s       5m    30s        2m  RFC 4787 REQ-5
 
 timeout set same: the same as the first
+
+worker   armed  pending   lag  posts lost  last sweep
+     0  20,000        3  0.2s           0           -
 ";
         assert_eq!(text(false), expected);
         assert_eq!(text(true).matches("gre  ").count(), 3);

@@ -211,6 +211,26 @@ pub struct Neighbor {
 pub struct Timers {
     /// The timeout sets: first `default`, that of sessions which no rule gives another.
     pub sets: Vec<TimeoutSet>,
+    /// The timers of each worker's sessions, in the order of their numbers; empty during the first second.
+    #[serde(default)]
+    pub workers: Vec<WorkerTimers>,
+}
+
+/// The timers of one worker's sessions, in [`Timers`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerTimers {
+    /// The worker's number, from 0.
+    pub worker: u64,
+    /// Sessions with a timer.
+    pub armed: u64,
+    /// Of these, sessions whose timer ran out and that were not looked at yet; counted up to 10,000.
+    pub pending: u64,
+    /// By how long the latest of those that had to go was late; 0 if nothing is pending.
+    pub lag_seconds: f64,
+    /// Posts of the worker that found the ring to the management core full; a sweep makes up for them.
+    pub posts_lost: u64,
+    /// How long the last sweep over the whole table took; `null` before the first one is over.
+    pub last_sweep_seconds: Option<f64>,
 }
 
 /// One set of [`Timers`].

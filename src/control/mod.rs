@@ -5,6 +5,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`state`] | [`ControlState`]: what the runtime hands over when it starts the server |
+//! | [`publish`] | what the management core publishes for it |
 //! | [`api`] | the answers as types; the server writes them and the client reads them |
 //! | [`socket`] | the socket file: owner-only from its creation, one gateway a path, stale files replaced |
 //! | [`server`] | the thread, the connections and their limits |
@@ -34,6 +35,7 @@ pub mod api;
 pub mod client;
 pub mod delete;
 pub mod filter;
+pub mod publish;
 pub mod query;
 pub mod routes;
 pub mod server;

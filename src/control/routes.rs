@@ -9,7 +9,9 @@ use super::filter::digits;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
+use crate::management::expiry::TimerStatus;
 use crate::telemetry::{DropReason, WorkerCounters};
+use crate::time::TICK;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -118,7 +120,18 @@ pub fn timers(state: &ControlState) -> api::Timers {
         name: set.name.clone(),
         timeouts: Timeout::ALL.iter().map(|each| timeout(&set.timeouts, *each)).collect(),
     };
-    api::Timers { sets: state.timeout_sets.iter().map(set).collect() }
+    let worker = |status: &TimerStatus| api::WorkerTimers {
+        worker: status.worker.0.into(),
+        armed: status.armed.into(),
+        pending: status.pending.into(),
+        lag_seconds: (TICK * status.lag_ticks).as_secs_f64(),
+        posts_lost: status.posts_lost,
+        last_sweep_seconds: status.last_sweep.map(|length| length.as_secs_f64()),
+    };
+    api::Timers {
+        sets: state.timeout_sets.iter().map(set).collect(),
+        workers: state.published.timers.read().iter().map(worker).collect(),
+    }
 }
 
 async fn events(State(state): Shared, pairs: Pairs) -> Result<Response, Refusal> {
@@ -198,7 +211,7 @@ pub fn interfaces(state: &ControlState) -> Vec<api::Interface> {
 /// Builds the answer to `/v1/neighbors`.
 pub fn neighbors(state: &ControlState) -> Vec<api::Neighbor> {
     let now = (state.now)();
-    let rows = state.neighbors.read();
+    let rows = state.published.neighbors.read();
     rows.iter()
         .map(|row| api::Neighbor {
             interface: state

@@ -1,8 +1,10 @@
 //! What the runtime hands over when it starts the control server.
 //!
-//! All of it is read-only here, but for the orders that [`Commands`] takes. The runtime builds one [`ControlState`] after the workers exist and shares it with
-//! the server; the management core keeps a clone of [`Neighbors`] and publishes into it.
+//! All of it is read-only here, but for the orders that [`Commands`] takes and the [`EventLog`]. The runtime builds one
+//! [`ControlState`] after the workers exist and shares it with the server; the management core's thread keeps a clone of
+//! the [`Publisher`] and publishes with it.
 
+use super::publish::Publisher;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;
 use crate::conntrack::timeouts::Timeouts;
@@ -33,8 +35,8 @@ pub struct ControlState {
     pub interfaces: Vec<InterfaceInfo>,
     /// The session table of each worker, in the order of their numbers.
     pub sessions: Vec<SessionView<V4Key>>,
-    /// The neighbours, as last published.
-    pub neighbors: Neighbors,
+    /// What the management core publishes.
+    pub published: Publisher,
     /// Takes orders to the workers.
     pub commands: Commands,
     /// The timeout sets, by the number that sessions know theirs by. The first is that of all sessions which no rule
@@ -96,25 +98,6 @@ pub struct NeighborRow {
     pub state: &'static str,
     /// When the state last changed or was confirmed.
     pub updated: Tick,
-}
-
-/// The neighbours as the management core last published them. Clones share one list.
-///
-/// A mutex is enough: only the management core and the control thread use it, each for as long as a swap or a copy
-/// of the pointer takes. No worker knows of it.
-#[derive(Clone, Debug, Default)]
-pub struct Neighbors(Arc<Mutex<Arc<[NeighborRow]>>>);
-
-impl Neighbors {
-    /// Replaces the list.
-    pub fn publish(&self, rows: Vec<NeighborRow>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = rows.into();
-    }
-
-    /// The list as last published.
-    pub fn read(&self) -> Arc<[NeighborRow]> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// The name of the timeout set of sessions that no rule gives another.

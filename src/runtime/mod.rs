@@ -120,7 +120,7 @@ where
         devices: Vec<Vec<D>>,
         macs: &[MacAddr],
         setup: ThreadSetup,
-        watch: impl FnMut(&mut Management) + Send + 'static,
+        watch: impl FnMut(&mut Management, Time) + Send + 'static,
     ) -> Result<Gateway<D>, GatewayError> {
         let count = devices.len();
         let seed = random()?;
@@ -336,11 +336,12 @@ fn manage(
     mut management: Management,
     clock: Clock,
     stop: &AtomicBool,
-    mut watch: impl FnMut(&mut Management),
+    mut watch: impl FnMut(&mut Management, Time),
 ) -> Management {
     while !stop.load(Ordering::Relaxed) {
-        let busy = management.poll_once(clock.now());
-        watch(&mut management);
+        let now = clock.now();
+        let busy = management.poll_once(now);
+        watch(&mut management, now);
         if !busy {
             std::thread::sleep(MANAGEMENT_NAP);
         }

@@ -3,14 +3,12 @@
 
 use super::{Gateway, GatewayError, ThreadSetup};
 use crate::config::model::Config;
+use crate::control::publish::Publisher;
 use crate::control::server::{Claim, Limits, Server, ServerError};
-use crate::control::state::{
-    ControlState, DEFAULT_SET, EventLog, InterfaceInfo, NeighborRow, Neighbors, Started, TimeoutSet,
-};
+use crate::control::state::{ControlState, DEFAULT_SET, EventLog, InterfaceInfo, Started, TimeoutSet};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
 use crate::pipeline::held_frames;
-use crate::route::neighbors::Neighbor;
 use crate::telemetry::{Counter, DropReason, WorkerCounters};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -93,12 +91,10 @@ fn serve(
     stop: &AtomicBool,
 ) -> Result<(), RunError> {
     let macs: Vec<MacAddr> = devices.iter().map(|device| device.mac).collect();
-    let neighbors = Neighbors::default();
-    let published = neighbors.clone();
-    let gateway = Gateway::start(config, queues, &macs, registering(dpdk), move |management| {
-        if let Some(list) = management.neighbors_if_changed() {
-            published.publish(list.iter().map(neighbor_row).collect());
-        }
+    let published = Publisher::default();
+    let mut publisher = published.clone();
+    let gateway = Gateway::start(config, queues, &macs, registering(dpdk), move |management, now| {
+        publisher.look(management, now);
     })?;
     let clock = gateway.clock;
     let state = ControlState {
@@ -109,7 +105,7 @@ fn serve(
         workers: gateway.counters.clone(),
         interfaces: interface_infos(config, devices),
         sessions: gateway.sessions.clone(),
-        neighbors,
+        published,
         commands: gateway.commands.clone(),
         timeout_sets: timeout_sets(config),
         events: EventLog::default(),
@@ -145,16 +141,6 @@ fn registering(dpdk: &Dpdk) -> ThreadSetup {
             Box::new(())
         }
     })
-}
-
-fn neighbor_row(neighbor: &Neighbor) -> NeighborRow {
-    NeighborRow {
-        interface: neighbor.interface,
-        address: neighbor.address,
-        mac: neighbor.mac,
-        state: neighbor.state,
-        updated: neighbor.updated.tick(),
-    }
 }
 
 fn timeout_sets(config: &Config) -> Vec<TimeoutSet> {

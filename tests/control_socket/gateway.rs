@@ -9,8 +9,9 @@ use natgate::conntrack::session::NewSession;
 use natgate::conntrack::table::Shard;
 use natgate::conntrack::timeouts::{Timeout, Timeouts};
 use natgate::conntrack::tracker;
+use natgate::control::publish::Publisher;
 use natgate::control::server::Limits;
-use natgate::control::state::{EventLog, InterfaceInfo, NeighborRow, Neighbors, Started, TimeoutSet};
+use natgate::control::state::{EventLog, InterfaceInfo, NeighborRow, Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
 use natgate::management::commands;
@@ -65,8 +66,8 @@ impl Gateway {
             addresses: vec![address.parse().unwrap()],
             mtu: 1500,
         };
-        let neighbors = Neighbors::default();
-        neighbors.publish(vec![NeighborRow {
+        let published = Publisher::default();
+        published.neighbors.publish(vec![NeighborRow {
             interface: InterfaceId(1),
             address: Ipv4Addr::new(203, 0, 113, 1),
             mac: Some(MacAddr([2, 0, 0, 0, 0, 0xfe])),
@@ -84,7 +85,7 @@ impl Gateway {
                 interface("wan", 2, Realm::External, "203.0.113.2/24"),
             ],
             sessions: views,
-            neighbors,
+            published,
             commands: commands::channel(2).0,
             timeout_sets: vec![
                 TimeoutSet { name: "default".into(), timeouts: Timeouts::default() },

@@ -7,11 +7,13 @@
 use crate::gateway::LONG;
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
 use natgate::config;
-use natgate::control::state::{EventLog, Neighbors, Started, TimeoutSet};
+use natgate::control::publish::Publisher;
+use natgate::control::state::{EventLog, Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::device::mem::{MemDevice, MemWire};
 use natgate::device::membuf::MemPool;
 use natgate::ids::MacAddr;
+use natgate::management::Management;
 use natgate::runtime::Gateway;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -64,7 +66,10 @@ impl Live {
         let (wan, wan_handles) = MemWire::new(&pool, 2, 2, 2);
         let devices = lan_handles.into_iter().zip(wan_handles).map(|(lan, wan)| vec![lan, wan]).collect();
         let setup = Arc::new(|_| Box::new(()) as Box<dyn std::any::Any>);
-        let gateway = Gateway::start(&config, devices, &[LAN, WAN], setup, |_| ()).unwrap();
+        let published = Publisher::default();
+        let mut publisher = published.clone();
+        let watch = move |management: &mut Management, now| publisher.look(management, now);
+        let gateway = Gateway::start(&config, devices, &[LAN, WAN], setup, watch).unwrap();
         let clock = gateway.clock;
         let timeouts = config.conntrack.timeouts.clone();
         let state = Arc::new(ControlState {
@@ -75,7 +80,7 @@ impl Live {
             workers: gateway.counters.clone(),
             interfaces: Vec::new(),
             sessions: gateway.sessions.clone(),
-            neighbors: Neighbors::default(),
+            published,
             commands: gateway.commands.clone(),
             timeout_sets: vec![TimeoutSet { name: "default".into(), timeouts }],
             events: EventLog::default(),

@@ -66,7 +66,7 @@ fn interfaces_and_neighbors_are_listed_with_their_names() {
     let neighbors: Vec<api::Neighbor> = gateway.client().get_json("/v1/neighbors").unwrap();
     assert_eq!(neighbors.len(), 1);
     assert_eq!((neighbors[0].interface.as_str(), neighbors[0].age_seconds), ("wan", 7));
-    gateway.state.neighbors.publish(Vec::new());
+    gateway.state.published.neighbors.publish(Vec::new());
     let neighbors: Vec<api::Neighbor> = gateway.client().get_json("/v1/neighbors").unwrap();
     assert!(neighbors.is_empty());
 }

@@ -229,6 +229,9 @@ fn what_is_deleted_is_gone_with_its_ports_and_the_rest_stays() {
     assert!(kept().intersection(&before).count() > before.len() / 2);
     let all: api::Deleted = live.client().delete_json("/v1/sessions?all=true").unwrap();
     assert_eq!(all, api::Deleted { matched: 1_100, deleted: 1_100 });
+    let timers = || live.client().get_json::<api::Timers>("/v1/timers").unwrap().workers;
+    live.wait("the timers are published", || timers().iter().map(|worker| worker.armed).sum::<u64>() > 0);
+    assert_eq!(timers().len(), 2);
     let events: api::Events = live.client().get_json("/v1/events").unwrap();
     assert_eq!(events.total, 2);
     assert!(events.events[0].text.starts_with("500 sessions were deleted"), "{events:?}");

@@ -1,0 +1,73 @@
+//! What the management core publishes for the control thread: the neighbours, how the timers are doing.
+//!
+//! [`Publisher`] looks at the management core after its turns, on the management core's own thread, and replaces what
+//! was published before. Readers take the whole of it at once. No worker knows of any of this.
+
+use super::state::NeighborRow;
+use crate::management::Management;
+use crate::management::expiry::TimerStatus;
+use crate::route::neighbors::Neighbor;
+use crate::time::Time;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How often figures are published.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// A value as it was last published. Clones share it.
+///
+/// A mutex is enough: only the management core and the control thread use it, each for as long as a swap or a copy
+/// of the pointer takes.
+#[derive(Debug, Default)]
+pub struct Published<T>(Arc<Mutex<Arc<T>>>);
+
+impl<T> Clone for Published<T> {
+    fn clone(&self) -> Self {
+        Published(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Published<T> {
+    /// Replaces the value.
+    pub fn publish(&self, value: T) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+    }
+
+    /// The value as last published.
+    pub fn read(&self) -> Arc<T> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Publishes what the management core knows. Clones publish to the same readers.
+#[derive(Clone, Debug, Default)]
+pub struct Publisher {
+    /// The neighbours, whenever one changed.
+    pub neighbors: Published<Vec<NeighborRow>>,
+    /// The timers of each worker's sessions, once a second.
+    pub timers: Published<Vec<TimerStatus>>,
+    next: Time,
+}
+
+impl Publisher {
+    /// Looks at the management core after one of its turns.
+    pub fn look(&mut self, management: &mut Management, now: Time) {
+        if let Some(list) = management.neighbors_if_changed() {
+            self.neighbors.publish(list.iter().map(neighbor_row).collect());
+        }
+        if now >= self.next {
+            self.next = now + PERIOD;
+            self.timers.publish(management.timer_status());
+        }
+    }
+}
+
+fn neighbor_row(neighbor: &Neighbor) -> NeighborRow {
+    NeighborRow {
+        interface: neighbor.interface,
+        address: neighbor.address,
+        mac: neighbor.mac,
+        state: neighbor.state,
+        updated: neighbor.updated.tick(),
+    }
+}

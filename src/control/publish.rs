@@ -1,15 +1,16 @@
-//! What the management core publishes for the control thread: the neighbours, how the timers are doing.
+//! What the management core publishes for the control thread: neighbours, timers, how full the table is, events.
 //!
 //! [`Publisher`] looks at the management core after its turns, on the management core's own thread, and replaces what
 //! was published before. Readers take the whole of it at once. No worker knows of any of this.
 
-use super::state::NeighborRow;
+use super::state::{EventLog, EventRow, NeighborRow};
 use crate::management::Management;
 use crate::management::expiry::TimerStatus;
+use crate::management::watermarks::PressureStatus;
 use crate::route::neighbors::Neighbor;
 use crate::time::Time;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often figures are published.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -46,6 +47,10 @@ pub struct Publisher {
     pub neighbors: Published<Vec<NeighborRow>>,
     /// The timers of each worker's sessions, once a second.
     pub timers: Published<Vec<TimerStatus>>,
+    /// How full the session table is and how fast it fills, once a second; `None` during the first one.
+    pub pressure: Published<Option<PressureStatus>>,
+    /// The last events; the control thread adds its own.
+    pub events: EventLog,
     next: Time,
 }
 
@@ -55,8 +60,19 @@ impl Publisher {
         if let Some(list) = management.neighbors_if_changed() {
             self.neighbors.publish(list.iter().map(neighbor_row).collect());
         }
+        for event in management.take_events() {
+            let ago = now.since(event.at);
+            let at = SystemTime::now();
+            self.events.push(EventRow {
+                at: at.checked_sub(ago).unwrap_or(at),
+                kind: event.kind.name(),
+                is_relief: event.kind.is_relief(),
+                text: event.text,
+            });
+        }
         if now >= self.next {
             self.next = now + PERIOD;
+            self.pressure.publish(Some(management.pressure_status()));
             self.timers.publish(management.timer_status());
         }
     }

@@ -10,7 +10,7 @@ use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
-use crate::telemetry::{DropReason, WorkerCounters};
+use crate::telemetry::{DropReason, Eviction, WorkerCounters};
 use crate::time::TICK;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -66,7 +66,7 @@ pub fn status(state: &ControlState) -> api::Status {
         started: humantime::format_rfc3339_seconds(state.started.wall).to_string(),
         uptime_seconds: state.started.monotonic.elapsed().as_secs(),
         sessions: total_usage(&usage),
-        pressure: None,
+        pressure: pressure(state),
         total,
         unaccounted: i64::try_from(unaccounted).unwrap_or(if unaccounted < 0 { i64::MIN } else { i64::MAX }),
         workers: state
@@ -84,6 +84,43 @@ pub fn status(state: &ControlState) -> api::Status {
             })
             .collect(),
     }
+}
+
+/// Why new sessions are refused under pressure.
+const REFUSALS: [DropReason; 4] = [
+    DropReason::SessionTableFull,
+    DropReason::HalfOpenFull,
+    DropReason::SourceSessionsLimit,
+    DropReason::SourceRateLimit,
+];
+
+fn pressure(state: &ControlState) -> Option<api::Pressure> {
+    let sum = |pick: &dyn Fn(&WorkerCounters) -> u64| state.workers.iter().map(|worker| pick(worker)).sum();
+    let evicted = |eviction: &Eviction| api::Toll {
+        reason: eviction.name().to_owned(),
+        sessions: sum(&|worker| worker.evictions[*eviction as usize].get()),
+        help: eviction.help().to_owned(),
+    };
+    let refused = |reason: &DropReason| api::Toll {
+        reason: reason.name().to_owned(),
+        sessions: sum(&|worker| worker.drops[*reason as usize].get()),
+        help: reason.help().to_owned(),
+    };
+    let status = state.published.pressure.read();
+    (*status).as_ref().map(|status| api::Pressure {
+        level: status.table.level.name().to_owned(),
+        full_at: status.table.full,
+        new_per_second: status.new_per_second,
+        growth_per_second: status.growth_per_second,
+        refused_per_second: status.refused_per_second,
+        evicted_per_second: status.evicted_per_second,
+        sustainable_tcp_per_second: status.sustainable_tcp_per_second,
+        sustainable_udp_per_second: status.sustainable_udp_per_second,
+        seconds_to_full: status.time_to_full.map(|time| time.as_secs()),
+        half_open: status.half_open,
+        evicted: Eviction::ALL.iter().map(evicted).collect(),
+        refused: REFUSALS.iter().map(refused).collect(),
+    })
 }
 
 /// Everything but `rx`. What is forwarded is read before what is held: a packet goes from held to another verdict.
@@ -138,7 +175,7 @@ async fn events(State(state): Shared, pairs: Pairs) -> Result<Response, Refusal>
     let query = session_routes::read_without_filter(pairs, &["after"])?;
     let after = query
         .get("after", |text| digits(text).ok_or_else(|| format!("{text:?} is not the number of an event")))?;
-    let (rows, total) = state.events.read(after.unwrap_or(0));
+    let (rows, total) = state.published.events.read(after.unwrap_or(0));
     let event = |(number, row): (u64, EventRow)| api::Event {
         number,
         at: humantime::format_rfc3339_millis(row.at).to_string(),

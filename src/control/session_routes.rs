@@ -151,7 +151,7 @@ async fn remove(
         Ok(done) => {
             tracing::info!(filter, matched = done.matched, deleted = done.deleted, "sessions deleted");
             let text = format!("{} sessions were deleted on request: {filter}", done.deleted);
-            state.events.push(EventRow {
+            state.published.events.push(EventRow {
                 at: SystemTime::now(),
                 kind: "sessions_deleted",
                 is_relief: true,

@@ -1,6 +1,6 @@
 //! What the runtime hands over when it starts the control server.
 //!
-//! All of it is read-only here, but for the orders that [`Commands`] takes and the [`EventLog`]. The runtime builds one
+//! All of it is read-only here, but for the orders that [`Commands`] takes and its own events. The runtime builds one
 //! [`ControlState`] after the workers exist and shares it with the server; the management core's thread keeps a clone of
 //! the [`Publisher`] and publishes with it.
 
@@ -35,15 +35,13 @@ pub struct ControlState {
     pub interfaces: Vec<InterfaceInfo>,
     /// The session table of each worker, in the order of their numbers.
     pub sessions: Vec<SessionView<V4Key>>,
-    /// What the management core publishes.
+    /// What the management core publishes; the control thread adds events of its own.
     pub published: Publisher,
     /// Takes orders to the workers.
     pub commands: Commands,
     /// The timeout sets, by the number that sessions know theirs by. The first is that of all sessions which no rule
     /// gives another.
     pub timeout_sets: Vec<TimeoutSet>,
-    /// The last events.
-    pub events: EventLog,
     /// The current time, on the clock of the sessions.
     pub now: Box<dyn Fn() -> Tick + Send + Sync>,
 }

@@ -5,7 +5,7 @@ use super::{Gateway, GatewayError, ThreadSetup};
 use crate::config::model::Config;
 use crate::control::publish::Publisher;
 use crate::control::server::{Claim, Limits, Server, ServerError};
-use crate::control::state::{ControlState, DEFAULT_SET, EventLog, InterfaceInfo, Started, TimeoutSet};
+use crate::control::state::{ControlState, DEFAULT_SET, InterfaceInfo, Started, TimeoutSet};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
 use crate::pipeline::held_frames;
@@ -108,7 +108,6 @@ fn serve(
         published,
         commands: gateway.commands.clone(),
         timeout_sets: timeout_sets(config),
-        events: EventLog::default(),
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();

@@ -11,7 +11,7 @@ use natgate::conntrack::timeouts::{Timeout, Timeouts};
 use natgate::conntrack::tracker;
 use natgate::control::publish::Publisher;
 use natgate::control::server::Limits;
-use natgate::control::state::{EventLog, InterfaceInfo, NeighborRow, Started, TimeoutSet};
+use natgate::control::state::{InterfaceInfo, NeighborRow, Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
 use natgate::management::commands;
@@ -91,7 +91,6 @@ impl Gateway {
                 TimeoutSet { name: "default".into(), timeouts: Timeouts::default() },
                 TimeoutSet { name: "dns".into(), timeouts: dns() },
             ],
-            events: EventLog::default(),
             now: Box::new(|| NOW),
         };
         Gateway { directory: tempfile::tempdir().unwrap(), state: Arc::new(state) }

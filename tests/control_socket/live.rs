@@ -8,7 +8,7 @@ use crate::gateway::LONG;
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
 use natgate::config;
 use natgate::control::publish::Publisher;
-use natgate::control::state::{EventLog, Started, TimeoutSet};
+use natgate::control::state::{Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::device::mem::{MemDevice, MemWire};
 use natgate::device::membuf::MemPool;
@@ -83,7 +83,6 @@ impl Live {
             published,
             commands: gateway.commands.clone(),
             timeout_sets: vec![TimeoutSet { name: "default".into(), timeouts }],
-            events: EventLog::default(),
             now: Box::new(move || clock.now().tick()),
         });
         let directory = tempfile::tempdir().unwrap();

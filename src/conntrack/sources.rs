@@ -21,7 +21,7 @@
 //!
 //! # Tokens
 //!
-//! Integers: a session costs [`COST`] credits, and a bucket earns `per_second` credits a tick, up to `burst` sessions.
+//! Integers: a session costs `COST` credits, and a bucket earns `per_second` credits a tick, up to `burst` sessions.
 
 use super::key::V4Key;
 use super::policy::{Limits, Rate};

@@ -96,8 +96,8 @@ impl<D: Device> Core<D> {
         let state = work.packet.state;
         match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => {
-                let translation = self.translation_of(id, direction);
-                let exit = self.check_exit(snap, now, &state, self.goal_of(id, direction))?;
+                let (translation, goal) = self.way_of(id, direction);
+                let exit = self.check_exit(snap, now, &state, goal)?;
                 let session = self.shard.session(id);
                 if state.fragment == Fragment::Later {
                     tracker::touch(session, direction, state.total_len, now.tick());
@@ -134,20 +134,14 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// What becomes of a packet of a session in this direction.
-    fn translation_of(&self, id: SessionId, direction: Direction) -> Translation {
+    /// What becomes of a packet of a session in this direction, and where it goes: to where the other direction comes
+    /// from.
+    fn way_of(&self, id: SessionId, direction: Direction) -> (Translation, Goal) {
         let session = self.shard.session(id);
-        Translation {
-            to: session.translated(direction),
-            l3: session.l3(direction),
-            l4: session.l4(direction),
-        }
-    }
-
-    /// Where a packet of a session in this direction goes: to where the other direction comes from.
-    fn goal_of(&self, id: SessionId, direction: Direction) -> Goal {
-        let other = self.shard.session(id).key(direction.reverse());
-        Goal { address: other.tuple().src, realm: other.realm(), zone: other.zone() }
+        let other = session.key(direction.reverse());
+        let to = other.tuple().inverse();
+        let translation = Translation { to, l3: session.l3(direction), l4: session.l4(direction) };
+        (translation, Goal { address: to.dst, realm: other.realm(), zone: other.zone() })
     }
 
     /// Translates an ICMP error about a session (RFC 5508 section 4). It neither refreshes nor changes the session
@@ -166,7 +160,10 @@ impl<D: Device> Core<D> {
         // The session says nothing of who reports the error: anybody on the way may.
         check_source(snap, arrival, header.source())?;
         let (to, goal) = match self.shard.lookup(&work.key, work.hash) {
-            Some((id, direction)) => (self.translation_of(id, direction).to, self.goal_of(id, direction)),
+            Some((id, direction)) => {
+                let (translation, goal) = self.way_of(id, direction);
+                (translation.to, goal)
+            }
             None if stays_inside(snap, arrival, state.tuple.dst) => {
                 check_destination(snap, arrival, state.tuple.dst)?;
                 (state.tuple, Goal::beside(arrival, state.tuple.dst))

@@ -231,7 +231,14 @@ fn plan_forward(
             Some(if has_ports { number } else { out.local })
         }
         None if out.realm == Realm::External => return Err(DropReason::NoRule.into()),
-        None => None,
+        // To the backend the client's address means what its own zone says: it must not seem to be a neighbour.
+        None => {
+            let seen = snap.route_in(forward.zone, src).map(|hop| snap.interface(hop.interface).realm);
+            if seen != Some(Realm::External) {
+                return Err(DropReason::SpoofedSource.into());
+            }
+            None
+        }
     };
     let answers_from = (out.realm, out.zone);
     Ok(Plan::Session(SessionPlan {

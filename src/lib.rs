@@ -6,7 +6,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`ids`], [`time`], [`telemetry`] | newtypes, time as a value, counters and the one list of drop reasons |
+//! | [`ids`], [`zone`], [`time`], [`telemetry`] | newtypes, address spaces, time as a value, counters and the one list of drop reasons |
 //! | [`memory`], [`prefetch`], [`sync`] | large tables in huge pages, hints to the cache, atomics that can be checked |
 //! | [`wire`] | checked header views, checksum arithmetic. Pure |
 //! | [`packet`] | `PacketBuf`, `Packet<Raw>` to `Packet<Parsed>`: bytes become checked types here |
@@ -49,3 +49,4 @@ pub mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod wire;
+pub mod zone;

@@ -37,7 +37,7 @@ fn check_of_a_valid_config_prints_what_it_means_and_exits_with_0() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     for part in [
         "config/port-forwarding.toml: valid",
-        "wan        external  0000:01:00.1  -     1500  203.0.113.2/24, 203.0.113.3/24",
+        "wan        external  0000:01:00.1  -     0      1500  203.0.113.2/24, 203.0.113.3/24",
         "workers   2 on CPU 2, 3",
         "1 snat, 5 dnat",
         "40 MiB for 262144 sessions of 160 bytes",

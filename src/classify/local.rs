@@ -1,11 +1,15 @@
 //! The addresses that natgate answers to: its interfaces', its pools', and those that are forwarded (DNAT).
 //!
+//! An address of an internal interface is one in the interface's zone only, and another zone may have the same; the
+//! others are visible from all zones.
+//!
 //! Two questions are asked of every packet, to find its owner (DESIGN section 4): is its destination one of ours,
 //! and is its source a backend that answers for one of our addresses? Both are one probe in an [`AddressMap`].
 
 use super::AddressMap;
 use crate::ids::InterfaceId;
 use crate::packet::Tuple;
+use crate::zone::ZoneMap;
 use std::net::Ipv4Addr;
 use std::ops::{Range, RangeInclusive};
 
@@ -42,6 +46,8 @@ pub struct Forward {
     pub to: Ipv4Addr,
     /// The backend's port for the first of `ports`.
     pub to_port: u16,
+    /// The zone that the backend is in.
+    pub zone: u16,
     /// Full NAT: also translate the source.
     pub source: Option<Source>,
     /// Handshakes are answered with SYN cookies before the backend hears of them. TCP only.
@@ -63,40 +69,62 @@ impl Forward {
 /// Ports of a backend that answer for one of our addresses.
 #[derive(Clone, Debug)]
 struct Backend {
+    zone: u16,
     address: Ipv4Addr,
     protocol: u8,
     ports: RangeInclusive<u16>,
 }
 
+/// A local address before it is compiled: the address, whose own it is (`None`: a pool's or a forwarded one), and the
+/// ports that may be allocated.
+pub type Declared = (Ipv4Addr, Option<InterfaceId>, Option<RangeInclusive<u16>>);
+
 /// Every local address and every forward.
 #[derive(Debug)]
 pub struct LocalAddresses {
     addresses: Box<[LocalAddress]>,
-    index: AddressMap,
+    /// What each zone sees of them.
+    index: ZoneMap<AddressMap>,
     forwards: Box<[Forward]>,
     backends: Box<[Backend]>,
     /// Backend address to its first entry in `backends`, which is sorted by address.
     backend_index: AddressMap,
 }
 
+fn number(at: usize) -> u16 {
+    u16::try_from(at).unwrap_or(u16::MAX)
+}
+
 impl LocalAddresses {
-    /// Compiles the list. `addresses` are (address, own interface, allocatable ports), each address once;
-    /// a forward on an address that is not among them adds it.
-    pub fn new(
-        mut addresses: Vec<(Ipv4Addr, Option<InterfaceId>, Option<RangeInclusive<u16>>)>,
-        forwards: &[(Ipv4Addr, Forward)],
-    ) -> LocalAddresses {
-        for (address, _) in forwards {
-            if !addresses.iter().any(|(known, _, _)| known == address) {
-                addresses.push((*address, None, None));
+    /// Compiles the list for a gateway with zone 0 alone. A forward on an address that is not in the list adds it.
+    pub fn new(mut addresses: Vec<Declared>, forwards: &[(Ipv4Addr, Forward)]) -> LocalAddresses {
+        let mut numbered = Vec::new();
+        for (on, forward) in forwards {
+            let known = addresses.iter().position(|(known, _, _)| known == on);
+            numbered.push((number(known.unwrap_or(addresses.len())), forward.clone()));
+            if known.is_none() {
+                addresses.push((*on, None, None));
             }
         }
+        let all = 0..number(addresses.len());
+        LocalAddresses::in_zones(addresses, &numbered, [0], |_| all.clone().collect())
+    }
+
+    /// Compiles the list. Addresses are numbered in its order, forwards name the address that they are on by its
+    /// number. `seen` says which addresses are visible from a zone; of two numbers with one address the first counts.
+    pub fn in_zones(
+        addresses: Vec<Declared>,
+        forwards: &[(u16, Forward)],
+        zones: impl IntoIterator<Item = u16>,
+        mut seen: impl FnMut(u16) -> Vec<u16>,
+    ) -> LocalAddresses {
         let mut sorted = Vec::new();
         let addresses: Box<[LocalAddress]> = addresses
             .into_iter()
-            .map(|(address, interface, ports)| {
+            .zip(0u16..)
+            .map(|((address, interface, ports), number)| {
                 let start = sorted.len();
-                sorted.extend(forwards.iter().filter(|(on, _)| *on == address).map(|(_, f)| f.clone()));
+                sorted.extend(forwards.iter().filter(|(on, _)| *on == number).map(|(_, f)| f.clone()));
                 sorted[start..].sort_by_key(|f| (f.protocol, *f.ports.start()));
                 LocalAddress { address, interface, ports, forwards: start..sorted.len() }
             })
@@ -106,17 +134,18 @@ impl LocalAddresses {
             // With full NAT the backend answers to one of our addresses: the destination tells the owner.
             .filter(|(_, forward)| forward.source.is_none())
             .map(|(_, forward)| Backend {
+                zone: forward.zone,
                 address: forward.to,
                 protocol: forward.protocol,
                 ports: forward.backend_ports(),
             })
             .collect();
         backends.sort_by_key(|backend| backend.address);
-        let numbered = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+        let named = |number: u16| Some((addresses.get(usize::from(number))?.address, number));
         LocalAddresses {
-            index: AddressMap::new(addresses.iter().enumerate().map(|(at, a)| (a.address, numbered(at)))),
+            index: ZoneMap::new(zones, |zone| AddressMap::new(seen(zone).into_iter().filter_map(named))),
             backend_index: AddressMap::new(
-                backends.iter().enumerate().map(|(at, backend)| (backend.address, numbered(at))),
+                backends.iter().enumerate().map(|(at, backend)| (backend.address, number(at))),
             ),
             addresses,
             forwards: sorted.into(),
@@ -124,10 +153,10 @@ impl LocalAddresses {
         }
     }
 
-    /// The number of a local address.
+    /// The number of the local address that a packet from `zone` means by `address`.
     #[inline]
-    pub fn find(&self, address: Ipv4Addr) -> Option<u16> {
-        self.index.get(address)
+    pub fn find(&self, zone: u16, address: Ipv4Addr) -> Option<u16> {
+        self.index.get(zone)?.get(address)
     }
 
     /// The address with this number.
@@ -157,16 +186,20 @@ impl LocalAddresses {
             && self.forward(number, protocol, port).is_none()
     }
 
-    /// Whether the source of `tuple` is a backend that answers for one of our addresses.
+    /// Whether the source of `tuple`, which came in from `zone`, is a backend that answers for one of our addresses.
     #[inline]
-    pub fn is_backend_source(&self, tuple: &Tuple) -> bool {
+    pub fn is_backend_source(&self, zone: u16, tuple: &Tuple) -> bool {
         let Some(first) = self.backend_index.get(tuple.src) else { return false };
         self.backends
             .get(usize::from(first)..)
             .unwrap_or_default()
             .iter()
             .take_while(|backend| backend.address == tuple.src)
-            .any(|backend| backend.protocol == tuple.protocol && backend.ports.contains(&tuple.sport))
+            .any(|backend| {
+                backend.zone == zone
+                    && backend.protocol == tuple.protocol
+                    && backend.ports.contains(&tuple.sport)
+            })
     }
 }
 
@@ -180,7 +213,7 @@ mod tests {
     const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 
     fn forward(ports: RangeInclusive<u16>, to_port: u16, source: Option<Source>) -> Forward {
-        Forward { protocol: TCP, ports, to: BACKEND, to_port, source, syn_proxy: false }
+        Forward { protocol: TCP, ports, to: BACKEND, to_port, zone: 0, source, syn_proxy: false }
     }
 
     fn tuple(src: Ipv4Addr, sport: u16, protocol: u8) -> Tuple {
@@ -194,17 +227,17 @@ mod tests {
             (SERVICE, forward(443..=443, 8443, Some(Source::Interface))),
         ];
         let local = LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), Some(1024..=65535))], &forwards);
-        let ours = local.find(OURS).unwrap();
+        let ours = local.find(0, OURS).unwrap();
         assert_eq!(local.forward(ours, TCP, 8003).unwrap().backend_port(8003), 83);
         assert_eq!(local.forward(ours, UDP, 8003), None);
         assert!(!local.is_allocatable(ours, TCP, 8003));
         assert!(local.is_allocatable(ours, UDP, 8003));
         assert!(!local.is_allocatable(ours, TCP, 1023));
 
-        let service = local.find(SERVICE).unwrap();
+        let service = local.find(0, SERVICE).unwrap();
         assert!(local.forward(service, TCP, 443).is_some());
         assert!(!local.is_allocatable(service, TCP, 5000), "an address that is only forwarded has no ports");
-        assert_eq!(local.find(BACKEND), None);
+        assert_eq!(local.find(0, BACKEND), None);
     }
 
     #[test]
@@ -214,10 +247,30 @@ mod tests {
             (SERVICE, forward(443..=443, 8443, Some(Source::Interface))),
         ];
         let local = LocalAddresses::new(vec![], &forwards);
-        assert!(local.is_backend_source(&tuple(BACKEND, 90, TCP)));
-        assert!(!local.is_backend_source(&tuple(BACKEND, 91, TCP)));
-        assert!(!local.is_backend_source(&tuple(BACKEND, 90, UDP)));
-        assert!(!local.is_backend_source(&tuple(BACKEND, 8443, TCP)), "full NAT");
-        assert!(!local.is_backend_source(&tuple(OURS, 90, TCP)));
+        assert!(local.is_backend_source(0, &tuple(BACKEND, 90, TCP)));
+        assert!(!local.is_backend_source(0, &tuple(BACKEND, 91, TCP)));
+        assert!(!local.is_backend_source(0, &tuple(BACKEND, 90, UDP)));
+        assert!(!local.is_backend_source(0, &tuple(BACKEND, 8443, TCP)), "full NAT");
+        assert!(!local.is_backend_source(0, &tuple(OURS, 90, TCP)));
+    }
+
+    #[test]
+    fn an_address_means_in_each_zone_what_that_zone_sees() {
+        let (one, two) = (Some(InterfaceId(0)), Some(InterfaceId(1)));
+        let inner = Ipv4Addr::new(192, 168, 1, 1);
+        let forwards =
+            [(1, forward(80..=80, 80, None)), (2, Forward { zone: 2, ..forward(81..=81, 80, None) })];
+        let addresses = vec![(inner, one, None), (inner, two, None), (SERVICE, None, None)];
+        let local = LocalAddresses::in_zones(addresses, &forwards, [1, 2], |zone| vec![zone - 1, 2]);
+        assert_eq!(
+            (local.find(1, inner), local.find(2, inner), local.find(0, inner)),
+            (Some(0), Some(1), None)
+        );
+        assert_eq!((local.find(1, SERVICE), local.find(2, SERVICE)), (Some(2), Some(2)));
+        assert_eq!(local.forward(0, TCP, 80), None);
+        assert!(local.forward(1, TCP, 80).is_some());
+        // The same backend address in two zones; the first forward names zone 0, where nobody is.
+        assert!(local.is_backend_source(2, &tuple(BACKEND, 80, TCP)));
+        assert!(!local.is_backend_source(1, &tuple(BACKEND, 80, TCP)));
     }
 }

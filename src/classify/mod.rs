@@ -11,4 +11,4 @@ pub mod local;
 pub mod martian;
 
 pub use address_map::AddressMap;
-pub use local::{Forward, LocalAddress, LocalAddresses, Source};
+pub use local::{Declared, Forward, LocalAddress, LocalAddresses, Source};

@@ -50,16 +50,21 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let specs = config.devices.iter().map(|device| device.spec.to_string());
     let specs: Vec<String> = specs.collect();
     let device_width = specs.iter().map(String::len).max().unwrap_or(0).max("device".len());
-    writeln!(out, "{:width$}  realm     {:device_width$}  vlan  mtu   addresses", "interface", "device")?;
+    writeln!(
+        out,
+        "{:width$}  realm     {:device_width$}  vlan  zone   mtu   addresses",
+        "interface", "device"
+    )?;
     for interface in &config.interfaces {
         let device = specs.get(interface.device.index()).map_or("", String::as_str);
         let vlan = if interface.vlan == 0 { "-".to_owned() } else { interface.vlan.to_string() };
         let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
         writeln!(
             out,
-            "{:width$}  {}  {device:device_width$}  {vlan:4}  {:<4}  {}",
+            "{:width$}  {}  {device:device_width$}  {vlan:4}  {:<5}  {:<4}  {}",
             interface.name,
             interface.realm.name(),
+            interface.zone,
             interface.mtu,
             addresses.join(", "),
         )?;

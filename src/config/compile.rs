@@ -1,13 +1,15 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
 use super::model::{Config, ConntrackConfig, DnatRule, SourcePool};
-use crate::classify::{Forward, LocalAddresses, Source};
+use crate::classify::{Declared, Forward, LocalAddresses, Source};
 use crate::conntrack::policy::Policy;
-use crate::ids::{InterfaceId, MacAddr};
+use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::pipeline::snapshot::{Interface, Snapshot, Snat};
-use crate::route::{NextHop, RouteTable};
+use crate::route::{NextHop, ZonedRoute, ZonedRoutes};
 use crate::steering::Steering;
 use ipnet::Ipv4Net;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -19,19 +21,19 @@ const INTERFACE_PORTS: RangeInclusive<u16> = 1024..=65535;
 ///
 /// `macs` are the devices' Ethernet addresses by `DeviceId`; `seed` is drawn at random once a start.
 pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> Snapshot {
-    let local = local_addresses(config);
-    let interfaces: Box<[Interface]> = config
-        .interfaces
-        .iter()
-        .map(|interface| Interface {
+    let routes = ZonedRoutes::new(config.zones(), &routes(config));
+    let numbers = Numbers::of(config);
+    let interfaces: Box<[Interface]> = interface_ids(config)
+        .map(|(id, interface)| Interface {
             name: interface.name.clone(),
             device: interface.device,
             vlan: interface.vlan,
             realm: interface.realm,
+            zone: interface.zone,
             mac: macs.get(interface.device.index()).copied().unwrap_or_default(),
             addresses: interface.addresses.clone(),
             mtu: interface.mtu,
-            local: local.find(interface.primary()).unwrap_or(u16::MAX),
+            local: numbers.find(interface.primary(), Some(id)).unwrap_or(u16::MAX),
         })
         .collect();
     let by_device = (0..config.devices.len())
@@ -45,25 +47,27 @@ pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> S
     let pools = config
         .pools
         .iter()
-        .map(|pool| pool.addresses.iter().filter_map(|address| local.find(*address)).collect())
+        .map(|pool| pool.addresses.iter().filter_map(|address| numbers.find(*address, None)).collect())
         .collect();
     let snat = config
         .snat
         .iter()
         .map(|rule| Snat {
+            zone: rule.zone,
             from: rule.from.clone(),
             to: rule.to.clone(),
             out: rule.out,
             source: source(rule.source),
         })
         .collect();
+    let local = local_addresses(config, numbers, &routes);
     Snapshot {
         revision,
         steering: Steering::new(config.runtime.workers, seed)
             .sources_together(config.conntrack.limits.count_sources()),
         interfaces,
         by_device,
-        routes: routes(config),
+        routes,
         local,
         snat,
         pools,
@@ -93,36 +97,98 @@ fn source(pool: SourcePool) -> Source {
     }
 }
 
-/// Interfaces' addresses first, then pools', each once; the forwards add those that are left.
-fn local_addresses(config: &Config) -> LocalAddresses {
-    let mut addresses: Vec<(Ipv4Addr, Option<InterfaceId>, Option<RangeInclusive<u16>>)> = Vec::new();
-    for (id, interface) in interface_ids(config) {
-        for (n, net) in interface.addresses.iter().enumerate() {
-            // Only the primary address is translated to.
-            addresses.push((net.addr(), Some(id), (n == 0).then_some(INTERFACE_PORTS)));
-        }
-    }
-    for pool in &config.pools {
-        addresses.extend(pool.addresses.iter().map(|address| (*address, None, Some(pool.ports.clone()))));
-    }
-    let forwards: Vec<_> = config.dnat.iter().map(forward).collect();
-    LocalAddresses::new(addresses, &forwards)
+/// The local addresses and their numbers.
+struct Numbers {
+    list: Vec<Declared>,
+    known: HashMap<(Ipv4Addr, Option<InterfaceId>), u16>,
 }
 
-fn forward(rule: &DnatRule) -> (Ipv4Addr, Forward) {
-    let forward = Forward {
+impl Numbers {
+    /// Interfaces' addresses first, then pools', then those that are forwarded and nobody's. Another interface may have
+    /// the same address in another zone.
+    fn of(config: &Config) -> Numbers {
+        let mut numbers = Numbers { list: Vec::new(), known: HashMap::new() };
+        for (id, interface) in interface_ids(config) {
+            for (n, net) in interface.addresses.iter().enumerate() {
+                // Only the primary address is translated to.
+                numbers.add((net.addr(), Some(id), (n == 0).then_some(INTERFACE_PORTS)));
+            }
+        }
+        for pool in &config.pools {
+            for address in &pool.addresses {
+                numbers.add((*address, None, Some(pool.ports.clone())));
+            }
+        }
+        for rule in &config.dnat {
+            numbers.add((rule.address, rule.interface, None));
+        }
+        numbers
+    }
+
+    fn add(&mut self, declared: Declared) {
+        let Ok(next) = u16::try_from(self.list.len()) else { return };
+        if let Entry::Vacant(entry) = self.known.entry((declared.0, declared.1)) {
+            entry.insert(next);
+            self.list.push(declared);
+        }
+    }
+
+    fn find(&self, address: Ipv4Addr, interface: Option<InterfaceId>) -> Option<u16> {
+        self.known.get(&(address, interface)).copied()
+    }
+}
+
+fn local_addresses(config: &Config, numbers: Numbers, routes: &ZonedRoutes) -> LocalAddresses {
+    let forward = |rule: &DnatRule| Some((numbers.find(rule.address, rule.interface)?, forward(rule)));
+    let forwards: Vec<_> = config.dnat.iter().filter_map(forward).collect();
+    // For the closure, which outlives the list.
+    let owners: Vec<_> = numbers.list.iter().map(|(address, interface, _)| (*address, *interface)).collect();
+    LocalAddresses::in_zones(numbers.list, &forwards, config.zones(), |zone| {
+        seen(config, &owners, routes, zone)
+    })
+}
+
+/// The numbers of the addresses that are visible from a zone, in the order in which they count: its own interfaces', then
+/// those that belong to no interface, then other external interfaces'.
+fn seen(
+    config: &Config,
+    owners: &[(Ipv4Addr, Option<InterfaceId>)],
+    routes: &ZonedRoutes,
+    zone: u16,
+) -> Vec<u16> {
+    let interface = |id: InterfaceId| config.interfaces.get(id.index());
+    let is_inside = |address| {
+        let hop = routes.lookup(zone, address);
+        hop.and_then(|hop| interface(hop.interface)).is_some_and(|out| out.realm == Realm::Internal)
+    };
+    let rank = |address: Ipv4Addr, owner: Option<InterfaceId>| match owner.and_then(interface) {
+        Some(own) if own.zone == zone => Some(0),
+        None => Some(1),
+        // Where the zone has this address itself, it means its own host.
+        Some(other) if other.realm == Realm::External && !is_inside(address) => Some(2),
+        Some(_) => None,
+    };
+    let ranked = owners.iter().zip(0u16..);
+    let mut ranked: Vec<(u8, u16)> =
+        ranked.filter_map(|((address, owner), number)| Some((rank(*address, *owner)?, number))).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(_, number)| number).collect()
+}
+
+fn forward(rule: &DnatRule) -> Forward {
+    Forward {
         protocol: rule.protocol,
         ports: rule.ports.clone(),
         to: rule.to,
         to_port: rule.to_port,
+        zone: rule.zone,
         source: rule.source.map(source),
         syn_proxy: rule.syn_proxy,
-    };
-    (rule.address, forward)
+    }
 }
 
 /// Connected routes first: of two routes for one prefix the first counts.
-fn routes(config: &Config) -> RouteTable {
+fn routes(config: &Config) -> Vec<ZonedRoute> {
     let connected = interface_ids(config).flat_map(|(id, interface)| {
         interface.addresses.iter().map(move |net| (net.trunc(), NextHop { interface: id, via: None }))
     });
@@ -130,6 +196,9 @@ fn routes(config: &Config) -> RouteTable {
         .routes
         .iter()
         .map(|route| (route.to.trunc(), NextHop { interface: route.interface, via: Some(route.via) }));
-    let all: Vec<(Ipv4Net, NextHop)> = connected.chain(fixed).collect();
-    RouteTable::new(&all)
+    let zoned = |(to, hop): (Ipv4Net, NextHop)| {
+        let interface = config.interfaces.get(hop.interface.index())?;
+        Some(ZonedRoute { to, hop, zone: interface.zone, realm: interface.realm })
+    };
+    connected.chain(fixed).filter_map(zoned).collect()
 }

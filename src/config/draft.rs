@@ -84,12 +84,24 @@ pub(super) struct InterfaceDraft {
     pub(super) realm: Option<Realm>,
     pub(super) addresses: Vec<At<Ipv4Net>>,
     pub(super) gateway: Option<At<Ipv4Addr>>,
+    /// 0 if it was not given, `None` if it was wrong.
+    pub(super) zone: Option<u16>,
     pub(super) mtu: Option<At<u16>>,
     pub(super) vlan: Vlan,
     pub(super) mac: Option<At<MacAddr>>,
 }
 
 impl InterfaceDraft {
+    /// Whether the addresses of both mean the same.
+    pub(super) fn shares_zone_with(&self, other: &InterfaceDraft) -> bool {
+        self.zone.is_some() && self.zone == other.zone
+    }
+
+    /// Whether the address is the gateway's own here.
+    pub(super) fn has(&self, address: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|own| own.value.addr() == address)
+    }
+
     /// The MTU, given or not.
     pub(super) fn mtu_or_default(&self) -> u16 {
         self.mtu.map_or(DEFAULT_MTU, |mtu| mtu.value)
@@ -108,6 +120,7 @@ pub(super) enum Vlan {
 pub(super) struct RouteDraft {
     pub(super) to: Option<At<Ipv4Net>>,
     pub(super) via: Option<At<Ipv4Addr>>,
+    pub(super) zone: Option<At<u16>>,
 }
 
 #[derive(Debug)]
@@ -127,6 +140,7 @@ pub(super) enum SourceName {
 #[derive(Debug)]
 pub(super) struct SnatDraft {
     pub(super) at: Span,
+    pub(super) zone: Option<At<u16>>,
     pub(super) from: Vec<At<Ipv4Net>>,
     pub(super) to: Vec<At<Ipv4Net>>,
     pub(super) out: Option<At<String>>,
@@ -140,6 +154,7 @@ pub(super) struct DnatDraft {
     pub(super) protocols: Vec<At<u8>>,
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
     pub(super) to: Option<At<(Ipv4Addr, Option<u16>)>>,
+    pub(super) zone: Option<At<u16>>,
     pub(super) source: Option<At<SourceName>>,
     pub(super) syn_proxy: Option<At<bool>>,
 }

@@ -80,6 +80,18 @@ pub enum Mistake {
     ViaUnreachable { via: Ipv4Addr },
     #[error("there are two routes to {to}")]
     RouteTwice { to: Ipv4Net },
+    #[error("next hop {via} is in networks of \"{first}\" and of \"{second}\", which are in different zones")]
+    ViaAmbiguous { via: Ipv4Addr, first: String, second: String },
+    #[error("next hop {via} is in no network of zone {zone}")]
+    ViaOutsideZone { via: Ipv4Addr, zone: u16 },
+    #[error("no interface is in zone {zone}")]
+    UnknownZone { zone: u16, known: Vec<u16> },
+    #[error("the backend {to} can be in zone {first} or in zone {second}")]
+    BackendAmbiguous { to: Ipv4Addr, first: u16, second: u16 },
+    #[error("{address} is an address of \"{first}\" and of \"{second}\", which are in different zones")]
+    OwnAmbiguous { address: Ipv4Addr, first: String, second: String },
+    #[error("{address} is in networks of \"{first}\" and of \"{second}\", which are in different zones")]
+    AddressInZones { address: Ipv4Addr, first: String, second: String },
     #[error("{to} is directly connected to \"{interface}\"")]
     RouteConnected { to: Ipv4Net, interface: String },
     #[error("all pools together have {count} addresses, more than {most}")]
@@ -208,6 +220,17 @@ impl Mistake {
             Mistake::ViaSelf { .. } => "use the address of the next router".into(),
             Mistake::ViaUnreachable { .. } => {
                 "use the address of a router on a network that an interface is connected to".into()
+            }
+            Mistake::ViaAmbiguous { .. } => "add the `zone` of the one that is meant".into(),
+            Mistake::ViaOutsideZone { .. } => "correct `via` or `zone`".into(),
+            Mistake::UnknownZone { known, .. } => {
+                let known: Vec<String> = known.iter().map(u16::to_string).collect();
+                format!("zones of interfaces: {}", known.join(", "))
+            }
+            Mistake::BackendAmbiguous { first, .. } => format!("add the one that is meant, such as `zone = {first}`"),
+            Mistake::OwnAmbiguous { first, .. } => format!("name the interface that is meant, such as `on = \"{first}\"`"),
+            Mistake::AddressInZones { .. } => {
+                "every zone sees this address: use one that is in no network of several zones".into()
             }
             Mistake::RouteTwice { to } if to.prefix_len() == 0 => {
                 "keep one: one `gateway`, or one [[route]] to 0.0.0.0/0".into()

@@ -30,6 +30,19 @@ pub struct Config {
     pub dnat: Vec<DnatRule>,
 }
 
+impl Config {
+    /// The zones that there are, in the order of the file, each once.
+    pub fn zones(&self) -> Vec<u16> {
+        let mut zones: Vec<u16> = Vec::new();
+        for interface in &self.interfaces {
+            if !zones.contains(&interface.zone) {
+                zones.push(interface.zone);
+            }
+        }
+        zones
+    }
+}
+
 /// Threads, memory, sockets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuntimeConfig {
@@ -107,6 +120,8 @@ pub struct InterfaceConfig {
     pub vlan: u16,
     /// Which side it faces.
     pub realm: Realm,
+    /// The address space that it lies in. Networks of interfaces in one zone do not overlap.
+    pub zone: u16,
     /// The gateway's addresses with their prefixes; the first is the primary one. At least one.
     pub addresses: Vec<Ipv4Net>,
     /// Largest IPv4 packet in bytes: 576 to 9216.
@@ -127,7 +142,7 @@ pub struct RouteConfig {
     pub to: Ipv4Net,
     /// Next hop; lies in a prefix of `interface`.
     pub via: Ipv4Addr,
-    /// Where the next hop is.
+    /// Where the next hop is; the route belongs to this interface's zone.
     pub interface: InterfaceId,
 }
 
@@ -154,6 +169,8 @@ pub enum SourcePool {
 /// A source translation rule, for new sessions from an internal to an external interface.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SnatRule {
+    /// Zone that the packet comes in from; `None`: any.
+    pub zone: Option<u16>,
     /// Source prefixes; empty: any.
     pub from: Vec<Ipv4Net>,
     /// Destination prefixes; empty: any.
@@ -170,12 +187,16 @@ pub struct DnatRule {
     /// The translated (external) address that clients use: an interface's address or one of a pool or any other
     /// that is routed here.
     pub address: Ipv4Addr,
+    /// The interface whose own address that is; `None`: nobody's.
+    pub interface: Option<InterfaceId>,
     /// TCP or UDP, as IANA number.
     pub protocol: u8,
     /// The ports that clients use.
     pub ports: RangeInclusive<u16>,
     /// The backend's address.
     pub to: Ipv4Addr,
+    /// The zone that the backend is in.
+    pub zone: u16,
     /// The backend's port for the first of `ports`; the others follow one by one.
     pub to_port: u16,
     /// Also translate the source (full NAT): to an address of this pool.

@@ -24,8 +24,8 @@ impl Management {
         for round in 0..ANNOUNCEMENTS {
             let at = now + ANNOUNCE_PAUSE * round;
             for interface in (0u8..).take(self.snapshot.interfaces.len()).map(InterfaceId) {
-                let ours = self.snapshot.local.iter().map(|local| local.address);
-                let here = ours.filter(|address| self.snapshot.answers_for(interface, *address));
+                let ours = self.snapshot.local.iter().filter(|local| self.snapshot.is_at(interface, local));
+                let here = ours.map(|local| local.address);
                 self.announcements.extend(here.map(|address| (at, interface, address)));
             }
         }

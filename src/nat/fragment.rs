@@ -55,9 +55,10 @@ pub struct FragmentTable<B> {
     held: usize,
 }
 
-/// What the fragments of a datagram have in common (RFC 791 3.2), as they arrive.
+/// What the fragments of a datagram have in common (RFC 791 3.2), as they arrive; zones may hold the same addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    zone: u16,
     src: Ipv4Addr,
     dst: Ipv4Addr,
     id: u16,
@@ -129,7 +130,7 @@ impl<B: PacketBuf> FragmentTable<B> {
         }
     }
 
-    /// Takes note of a first fragment. The fragments that waited for it come out, completed, in the order in which
+    /// Takes note of a first fragment that came in from `zone`. The fragments that waited for it come out, completed, in the order in which
     /// they came. A packet that is not a first fragment changes nothing.
     ///
     /// # Errors
@@ -137,13 +138,14 @@ impl<B: PacketBuf> FragmentTable<B> {
     pub fn first(
         &mut self,
         packet: &Packet<B, Parsed>,
+        zone: u16,
         now: Tick,
         released: &mut impl FnMut(Packet<B, Parsed>),
     ) -> Result<(), DropReason> {
         if packet.state.fragment != Fragment::First {
             return Ok(());
         }
-        let key = Key::of(&packet.state);
+        let key = Key::of(&packet.state, zone);
         let (sport, dport, kind) = (packet.state.tuple.sport, packet.state.tuple.dport, packet.state.kind);
         let index = match self.find(key) {
             Some(index) => {
@@ -163,9 +165,9 @@ impl<B: PacketBuf> FragmentTable<B> {
         Ok(())
     }
 
-    /// Completes a later fragment, or holds it until the first comes.
-    pub fn later(&mut self, mut packet: Packet<B, Parsed>, now: Tick) -> Later<B> {
-        let key = Key::of(&packet.state);
+    /// Completes a later fragment that came in from `zone`, or holds it until the first comes.
+    pub fn later(&mut self, mut packet: Packet<B, Parsed>, zone: u16, now: Tick) -> Later<B> {
+        let key = Key::of(&packet.state, zone);
         let mut found = self.find(key);
         if let Some(index) = found
             && let Some(entry) = self.entry(index).map(|entry| *entry)
@@ -369,16 +371,16 @@ impl<B: PacketBuf> FragmentTable<B> {
 }
 
 impl Key {
-    fn of(state: &Parsed) -> Key {
+    fn of(state: &Parsed, zone: u16) -> Key {
         let tuple = state.tuple;
-        Key { src: tuple.src, dst: tuple.dst, id: state.id, protocol: tuple.protocol }
+        Key { zone, src: tuple.src, dst: tuple.dst, id: state.id, protocol: tuple.protocol }
     }
 }
 
 impl Entry {
     /// An entry without content; `chain` is what follows it.
     fn free(chain: u32) -> Entry {
-        let key = Key { src: Ipv4Addr::UNSPECIFIED, dst: Ipv4Addr::UNSPECIFIED, id: 0, protocol: 0 };
+        let key = Key { zone: 0, src: Ipv4Addr::UNSPECIFIED, dst: Ipv4Addr::UNSPECIFIED, id: 0, protocol: 0 };
         Entry {
             key,
             first: None,

@@ -35,7 +35,7 @@ impl<D: Device> Core<D> {
         // A sender 0.0.0.0 is a probe (RFC 5227): answered, not learned.
         let probe = sender.is_unspecified();
         let impossible =
-            mac.is_group() || snap.local.find(sender).is_some() || !(probe || here.is_on_link(sender));
+            mac.is_group() || snap.local_on(here, sender).is_some() || !(probe || here.is_on_link(sender));
         if impossible {
             self.counters.count_drop(DropReason::ArpInvalid);
             return;
@@ -83,12 +83,13 @@ impl<D: Device> Core<D> {
     /// Answers an echo request to an address of the gateway.
     pub(super) fn answer_echo(&mut self, snap: &Snapshot, now: Time, mut packet: Packet<D::Buf, Parsed>) {
         let client = packet.state.tuple.src;
+        let arrival = snap.interface(packet.state.interface);
         // An answer to a source that is a lie would only hit a bystander.
-        if let Err(reason) = check_source(snap, snap.interface(packet.state.interface), client) {
+        if let Err(reason) = check_source(snap, arrival, client) {
             self.counters.count_drop(reason);
             return;
         }
-        let Some(hop) = snap.route(client) else {
+        let Some(hop) = snap.route_to(arrival.realm, arrival.zone, client) else {
             self.counters.count_drop(DropReason::NoRoute);
             return;
         };
@@ -145,7 +146,8 @@ impl<D: Device> Core<D> {
     fn send_error(&mut self, snap: &Snapshot, now: Time, packet: &Packet<D::Buf, Parsed>, answer: Answer) {
         let Ok(header) = packet.ipv4() else { return };
         let sender = header.source();
-        let Some(hop) = snap.route(sender) else { return };
+        let arrival = snap.interface(packet.state.interface);
+        let Some(hop) = snap.route_to(arrival.realm, arrival.zone, sender) else { return };
         let exit = self
             .resolve(now, hop.interface, hop.neighbor(sender))
             .map(|mac| Exit { interface: hop.interface, mac });

@@ -5,6 +5,7 @@
 use super::Snapshot;
 use super::message::FromWorker;
 use super::setup::{Plan, check_destination, check_source, stays_inside};
+use super::snapshot::Interface;
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -54,6 +55,22 @@ impl From<DropReason> for Stop {
     }
 }
 
+/// Where a packet is to go: an address means something only together with its zone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goal {
+    pub(super) address: Ipv4Addr,
+    /// Realm and zone of the interface to leave by.
+    pub(super) realm: Realm,
+    pub(super) zone: u16,
+}
+
+impl Goal {
+    /// An address on the same side as this interface.
+    pub(super) fn beside(interface: &Interface, address: Ipv4Addr) -> Goal {
+        Goal { address, realm: interface.realm, zone: interface.zone }
+    }
+}
+
 /// Where a packet leaves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exit {
@@ -79,8 +96,8 @@ impl<D: Device> Core<D> {
         let state = work.packet.state;
         match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => {
-                let translation = self.translation_of(id, direction);
-                let exit = self.check_exit(snap, now, &state, translation.to.dst)?;
+                let (translation, goal) = self.way_of(id, direction);
+                let exit = self.check_exit(snap, now, &state, goal)?;
                 let session = self.shard.session(id);
                 if state.fragment == Fragment::Later {
                     tracker::touch(session, direction, state.total_len, now.tick());
@@ -102,7 +119,7 @@ impl<D: Device> Core<D> {
             }
             None => {
                 let plan = self.plan(snap, &state)?;
-                let exit = self.check_exit(snap, now, &state, plan.destination(&state))?;
+                let exit = self.check_exit(snap, now, &state, plan.goal(snap, &state))?;
                 let translation = match plan {
                     Plan::Route => Translation::new(state.tuple, state.tuple),
                     // The first fragment, which comes here before, was refused.
@@ -117,14 +134,14 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// What becomes of a packet of a session in this direction.
-    fn translation_of(&self, id: SessionId, direction: Direction) -> Translation {
+    /// What becomes of a packet of a session in this direction, and where it goes: to where the other direction comes
+    /// from.
+    fn way_of(&self, id: SessionId, direction: Direction) -> (Translation, Goal) {
         let session = self.shard.session(id);
-        Translation {
-            to: session.translated(direction),
-            l3: session.l3(direction),
-            l4: session.l4(direction),
-        }
+        let other = session.key(direction.reverse());
+        let to = other.tuple().inverse();
+        let translation = Translation { to, l3: session.l3(direction), l4: session.l4(direction) };
+        (translation, Goal { address: to.dst, realm: other.realm(), zone: other.zone() })
     }
 
     /// Translates an ICMP error about a session (RFC 5508 section 4). It neither refreshes nor changes the session
@@ -142,15 +159,18 @@ impl<D: Device> Core<D> {
         let arrival = snap.interface(state.interface);
         // The session says nothing of who reports the error: anybody on the way may.
         check_source(snap, arrival, header.source())?;
-        let to = match self.shard.lookup(&work.key, work.hash) {
-            Some((id, direction)) => self.translation_of(id, direction).to,
+        let (to, goal) = match self.shard.lookup(&work.key, work.hash) {
+            Some((id, direction)) => {
+                let (translation, goal) = self.way_of(id, direction);
+                (translation.to, goal)
+            }
             None if stays_inside(snap, arrival, state.tuple.dst) => {
-                check_destination(snap, state.tuple.dst)?;
-                state.tuple
+                check_destination(snap, arrival, state.tuple.dst)?;
+                (state.tuple, Goal::beside(arrival, state.tuple.dst))
             }
             None => return Err(DropReason::IcmpUnsolicited.into()),
         };
-        let exit = self.check_exit(snap, now, &state, to.dst)?;
+        let exit = self.check_exit(snap, now, &state, goal)?;
         let from_endpoint = header.source() == state.tuple.src;
         // A router inside must not be seen outside (RFC 5508 REQ-5c); one outside stays who it is.
         let hide = arrival.realm == Realm::Internal && to.src != state.tuple.src;
@@ -160,18 +180,12 @@ impl<D: Device> Core<D> {
     }
 
     /// Everything that can stop a packet on its way out: time to live, route, size, neighbour.
-    fn check_exit(
-        &mut self,
-        snap: &Snapshot,
-        now: Time,
-        state: &Parsed,
-        destination: Ipv4Addr,
-    ) -> Result<Exit, Stop> {
+    fn check_exit(&mut self, snap: &Snapshot, now: Time, state: &Parsed, goal: Goal) -> Result<Exit, Stop> {
         if state.ttl <= 1 {
             let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
             return Err(Stop::Refused(DropReason::TtlExpired, (state.ttl == 1).then_some(answer)));
         }
-        let hop = snap.route(destination).ok_or(NO_ROUTE)?;
+        let hop = snap.route_to(goal.realm, goal.zone, goal.address).ok_or(NO_ROUTE)?;
         let mtu = snap.interface(hop.interface).mtu;
         if state.total_len > mtu {
             let answer = Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) };
@@ -180,7 +194,7 @@ impl<D: Device> Core<D> {
                 state.dont_fragment.then_some(answer),
             ));
         }
-        let neighbor = hop.neighbor(destination);
+        let neighbor = hop.neighbor(goal.address);
         match self.resolve(now, hop.interface, neighbor) {
             Some(mac) => Ok(Exit { interface: hop.interface, mac }),
             None => Err(Stop::Wait(hop.interface, neighbor)),

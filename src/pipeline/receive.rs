@@ -51,12 +51,7 @@ impl<D: Device> Core<D> {
     /// Sends a packet to the worker that owns it, or to the one that collects its datagram's fragments.
     fn steer(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
         if packet.state.fragment == Fragment::Whole {
-            let owner = snap.steering.owner(&packet.state.tuple, &snap.local);
-            if owner == self.id {
-                self.own(snap, now, packet);
-            } else {
-                self.hand_off(owner, Handoff::Own(packet));
-            }
+            self.pass_on(snap, now, packet);
         } else {
             let collector = snap.steering.fragment_owner(&packet.state);
             if collector == self.id {
@@ -78,7 +73,8 @@ impl<D: Device> Core<D> {
         if packet.state.fragment == Fragment::First {
             let mut released = ArrayVec::<_, { HELD_MAX as usize }>::new();
             // The table holds no more than that for one datagram.
-            let learned = self.fragments.first(&packet, now.tick(), &mut |later| released.push(later));
+            let learned =
+                self.fragments.first(&packet, arrival.zone, now.tick(), &mut |later| released.push(later));
             if let Err(reason) = learned {
                 self.counters.count_drop(reason);
                 return;
@@ -88,7 +84,7 @@ impl<D: Device> Core<D> {
                 self.pass_on(snap, now, later);
             }
         } else {
-            match self.fragments.later(packet, now.tick()) {
+            match self.fragments.later(packet, arrival.zone, now.tick()) {
                 Later::Ready(packet) => self.pass_on(snap, now, packet),
                 Later::Held => {}
                 Later::Refused(_, reason) => self.counters.count_drop(reason),
@@ -96,9 +92,10 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// Sends a fragment whose ports are known to the owner of its flow.
+    /// Sends a packet whose ports are known to the owner of its flow.
     fn pass_on(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
-        let owner = snap.steering.owner(&packet.state.tuple, &snap.local);
+        let zone = snap.interface(packet.state.interface).zone;
+        let owner = snap.steering.owner(&packet.state.tuple, zone, &snap.local);
         if owner == self.id {
             self.own(snap, now, packet);
         } else {
@@ -113,7 +110,8 @@ impl<D: Device> Core<D> {
             self.answer_echo(snap, now, packet);
             return;
         }
-        let key = V4Key::new(state.tuple, snap.interface(state.interface).realm, 0);
+        let arrival = snap.interface(state.interface);
+        let key = V4Key::new(state.tuple, arrival.realm, arrival.zone);
         let hash = self.shard.hash(&key);
         self.shard.prefetch(hash);
         if self.batch.is_full() {
@@ -153,10 +151,11 @@ impl<D: Device> Core<D> {
 /// Whether a packet is a query to an address of an interface of ours, which the gateway itself answers.
 #[inline]
 pub(super) fn is_for_gateway(snap: &Snapshot, state: &Parsed) -> bool {
+    let arrival = snap.interface(state.interface);
     state.kind == Kind::IcmpRequest
         && state.fragment == Fragment::Whole
-        && snap.local.find(state.tuple.dst).is_some_and(|number| {
+        && snap.local_on(arrival, state.tuple.dst).is_some_and(|number| {
             snap.local.get(number).is_some_and(|local| local.interface.is_some())
-                && is_visible(snap, snap.interface(state.interface), number)
+                && is_visible(snap, arrival, number)
         })
 }

@@ -5,11 +5,11 @@
 
 use super::Snapshot;
 use super::admission::out_of_resources;
-use super::forward::{Answer, NO_ROUTE, Stop};
+use super::forward::{Answer, Goal, NO_ROUTE, Stop};
 use super::snapshot::Interface;
 use super::worker::{Core, Work};
-use crate::classify::Source;
 use crate::classify::martian::{is_martian_destination, is_martian_source};
+use crate::classify::{Forward, Source};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::Lease;
 use crate::conntrack::table::{InsertError, NewSession};
@@ -40,16 +40,19 @@ pub(super) struct SessionPlan {
     dport: u16,
     /// Number of the local address that the source becomes; `None`: the source stays.
     source: Option<u16>,
-    /// Realm of the interface that answers will come in by.
-    answers_from: Realm,
+    /// Realm and zone of the interface that answers will come in by.
+    answers_from: (Realm, u16),
 }
 
 impl Plan {
     /// Where the packet goes.
-    pub(super) fn destination(&self, state: &Parsed) -> Ipv4Addr {
+    pub(super) fn goal(&self, snap: &Snapshot, state: &Parsed) -> Goal {
         match self {
-            Plan::Route => state.tuple.dst,
-            Plan::Session(session) => session.dst,
+            Plan::Route => Goal::beside(snap.interface(state.interface), state.tuple.dst),
+            Plan::Session(session) => {
+                let (realm, zone) = session.answers_from;
+                Goal { address: session.dst, realm, zone }
+            }
         }
     }
 }
@@ -69,44 +72,15 @@ impl<D: Device> Core<D> {
             Kind::IcmpOther(_) | Kind::IcmpError => return Err(DropReason::IcmpTypeUnsupported.into()),
             Kind::Other => return Err(DropReason::ProtocolUnsupported.into()),
         }
-        match snap.local.find(dst) {
+        match snap.local_on(arrival, dst) {
             // The inner face of the gateway is not there for the outside.
             Some(number) if !is_visible(snap, arrival, number) => Err(DropReason::NoRule.into()),
             Some(number) => match snap.local.forward(number, protocol, dport) {
-                Some(forward) => {
-                    let to_port = forward.backend_port(dport);
-                    self.plan_forward(snap, arrival, src, number, (forward.to, to_port), forward.source)
-                }
+                Some(forward) => plan_forward(snap, arrival, &state.tuple, number, forward),
                 None => Err(unclaimed(snap, state, number).into()),
             },
             None => plan_outbound(snap, arrival, &state.tuple),
         }
-    }
-
-    /// Destination translation, and with `source` full NAT.
-    fn plan_forward(
-        &self,
-        snap: &Snapshot,
-        arrival: &Interface,
-        src: Ipv4Addr,
-        number: u16,
-        (dst, dport): (Ipv4Addr, u16),
-        source: Option<Source>,
-    ) -> Result<Plan, Stop> {
-        let out = route_out(snap, dst)?;
-        let source = match source {
-            Some(Source::Interface) => Some(out.local),
-            Some(Source::Pool(pool)) => Some(from_pool(snap, pool, src)?),
-            // Hairpin: client and backend are both inside. The backend must see the client's outside form, or it
-            // would answer directly (RFC 4787 REQ-9): the address that the client itself used.
-            None if arrival.realm == Realm::Internal => {
-                let has_ports = snap.local.get(number).is_some_and(|local| local.ports.is_some());
-                Some(if has_ports { number } else { out.local })
-            }
-            None if out.realm == Realm::External => return Err(DropReason::NoRule.into()),
-            None => None,
-        };
-        Ok(Plan::Session(SessionPlan { dst, dport, source, answers_from: out.realm }))
     }
 
     /// Makes the session that was planned and says how its packets are translated.
@@ -129,7 +103,7 @@ impl<D: Device> Core<D> {
         let translation = Translation::new(state.tuple, to);
         let new = NewSession {
             original: work.key,
-            reply: V4Key::new(to.inverse(), plan.answers_from, 0),
+            reply: V4Key::new(to.inverse(), plan.answers_from.0, plan.answers_from.1),
             opening,
             now: now.tick(),
             length: state.total_len,
@@ -170,11 +144,6 @@ impl<D: Device> Core<D> {
     }
 }
 
-fn route_out(snap: &Snapshot, dst: Ipv4Addr) -> Result<&Interface, Stop> {
-    let hop = snap.route(dst).ok_or(NO_ROUTE)?;
-    Ok(snap.interface(hop.interface))
-}
-
 /// The address of a pool that a subscriber is translated to. An empty pool has none: never untranslated.
 fn from_pool(snap: &Snapshot, pool: usize, subscriber: Ipv4Addr) -> Result<u16, Stop> {
     snap.pool_address(pool, subscriber).ok_or(out_of_resources(DropReason::PortsExhausted))
@@ -183,16 +152,18 @@ fn from_pool(snap: &Snapshot, pool: usize, subscriber: Ipv4Addr) -> Result<u16, 
 /// Whether a packet goes from one internal network to another: forwarded without translation.
 pub(super) fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> bool {
     arrival.realm == Realm::Internal
-        && snap.local.find(dst).is_none()
-        && snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).realm == Realm::Internal)
+        && snap.local_on(arrival, dst).is_none()
+        && snap
+            .route_in(arrival.zone, dst)
+            .is_some_and(|hop| snap.interface(hop.interface).realm == Realm::Internal)
 }
 
 /// Refuses sources that can not be, and those that belong on the other side (RFC 1812 5.3.7, RFC 2827).
 pub(super) fn check_source(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr) -> Result<(), DropReason> {
-    if is_martian_source(src) || snap.local.find(src).is_some() || arrival.is_directed_broadcast(src) {
+    if is_martian_source(src) || snap.local_on(arrival, src).is_some() || arrival.is_directed_broadcast(src) {
         return Err(DropReason::MartianSource);
     }
-    let back = snap.route(src).map(|hop| snap.interface(hop.interface));
+    let back = snap.route_in(arrival.zone, src).map(|hop| snap.interface(hop.interface));
     let honest = back.is_some_and(|back| match arrival.realm {
         // Inside, a source belongs to one interface: guests can not pose as the office.
         Realm::Internal => back.local == arrival.local,
@@ -208,14 +179,20 @@ fn check_addresses(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr, dst: Ipv
         return Err(DropReason::MartianSource.into());
     }
     check_source(snap, arrival, src)?;
-    check_destination(snap, dst)?;
+    check_destination(snap, arrival, dst)?;
     Ok(())
 }
 
 /// Refuses destinations to which nothing is forwarded (RFC 1812 5.3.7, 5.3.5.2).
-pub(super) fn check_destination(snap: &Snapshot, dst: Ipv4Addr) -> Result<(), DropReason> {
-    let broadcast =
-        || snap.route(dst).is_some_and(|hop| snap.interface(hop.interface).is_directed_broadcast(dst));
+pub(super) fn check_destination(
+    snap: &Snapshot,
+    arrival: &Interface,
+    dst: Ipv4Addr,
+) -> Result<(), DropReason> {
+    let broadcast = || {
+        snap.route_in(arrival.zone, dst)
+            .is_some_and(|hop| snap.interface(hop.interface).is_directed_broadcast(dst))
+    };
     if is_martian_destination(dst) || broadcast() { Err(DropReason::MartianDestination) } else { Ok(()) }
 }
 
@@ -234,15 +211,53 @@ fn unclaimed(snap: &Snapshot, state: &Parsed, number: u16) -> DropReason {
     }
 }
 
+/// Destination translation, and with `source` full NAT. The backend is in the forward's zone, whatever the client's.
+fn plan_forward(
+    snap: &Snapshot,
+    arrival: &Interface,
+    &Tuple { src, dport, .. }: &Tuple,
+    number: u16,
+    forward: &Forward,
+) -> Result<Plan, Stop> {
+    let hop = snap.route_in(forward.zone, forward.to).ok_or(NO_ROUTE)?;
+    let out = snap.interface(hop.interface);
+    let source = match forward.source {
+        Some(Source::Interface) => Some(out.local),
+        Some(Source::Pool(pool)) => Some(from_pool(snap, pool, src)?),
+        // Hairpin: client and backend are both inside. The backend must see the client's outside form, or it
+        // would answer directly (RFC 4787 REQ-9): the address that the client itself used.
+        None if arrival.realm == Realm::Internal => {
+            let has_ports = snap.local.get(number).is_some_and(|local| local.ports.is_some());
+            Some(if has_ports { number } else { out.local })
+        }
+        None if out.realm == Realm::External => return Err(DropReason::NoRule.into()),
+        // To the backend the client's address means what its own zone says: it must not seem to be a neighbour.
+        None => {
+            let seen = snap.route_in(forward.zone, src).map(|hop| snap.interface(hop.interface).realm);
+            if seen != Some(Realm::External) {
+                return Err(DropReason::SpoofedSource.into());
+            }
+            None
+        }
+    };
+    let answers_from = (out.realm, out.zone);
+    Ok(Plan::Session(SessionPlan {
+        dst: forward.to,
+        dport: forward.backend_port(dport),
+        source,
+        answers_from,
+    }))
+}
+
 /// A packet from inside to outside: source translation.
 fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<Plan, Stop> {
     if arrival.realm == Realm::External {
         return Err(DropReason::NoRule.into());
     }
-    let hop = snap.route(tuple.dst).ok_or(NO_ROUTE)?;
+    let hop = snap.route_in(arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
     let rule =
-        snap.snat.iter().find(|rule| rule.matches(tuple.src, tuple.dst, hop.interface)).ok_or(
+        snap.snat.iter().find(|rule| rule.matches(arrival.zone, tuple.src, tuple.dst, hop.interface)).ok_or(
             Stop::Refused(DropReason::NoRule, Some(Answer::unreachable(icmp::CODE_ADMIN_PROHIBITED))),
         )?;
     let source = match rule.source {
@@ -250,5 +265,6 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
         Source::Pool(pool) => from_pool(snap, pool, tuple.src)?,
     };
     let source = Some(source);
-    Ok(Plan::Session(SessionPlan { dst: tuple.dst, dport: tuple.dport, source, answers_from: out.realm }))
+    let answers_from = (out.realm, out.zone);
+    Ok(Plan::Session(SessionPlan { dst: tuple.dst, dport: tuple.dport, source, answers_from }))
 }

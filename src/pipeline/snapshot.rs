@@ -1,9 +1,9 @@
 //! The configuration as workers read it: immutable, compiled off the hot path, swapped by pointer.
 
-use crate::classify::{LocalAddresses, Source};
+use crate::classify::{LocalAddress, LocalAddresses, Source};
 use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
-use crate::route::{NextHop, RouteTable};
+use crate::route::{NextHop, ZonedRoutes};
 use crate::steering::Steering;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -19,6 +19,8 @@ pub struct Interface {
     pub vlan: u16,
     /// Which side it faces.
     pub realm: Realm,
+    /// The address space that it lies in.
+    pub zone: u16,
     /// Its Ethernet address.
     pub mac: MacAddr,
     /// Its addresses with their prefixes, the primary one first.
@@ -60,6 +62,8 @@ pub type DeviceVlans = Box<[(u16, InterfaceId)]>;
 /// A source translation rule.
 #[derive(Clone, Debug)]
 pub struct Snat {
+    /// Zone that the packet comes in from; `None`: any.
+    pub zone: Option<u16>,
     /// Source prefixes; empty: any.
     pub from: Vec<Ipv4Net>,
     /// Destination prefixes; empty: any.
@@ -71,11 +75,14 @@ pub struct Snat {
 }
 
 impl Snat {
-    /// Whether the rule is for a packet with these addresses that leaves by `out`.
-    pub fn matches(&self, src: Ipv4Addr, dst: Ipv4Addr, out: InterfaceId) -> bool {
+    /// Whether the rule is for a packet from `zone` with these addresses that leaves by `out`.
+    pub fn matches(&self, zone: u16, src: Ipv4Addr, dst: Ipv4Addr, out: InterfaceId) -> bool {
         let holds =
             |nets: &[Ipv4Net], address| nets.is_empty() || nets.iter().any(|net| net.contains(&address));
-        self.out.is_none_or(|only| only == out) && holds(&self.from, src) && holds(&self.to, dst)
+        self.zone.is_none_or(|only| only == zone)
+            && self.out.is_none_or(|only| only == out)
+            && holds(&self.from, src)
+            && holds(&self.to, dst)
     }
 }
 
@@ -90,8 +97,8 @@ pub struct Snapshot {
     pub interfaces: Box<[Interface]>,
     /// The interfaces of each device: (VLAN id, interface), by [`DeviceId`].
     pub by_device: Box<[DeviceVlans]>,
-    /// Routes, connected and static.
-    pub routes: RouteTable,
+    /// Routes, connected and static, as each zone sees them.
+    pub routes: ZonedRoutes,
     /// The addresses that natgate answers to, and the forwards.
     pub local: LocalAddresses,
     /// Source translation; the first rule that matches decides.
@@ -126,21 +133,39 @@ impl Snapshot {
         addresses.get(usize::try_from((mixed * addresses.len() as u64) >> 32).unwrap_or(0)).copied()
     }
 
-    /// Whether the gateway answers ARP for `target` on this interface: for the interface's own addresses, and for
-    /// others of ours (pools, forwards) that lie on its link.
+    /// The number of the local address that a packet on this interface means by `address`.
+    #[inline]
+    pub fn local_on(&self, interface: &Interface, address: Ipv4Addr) -> Option<u16> {
+        self.local.find(interface.zone, address)
+    }
+
+    /// Whether the gateway answers ARP for `target` on this interface.
     pub fn answers_for(&self, interface: InterfaceId, target: Ipv4Addr) -> bool {
-        let Some(local) = self.local.find(target).and_then(|number| self.local.get(number)) else {
-            return false;
-        };
+        let number = self.local_on(self.interface(interface), target);
+        number.and_then(|number| self.local.get(number)).is_some_and(|local| self.is_at(interface, local))
+    }
+
+    /// Whether a local address is to be found on this interface: the interface's own ones, and others of ours (pools,
+    /// forwards) that lie on its link.
+    pub fn is_at(&self, interface: InterfaceId, local: &LocalAddress) -> bool {
         match local.interface {
             Some(own) => own == interface,
-            None => self.interface(interface).is_on_link(target),
+            None => self.interface(interface).is_on_link(local.address),
         }
     }
 
-    /// Where a packet to `destination` goes.
+    /// Where a packet that came in from `zone` goes, as far as the routes are concerned.
     #[inline]
-    pub fn route(&self, destination: Ipv4Addr) -> Option<NextHop> {
-        self.routes.lookup(destination)
+    pub fn route_in(&self, zone: u16, destination: Ipv4Addr) -> Option<NextHop> {
+        self.routes.lookup(zone, destination)
+    }
+
+    /// Where a packet to a destination in this realm and zone goes. What is for the outside is never led inside.
+    #[inline]
+    pub fn route_to(&self, realm: Realm, zone: u16, destination: Ipv4Addr) -> Option<NextHop> {
+        match realm {
+            Realm::Internal => self.routes.lookup(zone, destination),
+            Realm::External => self.routes.outside(zone, destination),
+        }
     }
 }

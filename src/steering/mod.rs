@@ -47,20 +47,20 @@ impl Steering {
         self.workers
     }
 
-    /// The owner of the session that a packet with this tuple belongs to.
+    /// The owner of the session that a packet with this tuple, which came in from `zone`, belongs to.
     #[inline]
-    pub fn owner(&self, tuple: &Tuple, local: &LocalAddresses) -> WorkerId {
+    pub fn owner(&self, tuple: &Tuple, zone: u16, local: &LocalAddresses) -> WorkerId {
         if self.workers == 1 {
             return WorkerId(0);
         }
-        if let Some(number) = local.find(tuple.dst) {
+        if let Some(number) = local.find(zone, tuple.dst) {
             return if local.forward(number, tuple.protocol, tuple.dport).is_some() {
                 self.endpoint(tuple.src, tuple.sport)
             } else {
                 self.port_owner(tuple.dport)
             };
         }
-        if has_ports(tuple.protocol) && local.is_backend_source(tuple) {
+        if has_ports(tuple.protocol) && local.is_backend_source(zone, tuple) {
             return self.endpoint(tuple.dst, tuple.dport);
         }
         self.pick(u64::from(tuple.src.to_bits()))
@@ -126,6 +126,7 @@ mod tests {
             ports: 80..=80,
             to: BACKEND,
             to_port: 8080,
+            zone: 0,
             source,
             syn_proxy: false,
         };
@@ -154,24 +155,24 @@ mod tests {
             let local_full = local(Some(Source::Interface));
 
             // SNAT: the worker allocates a port of its own.
-            let owner = steering.owner(&tuple(client, cport, server, sport), &local_plain);
+            let owner = steering.owner(&tuple(client, cport, server, sport), 0, &local_plain);
             let external = (0..u16::from(workers))
                 .map(|step| 1024 + u16::from(workers) * pick + step)
                 .find(|port| steering.port_owner(*port) == owner)
                 .unwrap();
-            prop_assert_eq!(steering.owner(&tuple(server, sport, OURS, external), &local_plain), owner);
+            prop_assert_eq!(steering.owner(&tuple(server, sport, OURS, external), 0, &local_plain), owner);
 
             // DNAT: the client's endpoint decides both ways.
-            let owner = steering.owner(&tuple(client, cport, OURS, 80), &local_plain);
-            prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, client, cport), &local_plain), owner);
+            let owner = steering.owner(&tuple(client, cport, OURS, 80), 0, &local_plain);
+            prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, client, cport), 0, &local_plain), owner);
 
             // Full NAT: the client's endpoint, then the local port.
-            let owner = steering.owner(&tuple(client, cport, OURS, 80), &local_full);
+            let owner = steering.owner(&tuple(client, cport, OURS, 80), 0, &local_full);
             let external = (0..u16::from(workers))
                 .map(|step| 1024 + u16::from(workers) * pick + step)
                 .find(|port| steering.port_owner(*port) == owner)
                 .unwrap();
-            prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, OURS, external), &local_full), owner);
+            prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, OURS, external), 0, &local_full), owner);
         }
     }
 
@@ -186,7 +187,7 @@ mod tests {
             prop_assume!(client != OURS && client != BACKEND);
             let steering = Steering::new(workers, seed).sources_together(true);
             let local = local(None);
-            let owner = |port, to, dport| steering.owner(&tuple(client, port, to, dport), &local);
+            let owner = |port, to, dport| steering.owner(&tuple(client, port, to, dport), 0, &local);
             prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, OURS, 80));
             prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, [198, 51, 100, 1].into(), 443));
         }
@@ -200,7 +201,7 @@ mod tests {
             let local = local(None);
             for host in 0..70_000u32 {
                 let client = Ipv4Addr::from_bits(0x0a00_0000 | host);
-                counts[steering.owner(&tuple(client, 1, BACKEND, 2), &local).index()] += 1;
+                counts[steering.owner(&tuple(client, 1, BACKEND, 2), 0, &local).index()] += 1;
             }
             let fair = 70_000 / u32::from(workers);
             assert!(counts.iter().all(|n| n.abs_diff(fair) < fair / 20), "{workers}: {counts:?}");

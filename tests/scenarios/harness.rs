@@ -79,7 +79,7 @@ pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     /// Hosts that do not answer ARP.
     pub(crate) silent: HashSet<Ipv4Addr>,
     /// Hosts that have asked for the gateway.
-    awake: HashSet<Ipv4Addr>,
+    awake: HashSet<(InterfaceId, Ipv4Addr)>,
     queue: usize,
     /// What came out and was not asked for yet.
     pub(crate) seen: Vec<Seen>,
@@ -257,7 +257,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             panic!("broken ARP {:02x?}", seen.body)
         };
         let here = self.snapshot.interface(seen.interface);
-        let ours = self.snapshot.local.find(who).is_some();
+        let ours = self.snapshot.local_on(here, who).is_some();
         let arrives = seen.to == MacAddr::BROADCAST || seen.to == host_mac(who);
         if !request || ours || !arrives || self.silent.contains(&who) || !here.is_on_link(who) {
             return false;
@@ -272,17 +272,17 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
     /// The Ethernet address that packets with this source come from, once their sender has asked for the gateway.
     pub(crate) fn sender(&mut self, interface: InterfaceId, source: Ipv4Addr) -> MacAddr {
         let here = self.snapshot.interface(interface).clone();
-        let neighbor = match self.snapshot.route(source) {
+        let neighbor = match self.snapshot.route_in(here.zone, source) {
             Some(hop) if hop.interface == interface => hop.neighbor(source),
             // A liar: on this link, but from where is not known.
             _ => return host_mac(source),
         };
         let mac = host_mac(neighbor);
-        let ours = self.snapshot.local.find(neighbor).is_some();
+        let ours = self.snapshot.local_on(&here, neighbor).is_some();
         if !ours
             && !here.is_directed_broadcast(neighbor)
             && !self.silent.contains(&neighbor)
-            && self.awake.insert(neighbor)
+            && self.awake.insert((interface, neighbor))
         {
             let target = here.address_towards(neighbor);
             let request = arp(ArpOperation::REQUEST, (mac, neighbor), (MacAddr::default(), target));

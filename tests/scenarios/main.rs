@@ -32,3 +32,4 @@ mod rules;
 mod timers;
 mod tracking;
 mod translation;
+mod zones;

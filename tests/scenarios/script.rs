@@ -197,7 +197,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         let line = if made { line.with_df_if_error() } else { line };
         line.matches(&seen.body, bindings)?;
         let destination = Ipv4Addr::from(<[u8; 4]>::try_from(&seen.body[16..20]).unwrap());
-        let hop = self.snapshot.route(destination).ok_or("no route leads there")?;
+        let hop = self.snapshot.route_to(here.realm, here.zone, destination).ok_or("no route leads there")?;
         if seen.to != mac.unwrap_or(host_mac(hop.neighbor(destination)))
             || self.snapshot.interface(hop.interface).name != here.name
         {

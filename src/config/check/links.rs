@@ -1,7 +1,7 @@
 //! Devices, interfaces and routes: what may share what, and what lies in which network.
 
-use super::unicast;
-use crate::config::draft::{Draft, InterfaceDraft, Vlan};
+use super::{unicast, zones};
+use crate::config::draft::{Draft, InterfaceDraft, RouteDraft, Vlan};
 use crate::config::error::Span;
 use crate::config::mistake::Mistake;
 use crate::config::model::{DeviceConfig, InterfaceConfig, RouteConfig};
@@ -142,6 +142,7 @@ pub(super) fn interfaces(
                 Vlan::Untagged | Vlan::Wrong => 0,
             },
             realm: draft.realm?,
+            zone: draft.zone?,
             addresses: draft.addresses.iter().map(|address| address.value).collect(),
             mtu: draft.mtu_or_default(),
         })
@@ -202,6 +203,9 @@ fn between_interfaces(
     address: &At<Ipv4Net>,
     findings: &mut Findings,
 ) {
+    if !first.shares_zone_with(second) {
+        return;
+    }
     let (net, at) = (address.value.trunc(), address.at);
     for other in &first.addresses {
         if other.value.addr() == address.value.addr() {
@@ -226,65 +230,105 @@ fn overlap(one: Ipv4Net, two: Ipv4Net) -> bool {
 pub(super) fn routes(draft: &Draft, findings: &mut Findings) -> Vec<RouteConfig> {
     let mut routes: Vec<(RouteConfig, Span)> = Vec::new();
     for route in &draft.routes {
-        let interface = route.via.and_then(|via| next_hop(draft, via, findings));
+        let hop = next_hop(draft, route, findings);
         let Some(to) = route.to else { continue };
-        if let Some(connected) = connected_to(draft, to.value) {
-            let what = Mistake::RouteConnected { to: to.value, interface: connected.name.value.clone() };
-            findings.error(to.at, what);
-        }
-        if let (Some(via), Some(interface)) = (route.via, interface) {
-            add(&mut routes, RouteConfig { to: to.value, via: via.value, interface }, to.at, findings);
-        }
+        let Some((via, index)) = hop else {
+            // Whatever the next hop was to be.
+            if draft.interfaces.iter().all(|interface| interface.zone == Some(0)) {
+                not_connected(draft, to, Some(0), findings);
+            }
+            continue;
+        };
+        not_connected(draft, to, draft.interfaces.get(index).and_then(|i| i.zone), findings);
+        add(draft, &mut routes, (to.value, via, index), to.at, findings);
     }
     for (index, interface) in draft.interfaces.iter().enumerate() {
         let Some(gateway) = interface.gateway else { continue };
         if !gateway_is_near(draft, interface, gateway, findings) {
             continue;
         }
-        let Ok(index) = u8::try_from(index) else { continue };
-        let route = RouteConfig { to: Ipv4Net::default(), via: gateway.value, interface: InterfaceId(index) };
-        add(&mut routes, route, gateway.at, findings);
+        add(draft, &mut routes, (Ipv4Net::default(), gateway.value, index), gateway.at, findings);
     }
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
-fn add(routes: &mut Vec<(RouteConfig, Span)>, route: RouteConfig, at: Span, findings: &mut Findings) {
-    if let Some((_, earlier)) = routes.iter().find(|(known, _)| known.to == route.to) {
-        findings.clash(*earlier, at, Mistake::RouteTwice { to: route.to });
+/// Adds a route by the interface with this index. There is one to each prefix in a zone.
+fn add(
+    draft: &Draft,
+    routes: &mut Vec<(RouteConfig, Span)>,
+    (to, via, index): (Ipv4Net, Ipv4Addr, usize),
+    at: Span,
+    findings: &mut Findings,
+) {
+    let Ok(interface) = u8::try_from(index).map(InterfaceId) else { return };
+    let shares_zone = |other: InterfaceId| {
+        let both = draft.interfaces.get(index).zip(draft.interfaces.get(other.index()));
+        both.is_some_and(|(one, other)| one.shares_zone_with(other))
+    };
+    if let Some((_, earlier)) =
+        routes.iter().find(|(known, _)| known.to == to && shares_zone(known.interface))
+    {
+        findings.clash(*earlier, at, Mistake::RouteTwice { to });
     }
-    routes.push((route, at));
+    routes.push((RouteConfig { to, via, interface }, at));
 }
 
-fn connected_to(draft: &Draft, net: Ipv4Net) -> Option<&InterfaceDraft> {
-    draft.interfaces.iter().find(|i| i.addresses.iter().any(|address| address.value.trunc() == net))
+fn not_connected(draft: &Draft, to: At<Ipv4Net>, zone: Option<u16>, findings: &mut Findings) {
+    let mut here = draft.interfaces.iter().filter(|interface| interface.zone == zone);
+    let connected = here.find(|i| i.addresses.iter().any(|address| address.value.trunc() == to.value));
+    if let Some(connected) = connected {
+        let what = Mistake::RouteConnected { to: to.value, interface: connected.name.value.clone() };
+        findings.error(to.at, what);
+    }
 }
 
-/// The interface on whose network the next hop is.
-fn next_hop(draft: &Draft, via: At<Ipv4Addr>, findings: &mut Findings) -> Option<InterfaceId> {
-    if is_own(draft, via.value) {
-        findings.error(via.at, Mistake::ViaSelf { via: via.value });
+/// The next hop and the index of the interface on whose network it is.
+fn next_hop(draft: &Draft, route: &RouteDraft, findings: &mut Findings) -> Option<(Ipv4Addr, usize)> {
+    if let Some(zone) = route.zone {
+        zones::known(draft, zone, findings)?;
+    }
+    let At { value: via, at } = route.via?;
+    let nets = |index: usize| {
+        let interface = draft.interfaces.get(index);
+        interface.into_iter().flat_map(|i| &i.addresses).map(|address| address.value)
+    };
+    let all: Vec<usize> =
+        (0..draft.interfaces.len()).filter(|index| nets(*index).any(|net| net.contains(&via))).collect();
+    let wanted = |index: &&usize| {
+        let zone = draft.interfaces.get(**index).and_then(|interface| interface.zone);
+        route.zone.is_none_or(|wanted| zone == Some(wanted.value))
+    };
+    let found: Vec<usize> = all.iter().filter(wanted).copied().collect();
+    let Some(first) = found.first().and_then(|index| draft.interfaces.get(*index)) else {
+        match route.zone {
+            Some(zone) if !all.is_empty() => {
+                findings.error(at, Mistake::ViaOutsideZone { via, zone: zone.value });
+            }
+            // An interface whose address was wrong may be the one.
+            _ if draft.interfaces.iter().all(placed) => findings.error(at, Mistake::ViaUnreachable { via }),
+            _ => {}
+        }
+        return None;
+    };
+    let others = found.iter().filter_map(|index| draft.interfaces.get(*index)).skip(1);
+    if let Some(other) = others.into_iter().find(|other| other.zone != first.zone) {
+        // A zone that was wrong has been reported.
+        if first.zone.is_some() && other.zone.is_some() {
+            let names = (first.name.value.clone(), other.name.value.clone());
+            findings.error(at, Mistake::ViaAmbiguous { via, first: names.0, second: names.1 });
+        }
         return None;
     }
-    let mut nets =
-        draft.interfaces.iter().enumerate().flat_map(|(index, interface)| {
-            interface.addresses.iter().map(move |address| (index, address.value))
-        });
-    match nets.find(|(_, net)| net.contains(&via.value)) {
-        Some((index, net)) => match edge(via.value, net) {
-            Some(what) => {
-                findings.error(via.at, what);
-                None
-            }
-            None => u8::try_from(index).ok().map(InterfaceId),
-        },
-        None => {
-            // An interface whose address was wrong may be the one.
-            if draft.interfaces.iter().all(placed) {
-                findings.error(via.at, Mistake::ViaUnreachable { via: via.value });
-            }
-            None
-        }
+    let index = *found.first()?;
+    if is_own(draft, first, via) {
+        findings.error(at, Mistake::ViaSelf { via });
+        return None;
     }
+    if let Some(what) = nets(index).find(|net| net.contains(&via)).and_then(|net| edge(via, net)) {
+        findings.error(at, what);
+        return None;
+    }
+    Some((via, index))
 }
 
 /// Whether the interface's addresses were given and can be.
@@ -311,7 +355,7 @@ fn gateway_is_near(
         }
         return false;
     };
-    if is_own(draft, gateway.value) {
+    if is_own(draft, interface, gateway.value) {
         findings.error(gateway.at, Mistake::ViaSelf { via: gateway.value });
         return false;
     }
@@ -322,7 +366,8 @@ fn gateway_is_near(
     true
 }
 
-/// Whether an interface has this address.
-pub(super) fn is_own(draft: &Draft, address: Ipv4Addr) -> bool {
-    draft.interfaces.iter().flat_map(|interface| &interface.addresses).any(|own| own.value.addr() == address)
+/// Whether the address is the gateway's own in the zone of this interface.
+fn is_own(draft: &Draft, interface: &InterfaceDraft, address: Ipv4Addr) -> bool {
+    interface.has(address)
+        || draft.interfaces.iter().any(|other| other.shares_zone_with(interface) && other.has(address))
 }

@@ -7,6 +7,7 @@ mod conntrack;
 mod links;
 mod pools;
 mod rules;
+mod zones;
 
 use crate::config::draft::{Draft, RuntimeDraft};
 use crate::config::error::Span;
@@ -29,7 +30,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     let routes = links::routes(&draft, findings);
     let pools = pools::check(&draft, findings);
     let snat = rules::snat(&draft, findings);
-    let dnat = rules::dnat(&draft, findings);
+    let dnat = rules::dnat(&draft, &routes, findings);
     let rooms = draft.interfaces.iter().filter_map(|interface| {
         let device = interface.device.as_ref()?;
         Some(estimate::frame_room(&device.value, interface.mtu_or_default()))
@@ -124,23 +125,6 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     pools::doubts(draft, config, findings);
     rules::doubts(draft, config, findings);
     conntrack::doubts(draft, &config.conntrack, config.runtime.workers, findings);
-}
-
-/// The interface that leads to `address`, by the longest prefix.
-fn realm_towards(config: &Config, address: Ipv4Addr) -> Option<Realm> {
-    let connected = config.interfaces.iter().flat_map(|interface| {
-        // A connected prefix wins over a route of the same length.
-        interface.addresses.iter().map(|net| (net.trunc(), true, interface.realm))
-    });
-    let routed = config
-        .routes
-        .iter()
-        .filter_map(|route| Some((route.to, false, config.interfaces.get(route.interface.index())?.realm)));
-    connected
-        .chain(routed)
-        .filter(|(net, _, _)| net.contains(&address))
-        .max_by_key(|(net, connected, _)| (net.prefix_len(), *connected))
-        .map(|(_, _, realm)| realm)
 }
 
 /// Whether a host can have this address.

@@ -1,6 +1,6 @@
 //! Pools: every address belongs to one pool and to nobody else.
 
-use super::{links, unicast};
+use super::{links, unicast, zones};
 use crate::config::draft::{Draft, PoolDraft};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
@@ -43,6 +43,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
     let mut ranges: Vec<Range<'_>> = draft.pools.iter().flat_map(ranges).collect();
     for range in &ranges {
         owners(draft, range, findings);
+        zones::not_shared(draft, (range.first, range.last), range.at, findings);
     }
     ranges.sort_by_key(|range| (range.first, range.at.start));
     overlaps(&ranges, findings);

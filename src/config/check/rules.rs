@@ -1,14 +1,15 @@
 //! Translation rules: names, ports that do not fit, and rules that collide or never apply.
 
-use super::{alternatives, links, position, realm_towards, unicast};
-use crate::config::draft::{DnatDraft, Draft, SourceName};
+use super::{alternatives, position, unicast, zones};
+use crate::config::draft::{DnatDraft, Draft, InterfaceDraft, SourceName};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
-use crate::config::model::{Config, DnatRule, SnatRule, SourcePool};
+use crate::config::model::{Config, DnatRule, RouteConfig, SnatRule, SourcePool};
 use crate::config::reader::{At, Findings};
 use crate::ids::{InterfaceId, Realm};
 use crate::wire::protocol;
 use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
 
 pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
     let mut rules = Vec::new();
@@ -20,6 +21,7 @@ pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
             findings.error(at, Mistake::OutInternal { interface: interface.name.value.clone() });
         }
         rules.push(SnatRule {
+            zone: rule.zone.and_then(|zone| zones::known(draft, zone, findings)),
             from: values(&rule.from),
             to: values(&rule.to),
             out: out.and_then(|(index, _)| u8::try_from(index).ok()).map(InterfaceId),
@@ -55,32 +57,31 @@ fn source(draft: &Draft, source: Option<&At<SourceName>>, findings: &mut Finding
     index.map(SourcePool::Pool)
 }
 
-pub(super) fn dnat(draft: &Draft, findings: &mut Findings) -> Vec<DnatRule> {
+pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Findings) -> Vec<DnatRule> {
     let mut rules: Vec<(DnatRule, Span)> = Vec::new();
     for rule in &draft.dnat {
-        let address = match &rule.on {
-            Some(on) => {
-                let index = interface(draft, on, findings);
-                index
-                    .and_then(|index| draft.interfaces.get(index)?.addresses.first())
-                    .map(|net| net.value.addr())
-            }
-            None => rule.address.map(|address| address.value),
-        };
-        if let Some(given) = rule.address
-            && !unicast(given.value)
-        {
-            findings.error(given.at, Mistake::NotUnicast { address: given.value });
-        }
+        let target = target(draft, rule, findings);
         let source = source(draft, rule.source.as_ref(), findings);
-        let backend = backend(draft, rule, findings);
+        let backend = backend(draft, routes, rule, findings);
         let syn_proxy = syn_proxy(rule, findings);
-        let (Some(address), Some(ports), Some((to, to_port))) = (address, &rule.ports, backend) else {
+        let (Some((address, interface)), Some(ports), Some((to, to_port, zone))) =
+            (target, &rule.ports, backend)
+        else {
             continue;
         };
         for protocol in &rule.protocols {
-            let (protocol, ports, at) = (protocol.value, ports.value.clone(), ports.at);
-            rules.push((DnatRule { address, protocol, ports, to, to_port, source, syn_proxy }, at));
+            let rule = DnatRule {
+                address,
+                interface,
+                protocol: protocol.value,
+                ports: ports.value.clone(),
+                to,
+                zone,
+                to_port,
+                source,
+                syn_proxy,
+            };
+            rules.push((rule, ports.at));
         }
     }
     collisions(&rules, findings);
@@ -100,12 +101,51 @@ fn protocol_name(number: u8) -> &'static str {
     if number == protocol::TCP { "TCP" } else { "UDP" }
 }
 
-/// The backend's address and the first of its ports.
-fn backend(draft: &Draft, rule: &DnatDraft, findings: &mut Findings) -> Option<(std::net::Ipv4Addr, u16)> {
+/// The address that clients use, and the interface whose own one it is.
+fn target(
+    draft: &Draft,
+    rule: &DnatDraft,
+    findings: &mut Findings,
+) -> Option<(Ipv4Addr, Option<InterfaceId>)> {
+    let id = |index: usize| u8::try_from(index).ok().map(InterfaceId);
+    if let Some(on) = &rule.on {
+        let index = interface(draft, on, findings)?;
+        let own = draft.interfaces.get(index)?.addresses.first()?;
+        return Some((own.value.addr(), id(index)));
+    }
+    let At { value: address, at } = rule.address?;
+    if !unicast(address) {
+        findings.error(at, Mistake::NotUnicast { address });
+    }
+    let mut owners = draft.interfaces.iter().enumerate().filter(|(_, interface)| interface.has(address));
+    let Some((index, first)) = owners.next() else {
+        zones::not_shared(draft, (address, address), at, findings);
+        return Some((address, None));
+    };
+    // Twice in one zone has been reported.
+    if let Some((_, second)) = owners.find(|(_, other)| !other.shares_zone_with(first)) {
+        let names = (first.name.value.clone(), second.name.value.clone());
+        findings.error(at, Mistake::OwnAmbiguous { address, first: names.0, second: names.1 });
+    }
+    Some((address, id(index)))
+}
+
+/// The backend's address, the first of its ports, and its zone.
+fn backend(
+    draft: &Draft,
+    routes: &[RouteConfig],
+    rule: &DnatDraft,
+    findings: &mut Findings,
+) -> Option<(Ipv4Addr, u16, u16)> {
     let At { value: (to, to_port), at } = rule.to?;
+    let zone = zones::of_backend(draft, routes, At { value: to, at }, rule.zone, findings);
+    let ours = |interface: &InterfaceDraft| {
+        let visible = interface.zone == zone || interface.realm == Some(Realm::External);
+        visible && interface.has(to)
+    };
     if !unicast(to) {
         findings.error(at, Mistake::NotUnicast { address: to });
-    } else if links::is_own(draft, to) {
+    } else if draft.interfaces.iter().any(ours) {
         findings.error(at, Mistake::BackendSelf(to));
     }
     let ports = &rule.ports.as_ref()?.value;
@@ -114,19 +154,19 @@ fn backend(draft: &Draft, rule: &DnatDraft, findings: &mut Findings) -> Option<(
     if u32::from(first) + count - 1 > u32::from(u16::MAX) {
         findings.error(at, Mistake::BackendPorts { first, count });
     }
-    Some((to, first))
+    Some((to, first, zone?))
 }
 
 /// The same address, protocol and port in two rules.
 fn collisions(rules: &[(DnatRule, Span)], findings: &mut Findings) {
     let mut sorted: Vec<&(DnatRule, Span)> = rules.iter().collect();
-    sorted.sort_by_key(|(rule, at)| (rule.address, rule.protocol, *rule.ports.start(), at.start));
+    let place = |rule: &DnatRule| (rule.address, rule.interface, rule.protocol);
+    sorted.sort_by_key(|(rule, at)| (place(rule), *rule.ports.start(), at.start));
     // The rule of the current address and protocol that reaches farthest.
     let mut widest: Option<&(DnatRule, Span)> = None;
     for entry in sorted {
         let (rule, at) = entry;
-        let same =
-            widest.filter(|(other, _)| (other.address, other.protocol) == (rule.address, rule.protocol));
+        let same = widest.filter(|(other, _)| place(other) == place(rule));
         if let Some((other, other_at)) = same
             && rule.ports.start() <= other.ports.end()
         {
@@ -149,7 +189,7 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
             findings.warn(rule.at, Caution::Shadowed);
         }
         for from in &rule.from {
-            if !internal_source(config, from.value) {
+            if !internal_source(draft, config, rule.zone.map(|zone| zone.value), from.value) {
                 findings.warn(from.at, Caution::SourceNotInternal(from.value));
             }
         }
@@ -161,7 +201,14 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
             findings.warn(on.at, Caution::DnatOnInternal(on.value.clone()));
         }
         let Some(At { value: (to, _), at }) = rule.to else { continue };
-        match realm_towards(config, to) {
+        let zone = zones::of_backend(
+            draft,
+            &config.routes,
+            At { value: to, at },
+            rule.zone,
+            &mut Findings::default(),
+        );
+        match zone.and_then(|zone| zones::way(draft, &config.routes, zone, to)).and_then(|by| by.realm) {
             Some(Realm::Internal) => {}
             Some(Realm::External) => findings.warn(at, Caution::BackendExternal(to)),
             None => findings.warn(at, Caution::BackendUnreachable(to)),
@@ -169,22 +216,26 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Whether some of these sources are behind an internal interface.
-fn internal_source(config: &Config, from: Ipv4Net) -> bool {
+/// Whether some of these sources are behind an internal interface of the zone, or of any.
+fn internal_source(draft: &Draft, config: &Config, zone: Option<u16>, from: Ipv4Net) -> bool {
+    let here = |other: u16| zone.is_none_or(|zone| zone == other);
     // The prefix may be wider than what is routed, such as 192.168.0.0/16 for several networks in it.
-    let connected =
-        config.interfaces.iter().flat_map(|i| i.addresses.iter().map(move |a| (a.trunc(), i.realm)));
+    let connected = config.interfaces.iter().flat_map(|i| i.addresses.iter().map(move |a| (a.trunc(), i)));
     let inside = connected.chain(
-        config.routes.iter().filter_map(|r| Some((r.to, config.interfaces.get(r.interface.index())?.realm))),
+        config.routes.iter().filter_map(|r| Some((r.to, config.interfaces.get(r.interface.index())?))),
     );
-    let mut inside = inside.filter(|(_, realm)| *realm == Realm::Internal);
+    let mut inside = inside.filter(|(_, i)| i.realm == Realm::Internal && here(i.zone));
     inside.any(|(net, _)| from.contains(&net))
-        || realm_towards(config, from.network()) == Some(Realm::Internal)
+        || config
+            .zones()
+            .into_iter()
+            .any(|zone| here(zone) && zones::is_inside(draft, &config.routes, zone, from.network()))
 }
 
 /// Whether the earlier rule takes all that the later one matches.
 fn covers(earlier: &SnatRule, later: &SnatRule) -> bool {
-    (earlier.out.is_none() || earlier.out == later.out)
+    (earlier.zone.is_none() || earlier.zone == later.zone)
+        && (earlier.out.is_none() || earlier.out == later.out)
         && within(&earlier.from, &later.from)
         && within(&earlier.to, &later.to)
 }

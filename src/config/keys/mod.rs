@@ -95,6 +95,7 @@ const fn default(
     key(name, kind, Presence::Default(Cow::Borrowed(value)), example, help)
 }
 
+const ZONE: &str = "0 to 65535";
 const PREFIXES: &str = "prefix or list of prefixes";
 const BOOLEAN: &str = "`true` or `false`";
 
@@ -162,6 +163,13 @@ static INTERFACE: &[Key] = &[
     ),
     default("mtu", "bytes, 576 to 9216", "1500", "9000", "Largest IPv4 packet."),
     optional("vlan", "1 to 4094", "untagged frames", "100", "802.1Q VLAN id. Unique on its device."),
+    default(
+        "zone",
+        ZONE,
+        "0",
+        "1",
+        "Address space that the interface lies in. Networks of interfaces in different zones may overlap.",
+    ),
     optional(
         "mac",
         "Ethernet address",
@@ -178,6 +186,13 @@ static ROUTE: &[Key] = &[
         "address",
         "\"192.168.1.254\"",
         "Next hop; lies in a prefix of an interface, which is thereby the interface of the route.",
+    ),
+    optional(
+        "zone",
+        ZONE,
+        "that of the interface; required if `via` lies in networks of several zones",
+        "0",
+        "Zone that the next hop is in.",
     ),
 ];
 
@@ -198,6 +213,7 @@ static POOL: &[Key] = &[
 ];
 
 static SNAT: &[Key] = &[
+    optional("zone", ZONE, "any zone", "0", "Zone that the packet comes in from."),
     default(
         "from",
         PREFIXES,
@@ -255,6 +271,13 @@ static DNAT: &[Key] = &[
         "address or address:port",
         "\"192.168.1.10:80\"",
         "The backend. Without a port it gets the port that the client used; a range of ports is mapped one by one from the port given.",
+    ),
+    optional(
+        "zone",
+        ZONE,
+        "the zone in which a route leads inside to `to`; required if there are several",
+        "0",
+        "Zone that the backend is in.",
     ),
     optional(
         "source",

@@ -33,6 +33,7 @@ const MTU: std::ops::RangeInclusive<i64> = 576..=9216;
 const SOCKET_PATH: usize = 107;
 /// What EAL answers with a text on standard output and `exit`.
 const EAL_PRINTS: &[&str] = &["-h", "--help", "-v", "--version"];
+const ZONES: std::ops::RangeInclusive<i64> = 0..=u16::MAX as i64;
 const MAX_NAME: usize = 32;
 
 /// Reads the whole file.
@@ -148,6 +149,10 @@ fn interface(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> In
         Some(None) => Vlan::Wrong,
         Some(Some(id)) => Vlan::Id(id),
     };
+    let zone = match table.get("zone") {
+        None => Some(0),
+        Some(field) => field.integer(ZONES, findings).map(|zone| zone.value),
+    };
     InterfaceDraft {
         name,
         device,
@@ -156,6 +161,7 @@ fn interface(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> In
         gateway: table.get("gateway").and_then(|field| field.parse(units::address, findings)),
         mtu: table.get("mtu").and_then(|field| field.integer(MTU, findings)),
         vlan,
+        zone,
         mac: table.get("mac").and_then(|field| mac(&field, findings)),
     }
 }
@@ -183,10 +189,15 @@ fn mac(field: &Field<'_>, findings: &mut Findings) -> Option<At<MacAddr>> {
     }
 }
 
+fn zone(table: &Table<'_>, findings: &mut Findings) -> Option<At<u16>> {
+    table.get("zone")?.integer(ZONES, findings)
+}
+
 fn route(table: &Table<'_>, findings: &mut Findings) -> RouteDraft {
     RouteDraft {
         to: table.require("to", findings).and_then(|field| field.parse(units::prefix, findings)),
         via: table.require("via", findings).and_then(|field| field.parse(units::address, findings)),
+        zone: zone(table, findings),
     }
 }
 
@@ -240,6 +251,7 @@ fn name(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<String>>
 fn snat(table: &Table<'_>, findings: &mut Findings) -> SnatDraft {
     SnatDraft {
         at: table.at,
+        zone: zone(table, findings),
         from: prefixes(table.get("from"), findings),
         to: prefixes(table.get("to"), findings),
         out: name(table.get("out"), findings),
@@ -260,6 +272,7 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
         protocols: table.require("protocol", findings).map(|f| protocols(&f, findings)).unwrap_or_default(),
         ports: table.require("port", findings).and_then(|field| ports(&field, findings)),
         to: table.require("to", findings).and_then(|field| field.parse(units::backend, findings)),
+        zone: zone(table, findings),
         source: source(table.get("source"), findings),
         syn_proxy: table.get("syn_proxy").and_then(|field| field.boolean(findings)),
     }

@@ -33,9 +33,9 @@ impl Lab {
                 assert_eq!((held.state.tuple.dport, held.state.kind), (53, Kind::Udp));
                 on.push((held.state.tuple.sport, held.state.fragment));
             };
-            self.table.first(&packet, Tick(now), &mut released).unwrap();
+            self.table.first(&packet, 0, Tick(now), &mut released).unwrap();
         } else {
-            match self.table.later(packet, Tick(now)) {
+            match self.table.later(packet, 0, Tick(now)) {
                 Later::Ready(packet) => on.push((packet.state.tuple.sport, packet.state.fragment)),
                 Later::Held => {}
                 Later::Refused(_, reason) => assert_eq!(reason, DropReason::FragmentTableFull),
@@ -78,7 +78,7 @@ fn held_fragments_come_out_in_the_order_in_which_they_came() {
     }
     let mut released = Vec::new();
     lab.table
-        .first(&first, Tick(0), &mut |held| released.push(held.ipv4().unwrap().fragment_offset()))
+        .first(&first, 0, Tick(0), &mut |held| released.push(held.ipv4().unwrap().fragment_offset()))
         .unwrap();
     assert_eq!(released, offsets);
 }
@@ -176,10 +176,10 @@ fn the_books_balance_under_random_use() {
         given += 1;
         if part.state.fragment == Fragment::First {
             on += 1;
-            lab.table.first(&part, Tick(step), &mut |_| on += 1).unwrap();
+            lab.table.first(&part, 0, Tick(step), &mut |_| on += 1).unwrap();
             drop(part);
         } else {
-            match lab.table.later(part, Tick(step)) {
+            match lab.table.later(part, 0, Tick(step)) {
                 Later::Ready(packet) => {
                     assert_eq!(packet.state.tuple.sport, 5000 + n);
                     on += 1;
@@ -200,7 +200,7 @@ fn the_books_balance_under_random_use() {
 fn a_table_without_room_refuses_and_does_not_fail() {
     let mut lab = Lab::new(0, 0);
     let mut parts = lab.parts(1, 2);
-    assert!(matches!(lab.table.later(parts.remove(1), Tick(0)), Later::Refused(..)));
-    let full = lab.table.first(&parts[0], Tick(0), &mut |_| ());
+    assert!(matches!(lab.table.later(parts.remove(1), 0, Tick(0)), Later::Refused(..)));
+    let full = lab.table.first(&parts[0], 0, Tick(0), &mut |_| ());
     assert_eq!(full, Err(DropReason::FragmentTableFull));
 }

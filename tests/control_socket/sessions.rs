@@ -326,3 +326,23 @@ fn the_lines_go_through_the_pipelines_that_were_written_for_conntrack() {
     let unreplied = "\"$NATGATE\" sessions -s \"$SOCKET\" | grep -c UNREPLIED";
     assert_eq!(shell(unreplied), "20\n");
 }
+
+#[test]
+fn a_table_that_fills_is_in_the_status_and_in_the_events() {
+    let live = Live::with(1, 200);
+    live.open(5, 2_000..2_170);
+    let pressure = || live.client().get_json::<api::Status>("/v1/status").unwrap().pressure;
+    live.wait("the level is published", || pressure().is_some_and(|pressure| pressure.level == "low"));
+    let pressure = pressure().unwrap();
+    assert_eq!((pressure.full_at, pressure.half_open), (198, 0));
+    assert!(pressure.evicted.iter().chain(&pressure.refused).all(|toll| !toll.help.is_empty()));
+
+    let low =
+        |events: &api::Events| events.events.iter().any(|event| event.kind == "table_low" && !event.relief);
+    live.wait("the event is published", || low(&live.client().get_json("/v1/events").unwrap()));
+    let events: api::Events = live.client().get_json("/v1/events").unwrap();
+    let last = events.events.last().unwrap().number;
+    assert_eq!(last, events.total);
+    let later: api::Events = live.client().get_json(&format!("/v1/events?after={last}")).unwrap();
+    assert_eq!((later.events, later.total), (Vec::new(), last));
+}

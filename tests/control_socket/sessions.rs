@@ -130,7 +130,7 @@ fn a_parameter_that_is_wrong_is_answered_with_400_and_its_name() {
     for (method, target, names) in [
         ("GET", "/v1/sessions?dport=http", ["dport", "http"]),
         ("GET", "/v1/sessions?src=10.0.0.1/8", ["src", "10.0.0.0/8"]),
-        ("GET", "/v1/sessions?state=OPEN", ["state", "ESTABLISHED"]),
+        ("GET", "/v1/sessions?state=LISTEN", ["state", "ESTABLISHED"]),
         ("GET", "/v1/sessions?proto=tcp&proto=udp", ["proto", "twice"]),
         ("GET", "/v1/sessions?colour=red", ["colour", "limit, format, proto"]),
         ("GET", "/v1/sessions/count?by=size", ["by", "state, protocol"]),
@@ -289,7 +289,7 @@ fn the_commands_do_what_they_say_and_end_with_the_right_code() {
 
     for (args, hint) in [
         (&["list", "--dport", "http"][..], "'--dport <N[-M]>'"),
-        (&["list", "--state", "OPEN"], "SYN_SENT"),
+        (&["list", "--state", "LISTEN"], "SYN_SENT"),
         (&["count", "--by", "colour"], "state, protocol, source"),
         (&["delete"], "--src 10.0.0.5"),
         (&["flush"], "--yes"),

@@ -220,7 +220,7 @@ impl Ends {
 
 /// Whether sessions of this protocol have ports, and not an identifier and a type, or nothing.
 pub(super) fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP)
+    matches!(protocol, protocol::TCP | protocol::UDP | DCCP | SCTP | UDP_LITE)
 }
 
 impl Filter {
@@ -272,7 +272,10 @@ fn list<T>(text: &str, parse: fn(&str) -> Result<T, String>) -> Result<Vec<T>, S
 
 /// Protocols that have a name here and none in [`protocol::name`].
 const MORE_PROTOCOLS: [(&str, u8); 5] =
-    [("dccp", 33), ("gre", 47), ("esp", 50), ("sctp", 132), ("udplite", 136)];
+    [("dccp", DCCP), ("gre", 47), ("esp", 50), ("sctp", SCTP), ("udplite", UDP_LITE)];
+const DCCP: u8 = 33;
+const SCTP: u8 = 132;
+const UDP_LITE: u8 = 136;
 
 fn a_protocol(text: &str) -> Result<u8, String> {
     let name = text.to_ascii_lowercase();

@@ -144,7 +144,7 @@ fn a_bad_value_is_named_with_its_parameter_and_what_is_allowed() {
     for (name, value, allowed) in [
         ("proto", "tpc", "tcp, udp, icmp"),
         ("proto", "256", "from 0 to 255"),
-        ("state", "OPEN", "SYN_SENT, SYN_RECV, ESTABLISHED"),
+        ("state", "LISTEN", "SYN_SENT, SYN_RECV, ESTABLISHED"),
         ("src", "10.0.0.1/8", "10.0.0.0/8"),
         ("dst", "example.org", "192.168.1.0/24"),
         ("sport", "0", "from 1 to 65535"),

@@ -21,6 +21,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 use tokio::task::yield_now;
 
 /// Over how many seconds new sessions are counted for a rate.
@@ -97,7 +98,7 @@ impl By {
         let (original, reply) = (session.original.tuple(), session.reply.tuple());
         let zone = session.original.zone();
         match self {
-            By::State => Key::State(session.state as u8),
+            By::State => Key::State(first_of_its_name(session.state)),
             By::Protocol => Key::Protocol(session.protocol),
             By::Source => Key::Address(original.src, zone),
             By::Destination => Key::Address(original.dst, zone),
@@ -201,6 +202,16 @@ impl fmt::Display for Key {
 /// A protocol's name, or its number if it has none here.
 pub(super) fn protocol_name(number: u8) -> String {
     protocol::name(number).map_or_else(|| number.to_string(), ToOwned::to_owned)
+}
+
+/// The number of the first state with the same name: states of different protocols may share one, and are counted
+/// together as they are when somebody counts the lines of a list.
+fn first_of_its_name(state: State) -> u8 {
+    static FIRST: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let first = |state: &State| State::ALL.iter().find(|other| other.name() == state.name());
+        State::ALL.iter().map(|state| *first(state).unwrap_or(state) as u8).collect()
+    });
+    FIRST.get(usize::from(state as u8)).copied().unwrap_or(state as u8)
 }
 
 /// What was counted for a key.
@@ -359,6 +370,9 @@ mod tests {
         assert_eq!(Key::Address(address, 7).to_string(), "10.0.0.5 zone=7");
         assert_eq!(Key::Port(protocol::TCP, 443).to_string(), "tcp/443");
         assert_eq!(Key::Protocol(200).to_string(), "200");
+        for state in State::ALL {
+            assert_eq!(Key::State(first_of_its_name(*state)).to_string(), state.name());
+        }
         assert_eq!(Key::State(State::SynSent as u8).to_string(), "SYN_SENT");
         let external = (Ipv4Addr::new(203, 0, 113, 2), 4242);
         let mapping = Key::Mapping { protocol: protocol::UDP, internal: (address, 5353), external };

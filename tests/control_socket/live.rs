@@ -24,7 +24,6 @@ use std::time::{Duration, Instant};
 
 const CONFIG: &str = r#"
 [runtime]
-workers = 2
 poll = "adaptive"
 [interface.lan]
 device = "vdev:mem0"
@@ -39,7 +38,6 @@ gateway = "203.0.113.1"
 out = "wan"
 source = "interface"
 [conntrack]
-max_sessions = 20_000
 "#;
 
 const LAN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -60,10 +58,16 @@ pub struct Live {
 impl Live {
     /// Two workers, no sessions, a router outside that is known.
     pub fn start() -> Live {
-        let config = config::parse(CONFIG, "live.toml").unwrap().config;
+        Live::with(2, 20_000)
+    }
+
+    /// The same with this many workers, and room for this many sessions.
+    pub fn with(workers: usize, max_sessions: u32) -> Live {
+        let config = format!("{CONFIG}max_sessions = {max_sessions}\n");
+        let config = config::parse(&config, "live.toml").unwrap().config;
         let pool = MemPool::new(16_384, 2048);
-        let (lan, lan_handles) = MemWire::new(&pool, 2, 2, 2);
-        let (wan, wan_handles) = MemWire::new(&pool, 2, 2, 2);
+        let (lan, lan_handles) = MemWire::new(&pool, workers, workers, workers);
+        let (wan, wan_handles) = MemWire::new(&pool, workers, workers, workers);
         let devices = lan_handles.into_iter().zip(wan_handles).map(|(lan, wan)| vec![lan, wan]).collect();
         let setup = Arc::new(|_| Box::new(()) as Box<dyn std::any::Any>);
         let published = Publisher::default();
@@ -111,7 +115,7 @@ impl Live {
         let begun = Instant::now();
         while sessions() < wanted {
             assert!(begun.elapsed() < LONG, "{} of {wanted} sessions are open", sessions());
-            for (port, queue) in ports.clone().zip([0, 1].into_iter().cycle()) {
+            for (port, queue) in ports.clone().zip((0..self.lan.rx_queues()).cycle()) {
                 let builder = PacketBuilder::ethernet2(HOST.0, LAN.0)
                     .ipv4([10, 0, 0, host], [198, 51, 100, host], 64)
                     .udp(port, 53);

@@ -130,7 +130,7 @@ fn a_parameter_that_is_wrong_is_answered_with_400_and_its_name() {
     for (method, target, names) in [
         ("GET", "/v1/sessions?dport=http", ["dport", "http"]),
         ("GET", "/v1/sessions?src=10.0.0.1/8", ["src", "10.0.0.0/8"]),
-        ("GET", "/v1/sessions?state=OPEN", ["state", "ESTABLISHED"]),
+        ("GET", "/v1/sessions?state=LISTEN", ["state", "ESTABLISHED"]),
         ("GET", "/v1/sessions?proto=tcp&proto=udp", ["proto", "twice"]),
         ("GET", "/v1/sessions?colour=red", ["colour", "limit, format, proto"]),
         ("GET", "/v1/sessions/count?by=size", ["by", "state, protocol"]),
@@ -289,7 +289,7 @@ fn the_commands_do_what_they_say_and_end_with_the_right_code() {
 
     for (args, hint) in [
         (&["list", "--dport", "http"][..], "'--dport <N[-M]>'"),
-        (&["list", "--state", "OPEN"], "SYN_SENT"),
+        (&["list", "--state", "LISTEN"], "SYN_SENT"),
         (&["count", "--by", "colour"], "state, protocol, source"),
         (&["delete"], "--src 10.0.0.5"),
         (&["flush"], "--yes"),
@@ -325,4 +325,24 @@ fn the_lines_go_through_the_pipelines_that_were_written_for_conntrack() {
     assert_eq!(shell(sources), "src=10.0.0.5 20\n");
     let unreplied = "\"$NATGATE\" sessions -s \"$SOCKET\" | grep -c UNREPLIED";
     assert_eq!(shell(unreplied), "20\n");
+}
+
+#[test]
+fn a_table_that_fills_is_in_the_status_and_in_the_events() {
+    let live = Live::with(1, 200);
+    live.open(5, 2_000..2_170);
+    let pressure = || live.client().get_json::<api::Status>("/v1/status").unwrap().pressure;
+    live.wait("the level is published", || pressure().is_some_and(|pressure| pressure.level == "low"));
+    let pressure = pressure().unwrap();
+    assert_eq!((pressure.full_at, pressure.half_open), (198, 0));
+    assert!(pressure.evicted.iter().chain(&pressure.refused).all(|toll| !toll.help.is_empty()));
+
+    let low =
+        |events: &api::Events| events.events.iter().any(|event| event.kind == "table_low" && !event.relief);
+    live.wait("the event is published", || low(&live.client().get_json("/v1/events").unwrap()));
+    let events: api::Events = live.client().get_json("/v1/events").unwrap();
+    let last = events.events.last().unwrap().number;
+    assert_eq!(last, events.total);
+    let later: api::Events = live.client().get_json(&format!("/v1/events?after={last}")).unwrap();
+    assert_eq!((later.events, later.total), (Vec::new(), last));
 }

@@ -3,8 +3,8 @@
 //! # How it works
 //!
 //! Five levels of 64 slots (Varghese and Lauck 1987, scheme 7). A slot of level 0 is one tick long, a slot of the next
-//! level as long as the whole level below: 64 ticks, 4096, …; all of them reach 2^30 ticks (3.4 years) ahead. A timer is
-//! put on the level that its distance from the *hand* (the wheel's time) asks for, and comes out when the hand gets
+//! level as long as the whole level below: 64 ticks, 4096, …; all of them reach 2^30 ticks (3.4 years) ahead. A timer
+//! is put on the level that its distance from the *hand* (the wheel's time) asks for, and comes out when the hand gets
 //! to the beginning of its slot: from level 0 exactly when it is due, from a higher level before.
 //!
 //! Where it goes from there is not stored but asked for: [`Wheel::advance`] hands each session that comes out to
@@ -15,10 +15,10 @@
 //!
 //! # Data
 //!
-//! The lists are circular, doubly linked and intrusive: one pair of links a session, plus one for the head of each slot,
-//! so that a session is moved or taken out without knowing where it is. A link of zero says that a session is in no
-//! list; position 0 is nobody's. One bit for each slot says whether it is empty, so that a hand that was left alone for
-//! hours crosses only slots that hold something.
+//! The lists are circular, doubly linked and intrusive: one pair of links a session, plus one for the head of each
+//! slot, so that a session is moved or taken out without knowing where it is. A link of zero says that a session is in
+//! no list; position 0 is nobody's. One bit for each slot says whether it is empty, so that a hand that was left alone
+//! for hours crosses only slots that hold something.
 //!
 //! A slot that the hand reaches is spliced, as a whole, onto the *pending* list of its level, and sessions are handed
 //! out from there, a bounded number a call. Lower levels first: what comes from level 0 is due, what comes
@@ -27,8 +27,8 @@
 //! # Bounds
 //!
 //! Arm, move and disarm are O(1). An advance crosses at most 320 slots, however far it goes, and hands out at most
-//! `budget` sessions. Nothing is allocated after [`Wheel::new`], which asks for huge pages. Ticks wrap: times are compared by their distance
-//! from the hand. Owned by the management core; nothing is shared.
+//! `budget` sessions. Nothing is allocated after [`Wheel::new`], which asks for huge pages. Ticks wrap: times are
+//! compared by their distance from the hand. Owned by the management core; nothing is shared.
 
 use crate::memory::Slab;
 use crate::time::Tick;

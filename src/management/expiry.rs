@@ -6,14 +6,14 @@
 //!    tick at which [`Session::is_expired`] would be true if nothing came any more.
 //! 2. Packets only store `last_seen`. When the timer runs out the session is read again: if it was active it is armed
 //!    anew, if it is idle for too long the worker is asked to remove it, by index and generation.
-//! 3. The worker looks for itself: it alone knows of the packet that came in between, and does nothing then. So the session
-//!    is looked at again half a second later. If it is gone, or another one is there, that costs one read.
+//! 3. The worker looks for itself: it alone knows of the packet that came in between, and does nothing then. So the
+//!    session is looked at again half a second later. If it is gone, or another one is there, that costs one read.
 //!
-//! Nothing is lost for good. If the ring to the worker is full, what is due stays due and is first at the next poll. If the
-//! ring of posts was full, the worker's counter of lost posts has grown, and a sweep goes through the whole table
-//! within half a second; a slow one always does, once a minute. A sweep arms each session that it sees, armed or
-//! not: the wheel does not know when a timer is due, to arm one anew costs no more than to ask, and the sweep
-//! thus heals whatever went wrong.
+//! Nothing is lost for good. If the ring to the worker is full, what is due stays due and is first at the next poll. If
+//! the ring of posts was full, the worker's counter of lost posts has grown, and a sweep goes through the whole table
+//! within half a second; a slow one always does, once a minute. A sweep arms each session that it sees, armed or not:
+//! the wheel does not know when a timer is due, to arm one anew costs no more than to ask, and the sweep thus heals
+//! whatever went wrong.
 //!
 //! # When
 //!
@@ -23,15 +23,15 @@
 //! - a tick of 0.1 s, as `last_seen` is rounded down, and the tick at which the timer runs out;
 //! - half a second if the worker declined, because its clock was a moment behind or a packet came;
 //! - nothing for a lost post, as no timeout is shorter than a second: the sweep is there before the session is due;
-//! - what the management core is late: it looks every 2 ms, and what is due goes before what is not. A session that only
-//!   comes nearer has the 1 % to wait, which is more than four seconds from level 2 of the wheel on. How late it
+//! - what the management core is late: it looks every 2 ms, and what is due goes before what is not. A session that
+//!   only comes nearer has the 1 % to wait, which is more than four seconds from level 2 of the wheel on. How late it
 //!   really is [`TimerStatus`] says.
 //!
 //! # Pressure
 //!
-//! A session may have to go before its own timeout is over, if the table fills up. [`TimeoutPolicy`] says which; while it
-//! does, the sweep makes a round a second, as timers that shrink by themselves post nothing. The worker that is told to
-//! remove such a session must judge it by the same rule.
+//! A session may have to go before its own timeout is over, if the table fills up. [`TimeoutPolicy`] says which; while
+//! it does, the sweep makes a round a second, as timers that shrink by themselves post nothing. The worker that is told
+//! to remove such a session must judge it by the same rule.
 //!
 //! [`Session::is_expired`]: crate::conntrack::session::Session::is_expired
 
@@ -56,8 +56,8 @@ use std::time::Duration;
 const POST_BUDGET: u32 = 8192;
 /// Timers handled a poll: two milliseconds at the most.
 const FIRE_BUDGET: u32 = 4096;
-/// Slots that a sweep looks at in a poll. In order they cost 20 to 70 ns each, so that ten million are seen in half a second; a
-/// larger table takes as long as it takes.
+/// Slots that a sweep looks at in a poll. In order they cost 20 to 70 ns each, so that ten million are seen in half a
+/// second; a larger table takes as long as it takes.
 const SWEEP_BUDGET: u32 = 8192;
 /// Until a session is looked at again whose removal the worker was asked for: 0.5 s.
 const RETRY: u32 = 5;
@@ -66,13 +66,14 @@ const PENDING_COUNTED: u32 = 10_000;
 
 /// How long a session may be idle, if that is not what it says itself.
 pub trait TimeoutPolicy: fmt::Debug + Send {
-    /// The timeout of this session at this moment, in ticks. Longer than its own has no effect: the worker removes by that.
+    /// The timeout of this session at this moment, in ticks. Longer than its own has no effect: the worker removes by
+    /// that.
     fn effective_timeout(&self, session: &Idle) -> u32 {
         session.timeout_ticks
     }
 
-    /// Whether some timeouts are shorter at this moment than the sessions say, so that timers run out too late and only a
-    /// fast sweep finds in time who is to go.
+    /// Whether some timeouts are shorter at this moment than the sessions say, so that timers run out too late and only
+    /// a fast sweep finds in time who is to go.
     fn shrinks(&self) -> bool {
         false
     }
@@ -89,7 +90,8 @@ impl TimeoutPolicy for OwnTimeout {}
 pub struct TimerStatus {
     /// Whose.
     pub worker: WorkerId,
-    /// Sessions with a timer.
+    /// Timers. Those of sessions that ended otherwise (deleted, evicted) count until they run out or the slot is used
+    /// again.
     pub armed: u32,
     /// Of these, sessions whose timer ran out and that were not looked at yet; counted up to 10,000.
     pub pending: u32,

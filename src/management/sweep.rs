@@ -10,8 +10,8 @@ use std::time::Duration;
 const SLOW: Duration = Duration::from_secs(60);
 /// A round while timeouts shrink under pressure: a session that is to go earlier is found within a second.
 const PRESSED: Duration = Duration::from_secs(1);
-/// A round after a message was lost. Less than the shortest timeout (one second), so that even sessions under that one are
-/// found before they end.
+/// A round after a message was lost. Less than the shortest timeout (one second), so that even sessions under that one
+/// are found before they end.
 const HURRIED: Duration = Duration::from_millis(500);
 
 /// Where a sweep is, and how much of it is due.

@@ -1,7 +1,7 @@
 //! Posts to the timer wheel on the management core.
 //!
-//! Two things are posted, and only the session's index: that a session is new, and that its timeout got shorter. Packets
-//! that keep a session alive are not: the wheel finds them in the session when its timer runs out.
+//! Two things are posted, and only the session's index: that a session is new, and that its timeout got shorter.
+//! Packets that keep a session alive are not: the wheel finds them in the session when its timer runs out.
 //!
 //! A full ring loses the post, never the session: the loss is counted, and the management core, which watches the
 //! counter, goes through the whole table at once.

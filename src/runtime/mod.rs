@@ -33,8 +33,8 @@ use std::time::{Duration, Instant};
 
 /// Messages in each ring between a worker and the management core.
 const MESSAGES: usize = 4096;
-/// Sessions in each ring of timer posts. At five million new sessions a second, the most that a worker is built for, the ring
-/// takes 13 ms to fill: several times as long as the management core sleeps. A quarter of a megabyte a worker.
+/// Sessions in each ring of timer posts. At five million new sessions a second, the most that a worker is built for,
+/// the ring takes 13 ms to fill: several times as long as the management core sleeps. A quarter of a megabyte a worker.
 const TIMER_POSTS: usize = 65_536;
 /// Turns between two looks at the stop flag and, in adaptive mode, idle turns before a worker sleeps.
 const TURNS: u32 = 256;

@@ -91,11 +91,11 @@ pub struct WorkerCounters {
     pub busy_polls: Counter,
     /// Bursts polled.
     pub polls: Counter,
-    /// Messages to the management core that found the ring full. Nothing is lost for good: a neighbour is asked for again
-    /// with the next packet to it, and what ARP told is told again.
+    /// Messages to the management core that found the ring full. Nothing is lost for good: a neighbour is asked for
+    /// again with the next packet to it, and what ARP told is told again.
     pub messages_lost: Counter,
-    /// Sessions whose timer could not be posted to the management core because the ring was full. None is forgotten: the
-    /// management core goes through the whole table when it sees this grow.
+    /// Sessions whose timer could not be posted to the management core because the ring was full. None is forgotten:
+    /// the management core goes through the whole table when it sees this grow.
     pub timer_posts_lost: Counter,
     /// Which revision of the configuration the worker runs; no counter, but written and read like one.
     pub revision: Arc<crate::sync::AtomicU64>,

@@ -19,16 +19,15 @@
 
 use loom::thread;
 use natgate::conntrack::key::FlowKey;
+use natgate::conntrack::policy::Policy;
 use natgate::conntrack::seqlock::SeqCount;
 use natgate::conntrack::session::{Direction, Lease, NewSession};
 use natgate::conntrack::table::{SessionView, Shard};
-use natgate::conntrack::timeouts::Timeouts;
-use natgate::conntrack::tracker::{self, touch, track};
-use natgate::packet::Kind;
+use natgate::conntrack::timeouts::Timeout;
+use natgate::conntrack::tracker::{self, Observed, touch, track};
 use natgate::sync::{AtomicU64, Ordering};
 use natgate::time::Tick;
 use natgate::wire::checksum::Delta;
-use natgate::wire::tcp::{ACK, FIN, SYN};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +68,7 @@ fn user(n: u16) -> NewSession<Key> {
     NewSession {
         original: Key(u64::from(n) * 10),
         reply: Key(u64::from(n) * 10 + 1),
-        opening: tracker::open(&Kind::Tcp { flags: SYN }, &Timeouts::default()).expect("a SYN opens"),
+        opening: tracker::open(&Observed::Udp, &Policy::default(), 0).expect("UDP opens"),
         now: Tick(u32::from(n)),
         length: n,
         policy: 0,
@@ -116,18 +115,18 @@ fn a_copy_under_a_sequence_number_is_whole_and_of_that_number() {
 fn a_timeout_that_shrinks_never_makes_a_session_look_expired() {
     loom::model(|| {
         let (shard, view) = shard();
-        let timeouts = Timeouts::default();
+        let mut policy = Policy::default();
+        policy.timeout_sets[0].set(Timeout::Udp, Duration::from_secs(7440));
+        policy.timeout_sets[0].set(Timeout::UdpStream, Duration::from_secs(240));
         let id = shard.resolve(0, 2).expect("it lives");
         let worker_session = shard.session(id);
-        let tcp = |direction, flags, now| {
-            track(worker_session, direction, &Kind::Tcp { flags }, 40, Tick(now), &timeouts)
-                .expect("it passes")
+        let udp = |direction, now| {
+            track(worker_session, direction, &Observed::Udp, 40, Tick(now), &policy).expect("it passes")
         };
-        tcp(Direction::Reply, SYN | ACK, 2);
-        tcp(Direction::Original, ACK, 3);
-        // An hour later: far beyond the timeout of a closing connection, far below that of an open one.
+        udp(Direction::Original, 3);
+        // An hour later: far beyond the timeout of a stream, far below that before the answer.
         let reader = thread::spawn(move || assert_eq!(view.expired(0, Tick(36_000)), None));
-        tcp(Direction::Original, FIN | ACK, 36_000);
+        udp(Direction::Reply, 36_000);
         reader.join().expect("the reader's checks hold");
     });
 }

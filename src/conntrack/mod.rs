@@ -11,7 +11,8 @@
 //! | [`idle`] | what decides when a session ends |
 //! | `index` | from hash to session; private to the worker |
 //! | [`table`] | the [`table::Shard`] of a worker and the [`table::SessionView`] of everybody else |
-//! | [`tracker`], [`tcp`] | what a packet does to its session |
+//! | [`tracker`] | what a packet does to its session, whatever its protocol |
+//! | [`tcp`], [`tcp_segment`], [`tcp_window`] | TCP: the table of states, a segment, the sequence numbers that can be |
 //! | [`timeouts`] | the idle timeouts |
 //! | [`policy`] | what the operator allows: timeout sets, limits |
 //! | [`wheel`] | the timers, kept on the management core |
@@ -47,6 +48,12 @@ pub mod session;
 pub mod sources;
 pub mod table;
 pub mod tcp;
+#[cfg(test)]
+mod tcp_model_tests;
+pub mod tcp_segment;
+pub mod tcp_window;
+#[cfg(test)]
+mod testing;
 pub mod timeouts;
 pub mod tracker;
 pub mod wheel;

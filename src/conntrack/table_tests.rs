@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::conntrack::key::{V4Key, V6Key};
-use crate::conntrack::timeouts::Timeouts;
-use crate::conntrack::tracker::{self, State, touch, track};
+use crate::conntrack::policy::Policy;
+use crate::conntrack::tracker::{self, Observed, State, touch, track};
 use crate::ids::Realm;
-use crate::packet::{Kind, Tuple};
+use crate::packet::Tuple;
 use crate::sync::{AtomicU64, Ordering};
 use crate::wire::checksum::Delta;
 use proptest::collection::vec;
@@ -57,7 +57,7 @@ fn new<K>(original: K, reply: K) -> NewSession<K> {
     NewSession {
         original,
         reply,
-        opening: tracker::open(&Kind::Udp, &Timeouts::default()).unwrap(),
+        opening: tracker::open(&Observed::Udp, &Policy::default(), 0).unwrap(),
         now: Tick(7),
         length: 100,
         policy: 0,
@@ -300,7 +300,8 @@ fn an_idle_session_is_reported_with_its_generation_until_a_packet_or_its_removal
     let id = shard.insert(new(v4(1), v4(2))).unwrap();
     assert_eq!(view.expired(0, Tick(7 + 3000)), None);
     assert_eq!(view.expired(0, Tick(7 + 3001)), Some(shard.generation(id)));
-    track(shard.session(id), Direction::Original, &Kind::Udp, 28, Tick(3000), &Timeouts::default()).unwrap();
+    track(shard.session(id), Direction::Original, &Observed::Udp, 28, Tick(3000), &Policy::default())
+        .unwrap();
     assert_eq!(view.expired(0, Tick(7 + 3001)), None);
     assert_eq!(view.expired(0, Tick(6001)), Some(shard.generation(id)));
     shard.remove(id);
@@ -312,9 +313,9 @@ fn a_session_moves_to_the_list_of_its_class_when_its_packets_change_it() {
     let (mut shard, _) = Shard::new(4, 1);
     let ids: Vec<_> = (0..3).map(|n| shard.insert(new(v4(2 * n), v4(2 * n + 1))).unwrap()).collect();
     assert_eq!((shard.count(Class::Unreplied), shard.oldest(Class::Unreplied)), (3, Some(ids[0])));
-    let timeouts = Timeouts::default();
+    let policy = Policy::default();
     let answer = |shard: &Shard<V4Key>, direction| {
-        track(shard.session(ids[0]), direction, &Kind::Udp, 60, Tick(8), &timeouts).unwrap();
+        track(shard.session(ids[0]), direction, &Observed::Udp, 60, Tick(8), &policy).unwrap();
     };
     answer(&shard, Direction::Reply);
     shard.reclassify(ids[0]);

@@ -1,80 +1,62 @@
-//! The TCP tracker: one table from direction, flags and state to the next state.
+//! The TCP tracker: one table from direction, flags and state to the next state, and what else a segment must be.
 //!
 //! The gateway sits between the ends, so a state says what it has *seen*, in the words of Linux conntrack, and
 //! always the state of whoever sent last. RFC 9293 figure 5 is where the states come from; RFC 5382 REQ-2 demands
 //! that every valid sequence passes, simultaneous open included.
 //!
-//! | state | what was seen |
-//! |---|---|
-//! | `NONE` | nothing: the state before the first packet; no session has it |
-//! | `SYN_SENT` | a SYN |
-//! | `SYN_SENT2` | a SYN from each side (simultaneous open) |
-//! | `SYN_RECV` | a SYN/ACK |
-//! | `ESTABLISHED` | the ACK after it |
-//! | `FIN_WAIT` | a FIN |
-//! | `CLOSE_WAIT` | an ACK after it |
-//! | `LAST_ACK` | another FIN (the other side's, or the same again) |
-//! | `TIME_WAIT` | an ACK after both |
-//! | `CLOSE` | a RST |
+//! | state | what was seen | RFC 7857 figure 1 |
+//! |---|---|---|
+//! | `NONE` | nothing: the state before the first packet; no session has it | CLOSED |
+//! | `SYN_SENT` | a SYN | INIT |
+//! | `SYN_SENT2` | a SYN from each side (simultaneous open) | INIT |
+//! | `SYN_RECV` | a SYN/ACK | INIT |
+//! | `ESTABLISHED` | the ACK after it | ESTABLISHED |
+//! | `FIN_WAIT` | a FIN | C FIN RCV, S FIN RCV |
+//! | `CLOSE_WAIT` | an ACK after it | C FIN RCV, S FIN RCV |
+//! | `LAST_ACK` | another FIN (the other side's, or the same again) | C+S FIN RCV |
+//! | `TIME_WAIT` | an ACK after both | C+S FIN RCV |
+//! | `CLOSE` | a RST | TRANS |
+//!
+//! A segment is first looked up in the table. What leads on, or back to the same state, must then fit into the windows
+//! ([`super::tcp_window`]); it counts as activity. What the table ignores passes as it is.
+//!
+//! **A SYN in a connection** passes without effect: it is a duplicate, or its sender has forgotten the connection. The
+//! server's answer tells: a challenge ACK (RFC 5961 section 4), which makes the client send a RST with the exact number;
+//! a RST; or, if the server has forgotten the connection too, a SYN/ACK, with which a new one begins.
 //!
 //! **Reopening** (RFC 6191, RFC 9293 3.6.1): once both sides are done (`LAST_ACK`, `TIME_WAIT`, `CLOSE`) a SYN in the
 //! original direction starts a new connection in the same session, with the same mapping. Whether its
 //! sequence number or timestamp is acceptable is for the server to judge, which knows; a server that
-//! refuses answers with an ACK or RST, and both pass.
+//! refuses answers with an ACK or RST, and both pass. A SYN with the number of the connection's own is a duplicate and
+//! reopens nothing, unless a server that accepts it says otherwise.
 //!
-//! **RST** leads to `CLOSE`, and the session stays for four minutes (RFC 7857 2.2): a spoofed one cuts nothing off while
-//! the ends keep talking. Even after a spoofed RST *and* SYN the real client's segments still pass (an ACK in
-//! `SYN_SENT` is ignored, not refused), though only for the four minutes of that state: sequence numbers are not
-//! looked at here.
+//! **RST** (RFC 5961 section 3.2): with a number below the one that its receiver waits for, or beyond the window, it is
+//! dropped, as the receiver would. With the exact number it leads to `CLOSE`. In between it passes, and an open
+//! connection stays open: the receiver answers with a challenge, and the sender, if it meant it, with the exact number.
+//! A RST before the handshake is complete must acknowledge the SYN.
+//!
+//! **`CLOSE`** is left after four minutes (RFC 7857 section 2.2), or, if an open connection was reset and the side that
+//! did so goes on as if nothing had happened, back to `ESTABLISHED`: somebody else sent the RST, and the other end did not
+//! believe it. Going on means new data, or an acknowledgement of new data: an old segment that the RST overtook is
+//! neither. Even after a forged RST *and* SYN the real client's segments still pass (an ACK in `SYN_SENT` is ignored, not
+//! refused), though only for the four minutes of that state.
 
+use super::policy::TcpOptions;
 use super::session::Direction;
+use super::tcp_segment::{Segment, SegmentKind};
+use super::tcp_window::{Fit, ResetFit, Windows};
+use super::timeouts::{Timeout, Timeouts};
 use super::tracker::State;
-use crate::wire::tcp::{ACK, FIN, RST, SYN};
-
-/// What matters of a segment's flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Segment {
-    /// Opens a connection.
-    Syn,
-    /// Accepts one.
-    SynAck,
-    /// Ends one direction; always with ACK (RFC 9293 3.5).
-    Fin,
-    /// Data or acknowledgement.
-    Ack,
-    /// Aborts.
-    Rst,
-}
-
-impl Segment {
-    /// Every class, in the order of the table's rows.
-    pub const ALL: &'static [Segment] =
-        &[Segment::Syn, Segment::SynAck, Segment::Fin, Segment::Ack, Segment::Rst];
-
-    /// The class of a segment with these flags, or `None` if no TCP sends such a one: SYN with FIN or RST, FIN with
-    /// RST, FIN without ACK, none at all. PSH, URG, ECE and CWR do not matter.
-    #[inline]
-    pub fn classify(flags: u8) -> Option<Segment> {
-        const SYN_ACK: u8 = SYN | ACK;
-        const FIN_ACK: u8 = FIN | ACK;
-        const RST_ACK: u8 = RST | ACK;
-        match flags & (SYN | FIN | RST | ACK) {
-            SYN => Some(Segment::Syn),
-            SYN_ACK => Some(Segment::SynAck),
-            FIN_ACK => Some(Segment::Fin),
-            ACK => Some(Segment::Ack),
-            RST | RST_ACK => Some(Segment::Rst),
-            _ => None,
-        }
-    }
-}
+use crate::telemetry::DropReason;
 
 /// What a segment does to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// It passes, and the connection is in this state now.
     To(State),
+    /// It passes, and if with it each side has acknowledged the other's SYN, a simultaneous open is complete and the
+    /// connection `ESTABLISHED`. If not, it is one that was sent again.
+    Complete,
     /// It passes and starts a new connection in place of the finished one.
     Reopen,
     /// It passes without effect on state and timer: the receiver may be out of step with what was seen here, and
@@ -86,7 +68,7 @@ pub enum Next {
 
 /// What a segment does in a state. States of other protocols: invalid.
 #[inline]
-pub fn next(direction: Direction, segment: Segment, state: State) -> Next {
+pub fn next(direction: Direction, segment: SegmentKind, state: State) -> Next {
     let [original, reply] = &TABLE;
     let rows = match direction {
         Direction::Original => original,
@@ -107,246 +89,227 @@ const CW: Next = Next::To(State::CloseWait);
 const LA: Next = Next::To(State::LastAck);
 const TW: Next = Next::To(State::TimeWait);
 const CL: Next = Next::To(State::Close);
+const CO: Next = Next::Complete;
 const RE: Next = Next::Reopen;
 const IG: Next = Next::Ignore;
 const XX: Next = Next::Invalid;
 
 #[rustfmt::skip]
-const TABLE: [[[Next; STATES]; Segment::ALL.len()]; 2] = [
+const TABLE: [[[Next; STATES]; SegmentKind::ALL.len()]; 2] = [
     // Original direction.
     [
         //             NONE  SYN_SENT  SYN_RECV  ESTAB  FIN_WAIT  CLOSE_WAIT  LAST_ACK  TIME_WAIT  CLOSE  SYN_SENT2
         /* SYN     */ [S1,   S1,       IG,       IG,    IG,       IG,         RE,       RE,        RE,    S2],
-        /* SYN/ACK */ [XX,   XX,       IG,       IG,    IG,       IG,         IG,       IG,        IG,    SR],
+        /* SYN/ACK */ [XX,   XX,       CO,       IG,    IG,       IG,         IG,       IG,        IG,    SR],
         /* FIN     */ [XX,   IG,       FW,       FW,    LA,       LA,         LA,       TW,        CL,    IG],
         /* ACK     */ [XX,   IG,       ES,       ES,    CW,       CW,         TW,       TW,        CL,    IG],
         /* RST     */ [XX,   CL,       CL,       CL,    CL,       CL,         CL,       CL,        CL,    CL],
     ],
-    // Reply direction. A server that opens a connection of its own (SYN) does so under another session.
+    // Reply direction. A server that opens a connection of its own (SYN) does so under another session; only in a
+    // simultaneous open its SYN may come again.
     [
         //             NONE  SYN_SENT  SYN_RECV  ESTAB  FIN_WAIT  CLOSE_WAIT  LAST_ACK  TIME_WAIT  CLOSE  SYN_SENT2
-        /* SYN     */ [XX,   S2,       XX,       XX,    XX,       XX,         XX,       XX,        XX,    S2],
-        /* SYN/ACK */ [XX,   SR,       IG,       IG,    IG,       IG,         IG,       IG,        IG,    SR],
-        /* FIN     */ [XX,   XX,       FW,       FW,    LA,       LA,         LA,       TW,        CL,    XX],
-        /* ACK     */ [XX,   IG,       SR,       ES,    CW,       CW,         TW,       TW,        CL,    IG],
+        /* SYN     */ [XX,   S2,       IG,       XX,    XX,       XX,         XX,       XX,        XX,    S2],
+        /* SYN/ACK */ [XX,   SR,       CO,       IG,    IG,       IG,         IG,       IG,        IG,    SR],
+        /* FIN     */ [XX,   IG,       FW,       FW,    LA,       LA,         LA,       TW,        CL,    IG],
+        /* ACK     */ [XX,   IG,       CO,       ES,    CW,       CW,         TW,       TW,        CL,    IG],
         /* RST     */ [XX,   CL,       CL,       CL,    CL,       CL,         CL,       CL,        CL,    CL],
     ],
 ];
 
-#[cfg(test)]
-mod tests {
-    use super::Next::{Ignore, Invalid, Reopen, To};
-    use super::Segment::{Ack, Fin, Rst, Syn, SynAck};
-    use super::*;
-    use crate::conntrack::session::Direction::{Original, Reply};
-    use crate::wire::tcp::{PSH, URG};
+/// What a segment that passes did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing.
+    Passed,
+    /// The connection is in this state, and was active.
+    Advanced(State),
+    /// A new connection began in place of the one before, in this state.
+    Renewed(State),
+}
 
-    /// A segment and what it does in the original and in the reply direction.
-    type Arrow = (Segment, Next, Next);
-
-    /// Every arrow, written down a second time, by state: what the original and the reply direction do in it.
-    #[rustfmt::skip]
-    const ARROWS: &[(State, [Arrow; 5])] = &[
-        (State::None, [
-            (Syn,    To(State::SynSent),     Invalid),
-            (SynAck, Invalid,                Invalid),
-            (Fin,    Invalid,                Invalid),
-            (Ack,    Invalid,                Invalid),
-            (Rst,    Invalid,                Invalid),
-        ]),
-        (State::SynSent, [
-            (Syn,    To(State::SynSent),     To(State::SynSent2)),
-            (SynAck, Invalid,                To(State::SynRecv)),
-            (Fin,    Ignore,                 Invalid),
-            (Ack,    Ignore,                 Ignore),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::SynSent2, [
-            (Syn,    To(State::SynSent2),    To(State::SynSent2)),
-            (SynAck, To(State::SynRecv),     To(State::SynRecv)),
-            (Fin,    Ignore,                 Invalid),
-            (Ack,    Ignore,                 Ignore),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::SynRecv, [
-            (Syn,    Ignore,                 Invalid),
-            (SynAck, Ignore,                 Ignore),
-            (Fin,    To(State::FinWait),     To(State::FinWait)),
-            (Ack,    To(State::Established), To(State::SynRecv)),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::Established, [
-            (Syn,    Ignore,                 Invalid),
-            (SynAck, Ignore,                 Ignore),
-            (Fin,    To(State::FinWait),     To(State::FinWait)),
-            (Ack,    To(State::Established), To(State::Established)),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::FinWait, [
-            (Syn,    Ignore,                 Invalid),
-            (SynAck, Ignore,                 Ignore),
-            (Fin,    To(State::LastAck),     To(State::LastAck)),
-            (Ack,    To(State::CloseWait),   To(State::CloseWait)),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::CloseWait, [
-            (Syn,    Ignore,                 Invalid),
-            (SynAck, Ignore,                 Ignore),
-            (Fin,    To(State::LastAck),     To(State::LastAck)),
-            (Ack,    To(State::CloseWait),   To(State::CloseWait)),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::LastAck, [
-            (Syn,    Reopen,                 Invalid),
-            (SynAck, Ignore,                 Ignore),
-            (Fin,    To(State::LastAck),     To(State::LastAck)),
-            (Ack,    To(State::TimeWait),    To(State::TimeWait)),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::TimeWait, [
-            (Syn,    Reopen,                 Invalid),
-            (SynAck, Ignore,                 Ignore),
-            (Fin,    To(State::TimeWait),    To(State::TimeWait)),
-            (Ack,    To(State::TimeWait),    To(State::TimeWait)),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-        (State::Close, [
-            (Syn,    Reopen,                 Invalid),
-            (SynAck, Ignore,                 Ignore),
-            (Fin,    To(State::Close),       To(State::Close)),
-            (Ack,    To(State::Close),       To(State::Close)),
-            (Rst,    To(State::Close),       To(State::Close)),
-        ]),
-    ];
-
-    #[test]
-    fn every_arrow_of_the_table_leads_where_it_should() {
-        assert_eq!(ARROWS.len(), STATES);
-        for (state, rows) in ARROWS {
-            for (row, (segment, original, reply)) in rows.iter().enumerate() {
-                assert_eq!(Segment::ALL[row], *segment);
-                assert_eq!(*segment as usize, row);
-                assert_eq!(next(Original, *segment, *state), *original, "original {segment:?} in {state:?}");
-                assert_eq!(next(Reply, *segment, *state), *reply, "reply {segment:?} in {state:?}");
-            }
+/// The first segment of a connection: the state that it begins with.
+pub(super) fn open(segment: &Segment, options: TcpOptions) -> Result<(State, Windows), DropReason> {
+    match next(Direction::Original, segment.kind, State::None) {
+        Next::To(state) => Ok((state, Windows::opened_by(segment))),
+        _ if options.loose && segment.kind == SegmentKind::Ack => {
+            Ok((State::Established, Windows::picked_up(segment)))
         }
-    }
-
-    #[test]
-    fn tcp_states_come_first() {
-        for (number, state) in State::ALL.iter().enumerate() {
-            assert_eq!(*state as usize, number);
-            assert_eq!(state.is_tcp(), number < STATES);
-        }
-        assert_eq!(next(Original, Syn, State::Udp), Invalid);
-    }
-
-    #[test]
-    fn impossible_flags_are_told_from_possible_ones() {
-        for flags in 0..=u8::MAX {
-            let class = Segment::classify(flags);
-            let (syn, fin, rst, ack) =
-                (flags & SYN != 0, flags & FIN != 0, flags & RST != 0, flags & ACK != 0);
-            let impossible =
-                (syn && (fin || rst)) || (fin && rst) || (fin && !ack) || !(syn || fin || rst || ack);
-            assert_eq!(class.is_none(), impossible, "{flags:#04x}");
-        }
-        for (flags, class) in [
-            (SYN, Some(Syn)),
-            (SYN | ACK, Some(SynAck)),
-            (FIN | ACK, Some(Fin)),
-            (ACK | PSH | URG, Some(Ack)),
-            (RST, Some(Rst)),
-            (RST | ACK, Some(Rst)),
-            // ECN set-up (RFC 3168 6.1.1): ECE and CWR on the SYN.
-            (SYN | 0xc0, Some(Syn)),
-            (FIN, None),
-            (PSH | URG | FIN, None),
-            (0, None),
-        ] {
-            assert_eq!(Segment::classify(flags), class, "{flags:#04x}");
-        }
-    }
-
-    /// Walks a connection through the table. A step that does not change the state stays where it is.
-    fn walk(steps: &[(Direction, Segment)]) -> State {
-        steps.iter().fold(State::None, |state, (direction, segment)| {
-            match next(*direction, *segment, state) {
-                To(state) => state,
-                Reopen => State::SynSent,
-                Ignore => state,
-                Invalid => panic!("{direction:?} {segment:?} in {state:?}"),
-            }
-        })
-    }
-
-    const HANDSHAKE: [(Direction, Segment); 3] = [(Original, Syn), (Reply, SynAck), (Original, Ack)];
-
-    #[test]
-    fn connections_of_every_shape_pass() {
-        let after_handshake = |rest: &[(Direction, Segment)]| walk(&[&HANDSHAKE, rest].concat());
-        assert_eq!(after_handshake(&[]), State::Established);
-        // The client closes first, the server closes first, both at once.
-        assert_eq!(
-            after_handshake(&[(Original, Fin), (Reply, Ack), (Reply, Fin), (Original, Ack)]),
-            State::TimeWait
-        );
-        assert_eq!(
-            after_handshake(&[(Reply, Fin), (Original, Ack), (Original, Fin), (Reply, Ack)]),
-            State::TimeWait
-        );
-        assert_eq!(
-            after_handshake(&[(Original, Fin), (Reply, Fin), (Original, Ack), (Reply, Ack)]),
-            State::TimeWait
-        );
-        // Half-closed: data goes on in the other direction.
-        assert_eq!(
-            after_handshake(&[(Original, Fin), (Reply, Ack), (Reply, Ack), (Original, Ack)]),
-            State::CloseWait
-        );
-        // Lost packets: SYN, SYN/ACK and FIN come again.
-        assert_eq!(
-            walk(&[
-                (Original, Syn),
-                (Original, Syn),
-                (Reply, SynAck),
-                (Original, Syn),
-                (Reply, SynAck),
-                (Original, Ack)
-            ]),
-            State::Established
-        );
-        // RFC 9293 figure 7: simultaneous open.
-        assert_eq!(
-            walk(&[(Original, Syn), (Reply, Syn), (Original, SynAck), (Reply, SynAck), (Original, Ack)]),
-            State::Established
-        );
-        assert_eq!(
-            walk(&[
-                (Original, Syn),
-                (Reply, Syn),
-                (Reply, SynAck),
-                (Original, SynAck),
-                (Reply, Ack),
-                (Original, Ack)
-            ]),
-            State::Established
-        );
-        // Refused.
-        assert_eq!(walk(&[(Original, Syn), (Reply, Rst)]), State::Close);
-    }
-
-    #[test]
-    fn a_host_that_rebooted_gets_through_the_half_open_connection_it_left() {
-        // RFC 9293 figure 9: SYN into an established connection, challenge ACK, RST, SYN again.
-        let steps = [
-            (Original, Syn),
-            (Reply, Ack),
-            (Original, Rst),
-            (Original, Syn),
-            (Reply, SynAck),
-            (Original, Ack),
-        ];
-        assert_eq!(walk(&[&HANDSHAKE[..], &steps].concat()), State::Established);
+        _ => Err(DropReason::TcpNotSyn),
     }
 }
+
+/// A segment of a connection. On an error `windows` may be anything.
+#[inline]
+pub(super) fn step(
+    state: State,
+    windows: &mut Windows,
+    direction: Direction,
+    segment: &Segment,
+    options: TcpOptions,
+) -> Result<Step, DropReason> {
+    let next = next(direction, segment.kind, state);
+    match (segment.kind, next) {
+        (_, Next::Invalid) => Err(DropReason::TcpInvalid),
+        (SegmentKind::Ack | SegmentKind::Fin, Next::To(to)) => {
+            exchange(state, to, windows, direction, segment, options)
+        }
+        (SegmentKind::Ack | SegmentKind::Fin, Next::Complete) => {
+            let complete = windows.has_acknowledged(direction.reverse());
+            let to = if complete { State::Established } else { state };
+            exchange(state, to, windows, direction, segment, options)
+        }
+        (SegmentKind::Ack | SegmentKind::Fin, _) => Ok(Step::Passed),
+        (SegmentKind::Syn, _) => Ok(syn(next, windows, direction, segment)),
+        (SegmentKind::SynAck, _) => Ok(syn_ack(next, windows, direction, segment)),
+        (SegmentKind::Rst, _) => reset(state, windows, direction, segment),
+    }
+}
+
+/// Data, acknowledgements, FINs.
+#[inline]
+fn exchange(
+    state: State,
+    to: State,
+    windows: &mut Windows,
+    direction: Direction,
+    segment: &Segment,
+    options: TcpOptions,
+) -> Result<Step, DropReason> {
+    let liberally = options.be_liberal || windows.is_liberal();
+    if !liberally {
+        if !windows.both_seen() {
+            // Refused before it began: there is nothing to compare with.
+            return Ok(Step::Passed);
+        }
+        match windows.fit(direction, segment) {
+            Fit::Inside => {}
+            Fit::Old | Fit::Beyond => {
+                windows.overrun(direction, segment);
+                return Ok(Step::Passed);
+            }
+            Fit::Outside => return Err(DropReason::TcpOutOfWindow),
+        }
+    }
+    let to = match state {
+        State::SynRecv if direction == Direction::Original => {
+            windows.confirm_syn();
+            to
+        }
+        State::Close if windows.has_reset(direction) && windows.is_progress(direction, segment) => {
+            windows.forget_reset();
+            if segment.kind == SegmentKind::Fin { State::FinWait } else { State::Established }
+        }
+        _ => to,
+    };
+    windows.accept(direction, segment, liberally);
+    Ok(Step::Advanced(to))
+}
+
+fn syn(next: Next, windows: &mut Windows, direction: Direction, segment: &Segment) -> Step {
+    match (next, direction) {
+        // The SYN of this very connection again. As a rule it is a duplicate; else a new SYN/ACK will tell.
+        (Next::Reopen, _) if windows.is_own_syn(segment) => Step::Passed,
+        (Next::Reopen, _) => {
+            *windows = Windows::opened_by(segment);
+            Step::Renewed(State::SynSent)
+        }
+        (Next::To(state), Direction::Original) => {
+            windows.syn_again(segment);
+            Step::Advanced(state)
+        }
+        (Next::To(state), Direction::Reply) => {
+            windows.answer(direction, segment);
+            Step::Advanced(state)
+        }
+        (_, Direction::Original) => {
+            windows.note_syn(segment);
+            Step::Passed
+        }
+        (_, Direction::Reply) => Step::Passed,
+    }
+}
+
+fn syn_ack(next: Next, windows: &mut Windows, direction: Direction, segment: &Segment) -> Step {
+    let again = next == Next::Ignore && windows.answers_own_syn_again(segment);
+    if direction == Direction::Reply && (windows.is_of_pending_syn(segment.ack) || again) {
+        windows.renew(segment);
+        return Step::Renewed(State::SynRecv);
+    }
+    let complete = windows.has_acknowledged(direction.reverse());
+    match next {
+        Next::To(_) | Next::Complete if !windows.answers_syn(direction, segment) => Step::Passed,
+        Next::To(state) => {
+            windows.answer(direction, segment);
+            Step::Advanced(state)
+        }
+        Next::Complete => {
+            windows.answer(direction, segment);
+            if complete { Step::Advanced(State::Established) } else { Step::Passed }
+        }
+        _ => {
+            windows.answer_again(direction, segment);
+            Step::Passed
+        }
+    }
+}
+
+fn reset(
+    state: State,
+    windows: &mut Windows,
+    direction: Direction,
+    segment: &Segment,
+) -> Result<Step, DropReason> {
+    const CLOSED: Result<Step, DropReason> = Ok(Step::Advanced(State::Close));
+    let invalid = Err(DropReason::TcpRstInvalid);
+    let from_server = direction == Direction::Reply && segment.has_ack();
+    match state {
+        State::SynSent2 => {
+            let refuses = segment.has_ack() && windows.is_all_of(direction.reverse(), segment.ack);
+            if refuses || windows.is_all_of(direction, segment.seq) { CLOSED } else { invalid }
+        }
+        State::SynSent | State::SynRecv if from_server && windows.is_of_syn(segment.ack) => CLOSED,
+        _ if state == State::SynSent || !(windows.both_seen() || windows.is_liberal()) => match direction {
+            Direction::Reply if from_server && windows.is_of_syn(segment.ack) => CLOSED,
+            Direction::Reply => invalid,
+            Direction::Original if windows.is_of_syn(segment.seq) => CLOSED,
+            // The answer to a challenge ACK: the server is in an old connection (RFC 9293 figure 9).
+            Direction::Original => Ok(Step::Passed),
+        },
+        // A server that has forgotten the connection refuses to open another.
+        _ if from_server && windows.is_of_pending_syn(segment.ack) => CLOSED,
+        _ => {
+            let open = matches!(state, State::SynRecv | State::Established);
+            match windows.reset_fit(direction, segment) {
+                ResetFit::Outside => invalid,
+                ResetFit::Inside if open => Ok(Step::Passed),
+                ResetFit::Inside => CLOSED,
+                ResetFit::Exact => {
+                    if open {
+                        windows.note_reset(direction);
+                    }
+                    CLOSED
+                }
+            }
+        }
+    }
+}
+
+/// The idle timeout of a connection, in ticks: that of its state, unless something is wrong with it.
+#[inline]
+pub(super) fn timeout_ticks(state: State, windows: &Windows, seen_reply: bool, timeouts: &Timeouts) -> u32 {
+    let usual = timeouts.ticks(state.timeout());
+    let limit = if windows.is_stuck() {
+        Timeout::TcpMaxRetrans
+    } else if windows.is_unacknowledged() || (state == State::Established && !seen_reply) {
+        // The latter: picked up in the middle, and perhaps nobody is there.
+        Timeout::TcpUnacknowledged
+    } else {
+        return usual;
+    };
+    usual.min(timeouts.ticks(limit))
+}
+
+#[cfg(test)]
+#[path = "tcp_tests.rs"]
+mod tests;

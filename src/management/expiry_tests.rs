@@ -2,19 +2,26 @@
 
 use super::*;
 use crate::conntrack::class::Class;
+use crate::conntrack::policy::Policy;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::{NewSession, SessionId, Shard};
-use crate::conntrack::timeouts::Timeouts;
-use crate::conntrack::tracker::{self, Opening, State, Tracked};
+use crate::conntrack::tcp_segment::Segment;
+use crate::conntrack::tracker::{self, Observed, Opening, State};
 use crate::ids::Realm;
 use crate::nat::Rng;
-use crate::packet::{Kind, Tuple};
+use crate::packet::Tuple;
 use crate::wire::checksum::Delta;
 use crate::wire::tcp::{ACK, FIN, SYN};
 use rtrb::RingBuffer;
 
 const START: Time = Time::from_secs(5000);
 const TICK: Duration = crate::time::TICK;
+
+/// A segment of a connection between two ends that begin with 0 and send nothing.
+fn segment(flags: u8) -> Observed<'static> {
+    let seq = u32::from(flags & SYN == 0);
+    Observed::Tcp(Segment::bare(flags, seq, 1, 1000).unwrap())
+}
 
 /// A worker's table and the timers of its sessions.
 struct Rig {
@@ -45,7 +52,7 @@ impl Rig {
         self
     }
 
-    fn open(&mut self, kind: Kind, timeout_ticks: u32) -> SessionId {
+    fn open(&mut self, first: Observed<'_>, timeout_ticks: u32) -> SessionId {
         self.opened += 1;
         let (src, dst) = (self.opened.into(), [192, 0, 2, 1].into());
         let tuple = Tuple { src, dst, sport: 1024, dport: 53, protocol: 17 };
@@ -54,7 +61,7 @@ impl Rig {
             .insert(NewSession {
                 original: V4Key::new(tuple, Realm::Internal, 0),
                 reply: V4Key::new(tuple.inverse(), Realm::External, 0),
-                opening: Opening { timeout_ticks, ..tracker::open(&kind, &Timeouts::default()).unwrap() },
+                opening: Opening { timeout_ticks, ..tracker::open(&first, &Policy::default(), 0).unwrap() },
                 now: self.now.tick(),
                 length: 100,
                 policy: 0,
@@ -71,12 +78,12 @@ impl Rig {
 
     /// A UDP session.
     fn udp(&mut self, timeout: Duration) -> SessionId {
-        self.open(Kind::Udp, crate::time::ticks(timeout))
+        self.open(Observed::Udp, crate::time::ticks(timeout))
     }
 
     /// A TCP connection.
     fn connect(&mut self) -> SessionId {
-        let id = self.open(Kind::Tcp { flags: SYN }, 2400);
+        let id = self.open(segment(SYN), 2400);
         self.tcp(id, Direction::Reply, SYN | ACK);
         self.tcp(id, Direction::Original, ACK);
         assert_eq!(self.shard.session(id).state(), State::Established);
@@ -84,13 +91,12 @@ impl Rig {
     }
 
     fn tcp(&mut self, id: SessionId, direction: Direction, flags: u8) {
-        let (session, kind) = (self.shard.session(id), Kind::Tcp { flags });
-        let tracked = tracker::track(session, direction, &kind, 40, self.now.tick(), &Timeouts::default());
+        let (session, observed) = (self.shard.session(id), segment(flags));
+        let tracked = tracker::track(session, direction, &observed, 40, self.now.tick(), &Policy::default());
         self.shard.reclassify(id);
         // A packet that is refused changes nothing.
-        match tracked {
-            Ok(Tracked::Shortened | Tracked::Reopened) => self.post(id),
-            Ok(Tracked::Kept) | Err(_) => {}
+        if tracked.is_ok_and(|tracked| tracked.shortened || tracked.reopened) {
+            self.post(id);
         }
     }
 

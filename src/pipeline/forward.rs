@@ -9,7 +9,7 @@ use super::snapshot::Interface;
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
-use crate::conntrack::tracker::{self, Tracked};
+use crate::conntrack::tracker::{self, Observed};
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::icmp_error::rewrite_error;
@@ -102,16 +102,15 @@ impl<D: Device> Core<D> {
                 if state.fragment == Fragment::Later {
                     tracker::touch(session, direction, state.total_len, now.tick());
                 } else {
-                    let (kind, len) = (&state.kind, state.total_len);
-                    let class = session.class();
-                    let timeouts = snap.conntrack.timeouts(session.policy());
-                    let tracked = tracker::track(session, direction, kind, len, now.tick(), timeouts)?;
-                    if session.class() != class {
+                    let observed = Observed::read(state.kind, state.fragment, work.packet.l4_bytes())?;
+                    let len = state.total_len;
+                    let tracked =
+                        tracker::track(session, direction, &observed, len, now.tick(), &snap.conntrack)?;
+                    if tracked.changed {
                         self.shard.reclassify(id);
                     }
-                    match tracked {
-                        Tracked::Kept => {}
-                        Tracked::Shortened | Tracked::Reopened => self.post_timer(id),
+                    if tracked.shortened || tracked.reopened {
+                        self.post_timer(id);
                     }
                 }
                 rewrite(&mut work.packet, &translation)?;

@@ -13,7 +13,7 @@ use crate::classify::{Forward, Source};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::Lease;
 use crate::conntrack::table::{InsertError, NewSession};
-use crate::conntrack::tracker;
+use crate::conntrack::tracker::{self, Observed};
 use crate::device::Device;
 use crate::ids::Realm;
 use crate::nat::rewrite::Translation;
@@ -93,7 +93,8 @@ impl<D: Device> Core<D> {
     ) -> Result<Translation, Stop> {
         let state = &work.packet.state;
         let (policy, mark) = snap.conntrack.choose(state.interface, &state.tuple);
-        let opening = tracker::open(&state.kind, snap.conntrack.timeouts(policy))?;
+        let observed = Observed::read(state.kind, state.fragment, work.packet.l4_bytes())?;
+        let opening = tracker::open(&observed, &snap.conntrack, policy)?;
         let admitted = self.check_limits(now.tick(), work.key, &opening)?;
         let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
         let lease = match plan.source {

@@ -58,7 +58,9 @@ drop_reasons! {
     NoRule, "no_rule", "A new flow that no translation rule covers. An internal source is never sent out untranslated.";
     ProtocolUnsupported, "protocol_unsupported", "The transport protocol can not be translated (only TCP, UDP and ICMP are).";
     TcpNotSyn, "tcp_not_syn", "A TCP segment without a session that does not open a connection.";
-    TcpInvalid, "tcp_invalid", "A TCP segment with an impossible combination of flags.";
+    TcpInvalid, "tcp_invalid", "A TCP segment with an impossible combination of flags, or one that the state of the connection rules out.";
+    TcpOutOfWindow, "tcp_out_of_window", "A TCP segment outside of the connection's window; conntrack.tcp_be_liberal lets such pass.";
+    TcpRstInvalid, "tcp_rst_invalid", "A TCP RST that its receiver would ignore: outside of the window, or for a SYN that was never sent (RFC 5961 3.2).";
     IcmpInvalid, "icmp_invalid", "An ICMP message with a wrong checksum, or a quote that can not be read (RFC 5508 4).";
     IcmpUnsolicited, "icmp_unsolicited", "An ICMP error that quotes no known session, or a reply that nobody asked for.";
     IcmpTypeUnsupported, "icmp_type_unsupported", "An ICMP type that is not translated.";

@@ -5,17 +5,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that these are for tests only")]
 
 use natgate::conntrack::key::V4Key;
+use natgate::conntrack::policy::Policy;
 use natgate::conntrack::session::NewSession;
 use natgate::conntrack::table::Shard;
 use natgate::conntrack::timeouts::{Timeout, Timeouts};
-use natgate::conntrack::tracker;
+use natgate::conntrack::tracker::{self, Observed};
 use natgate::control::publish::Publisher;
 use natgate::control::server::Limits;
 use natgate::control::state::{InterfaceInfo, NeighborRow, Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
 use natgate::management::commands;
-use natgate::packet::{Kind, Tuple};
+use natgate::packet::Tuple;
 use natgate::telemetry::{DropReason, WorkerCounters};
 use natgate::time::Tick;
 use natgate::wire::checksum::Delta;
@@ -139,11 +140,11 @@ fn dns() -> Timeouts {
     timeouts
 }
 
-fn session(original: Tuple, reply: Tuple, kind: Kind, created: Tick) -> NewSession<V4Key> {
+fn session(original: Tuple, reply: Tuple, observed: Observed<'_>, created: Tick) -> NewSession<V4Key> {
     NewSession {
         original: V4Key::new(original, Realm::Internal, 0),
         reply: V4Key::new(reply, Realm::External, 0),
-        opening: tracker::open(&kind, &Timeouts::default()).unwrap(),
+        opening: tracker::open(&observed, &Policy::default(), 0).unwrap(),
         now: created,
         length: 100,
         policy: 0,
@@ -163,13 +164,13 @@ fn udp(inside: Ipv4Addr, port: u16) -> NewSession<V4Key> {
     // Another server each, so that reply tuples differ however many there are.
     let server = Ipv4Addr::from_bits(SERVER.to_bits() ^ (inside.to_bits() << 8 & 0x0fff_ff00));
     let original = tuple(inside, server, port, 53);
-    session(original, tuple(server, OUTSIDE, 53, port), Kind::Udp, Tick(NOW.0 - 25))
+    session(original, tuple(server, OUTSIDE, 53, port), Observed::Udp, Tick(NOW.0 - 25))
 }
 
 fn ping() -> NewSession<V4Key> {
     let tuple = |src, dst, sport, dport| Tuple { src, dst, sport, dport, protocol: protocol::ICMP };
     let original = tuple(Ipv4Addr::new(10, 9, 9, 9), SERVER, 4_711, 8);
-    session(original, tuple(SERVER, OUTSIDE, 8, 815), Kind::IcmpRequest, Tick(NOW.0 - 100))
+    session(original, tuple(SERVER, OUTSIDE, 8, 815), Observed::IcmpRequest, Tick(NOW.0 - 100))
 }
 
 /// Counters that add up over both workers, but not on either of them.

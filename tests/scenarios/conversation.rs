@@ -104,7 +104,8 @@ impl Host {
         socket.connect(self.interface.context(), to, port).unwrap();
     }
 
-    /// Sends and receives what is possible; closes when all is sent.
+    /// Sends and receives what is possible; closes when all is sent and acknowledged: a FIN that arrives out of order
+    /// with the last data gets lost in smoltcp's queue, and the ACK of the data alone stops its timer.
     fn work(&mut self, now: Instant, other: u8) {
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
         let socket = self.sockets.get_mut::<tcp::Socket>(self.socket);
@@ -132,9 +133,9 @@ impl Host {
                 })
                 .unwrap();
             self.sent += n;
-            if self.sent == LENGTH {
-                socket.close();
-            }
+        }
+        if self.sent == LENGTH && socket.send_queue() == 0 {
+            socket.close();
         }
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
     }

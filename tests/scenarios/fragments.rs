@@ -49,10 +49,10 @@ fn three_fragments_pass_in_every_order_and_both_directions() {
                     format!("udp 198.51.100.1:53 > 192.168.1.10:1000{id}"),
                 ),
                 "tcp" => (
-                    "tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=7".into(),
-                    "tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=7".into(),
-                    "tcp 198.51.100.1:80 > 203.0.113.2:$p AP seq=9".into(),
-                    "tcp 198.51.100.1:80 > 192.168.1.10:1000 AP seq=9".into(),
+                    "tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=1 ack=1".into(),
+                    "tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=1 ack=1".into(),
+                    "tcp 198.51.100.1:80 > 203.0.113.2:$p AP seq=1 ack=3000".into(),
+                    "tcp 198.51.100.1:80 > 192.168.1.10:1000 AP seq=1 ack=3000".into(),
                 ),
                 _ => (
                     "icmp echo 192.168.1.10 > 198.51.100.1 id=5 seq=1".into(),
@@ -66,8 +66,8 @@ fn three_fragments_pass_in_every_order_and_both_directions() {
                 script += "lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S
                     wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S
                     opened
-                    wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA
-                    lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA\n";
+                    wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA ack=1
+                    lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA ack=1\n";
             } else {
                 // The datagram that opens the session is itself in fragments.
                 let opening = datagram(order, head, ("lan", &out), ("wan", &outside));

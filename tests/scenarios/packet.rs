@@ -15,6 +15,7 @@
 //! | `df` | don't fragment | not set |
 //! | `len=` | bytes of payload, of a fixed pattern | 8; TCP 0 |
 //! | `seq=` `ack=` `id=` `mtu=` | of TCP, of ICMP | 0 |
+//! | `win=` `ws=` | window of TCP, window scale option | 1000, none |
 //! | `csum=0`, `csum=bad` | no UDP checksum; one that is wrong by a fixed amount | right |
 //! | `part=A-B` | a fragment: these bytes of the datagram that the rest of the line describes | all |
 //! | `quote=` | bytes of transport header and payload that an ICMP error quotes | all |
@@ -25,7 +26,9 @@
 //! sides and computes every checksum anew.
 
 use etherparse::checksum::Sum16BitWords;
-use etherparse::{Icmpv4Header, Icmpv4Type, IpFragOffset, IpNumber, Ipv4Header, TcpHeader, UdpHeader};
+use etherparse::{
+    Icmpv4Header, Icmpv4Type, IpFragOffset, IpNumber, Ipv4Header, TcpHeader, TcpOptionElement, UdpHeader,
+};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
@@ -133,9 +136,9 @@ impl Line {
         for word in words {
             match word.split_once('=') {
                 Some((key, value)) => {
-                    const KEYS: [&str; 14] = [
+                    const KEYS: [&str; 16] = [
                         "ttl", "tos", "ipid", "opts", "len", "seq", "ack", "id", "mtu", "csum", "part",
-                        "quote", "pad", "df",
+                        "quote", "pad", "df", "win", "ws",
                     ];
                     assert!(KEYS.contains(&key), "no field {key}, in: {text}");
                     line.fields.insert(key.into(), value.into());
@@ -246,8 +249,11 @@ impl Line {
                     bindings.number(&self.sport),
                     bindings.number(&self.dport),
                     self.number("seq", bindings),
-                    1000,
+                    self.field("win").map_or(1000, |win| bindings.number(win)),
                 );
+                if let Some(scale) = self.field("ws") {
+                    header.set_options(&[TcpOptionElement::WindowScale(bindings.number(scale))]).unwrap();
+                }
                 header.acknowledgment_number = self.number("ack", bindings);
                 let has = |flag: char| self.flags.contains(flag);
                 (header.syn, header.ack, header.fin, header.rst) = (has('S'), has('A'), has('F'), has('R'));

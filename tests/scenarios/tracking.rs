@@ -18,14 +18,14 @@ fn a_tcp_connection_from_handshake_to_the_last_ack() {
         lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 AP seq=101 ack=501 len=1460 df tos=16
         wan< tcp 203.0.113.2:$p > 198.51.100.1:80 AP seq=101 ack=501 len=1460 df tos=16
         wait 7000s                                            # idle for long: still there
-        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p AF seq=501
-        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 AF seq=501
-        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=1561
-        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=1561
-        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 AF seq=1561
-        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 AF seq=1561
-        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p A
-        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 A
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p AF seq=501 ack=1561
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 AF seq=501 ack=1561
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=1561 ack=502
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=1561 ack=502
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 AF seq=1561 ack=502
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 AF seq=1561 ack=502
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p A seq=502 ack=1562
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 A seq=502 ack=1562
         wait 239s
         wait 2100ms
         closed
@@ -43,8 +43,96 @@ fn a_reset_lets_the_connection_end_after_four_minutes() {
         lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S
         wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S
         opened
-        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p RA
-        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 RA
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p RA           # for another SYN
+        drop tcp_rst_invalid
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p RA ack=1
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 RA ack=1
+        wait 239s
+        wait 2100ms
+        closed
+        ",
+    );
+}
+
+/// A connection from 100 to 500 with window scales of 7 and 2.
+const OPEN: &str = "
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S seq=100 ws=7
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S seq=100 ws=7
+        opened
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA seq=500 ack=101 ws=2
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA seq=500 ack=101 ws=2
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=101 ack=501 win=500
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=101 ack=501 win=500
+";
+
+#[test]
+fn a_segment_outside_of_the_window_is_dropped_unless_the_operator_is_liberal() {
+    let outside = "
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p AP seq=64000 ack=101 len=100          # 500 << 7 are 64000
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 AP seq=64000 ack=101 len=100
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p AP seq=900000 ack=101 len=100
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=101 ack=500000
+    ";
+    let strict = outside.replace("len=100\n        lan>", "len=100\n drop tcp_out_of_window\n lan>");
+    play(HOME, &format!("{OPEN}{strict}drop tcp_out_of_window"));
+    let liberal = HOME.replace("[conntrack]", "[conntrack]\ntcp_be_liberal = true");
+    let passes = outside.replace(
+        "len=100\n        lan>",
+        "len=100\n lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 AP seq=900000 ack=101 len=100\n lan>",
+    );
+    play(
+        &liberal,
+        &format!("{OPEN}{passes}\n wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=101 ack=500000"),
+    );
+}
+
+#[test]
+fn a_rst_closes_with_the_right_number_only_and_a_forged_one_is_forgotten() {
+    play(
+        HOME,
+        &format!(
+            "{OPEN}
+            wan> tcp 198.51.100.1:80 > 203.0.113.2:$p R seq=500                       # blind
+            drop tcp_rst_invalid
+            wan> tcp 198.51.100.1:80 > 203.0.113.2:$p R seq=900000
+            drop tcp_rst_invalid
+            wan> tcp 198.51.100.1:80 > 203.0.113.2:$p R seq=600                       # for a challenge
+            lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 R seq=600
+            wait 1000s
+            wan> tcp 198.51.100.1:80 > 203.0.113.2:$p R seq=501
+            lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 R seq=501
+            wait 200s
+            wan> tcp 198.51.100.1:80 > 203.0.113.2:$p A seq=501 ack=101 len=10        # it goes on
+            lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 A seq=501 ack=101 len=10
+            wait 1000s
+            lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 R seq=101
+            wan< tcp 203.0.113.2:$p > 198.51.100.1:80 R seq=101
+            wait 239s
+            wait 2100ms
+            closed
+            "
+        ),
+    );
+}
+
+#[test]
+fn a_connection_is_picked_up_in_the_middle_if_the_operator_is_loose() {
+    let loose = HOME.replace("[conntrack]", "[conntrack]\ntcp_loose = true");
+    play(
+        &loose,
+        "
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 AF seq=100 ack=500
+        drop tcp_not_syn
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=100 ack=500 len=10
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=100 ack=500 len=10
+        opened
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p A seq=500 ack=110 len=1400
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 A seq=500 ack=110 len=1400
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=110 ack=1900
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 A seq=110 ack=1900
+        wait 8000s
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p R seq=1900
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 R seq=1900
         wait 239s
         wait 2100ms
         closed
@@ -186,11 +274,11 @@ fn sessions_end_at_their_timeout_and_not_before() {
         lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S
         wan< tcp 203.0.113.2:$q > 198.51.100.1:80 S
         opened
-        wan> tcp 198.51.100.1:80 > 203.0.113.2:$q SA
-        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$q SA ack=1
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA ack=1
         wait 39900ms
-        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A
-        wan< tcp 203.0.113.2:$q > 198.51.100.1:80 A
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 A seq=1 ack=1
+        wan< tcp 203.0.113.2:$q > 198.51.100.1:80 A seq=1 ack=1
         wait 59900ms
         wait 1200ms
         closed

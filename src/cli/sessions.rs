@@ -129,7 +129,8 @@ pub struct TopArgs {
     #[arg(long, default_value = By::Source.name(), value_parser = names(&TOP_BY))]
     pub by: String,
     /// What the rows are sorted by
-    #[arg(long, default_value = Sort::Entries.name(), value_parser = PossibleValuesParser::new(Sort::ALL.map(Sort::name)))]
+    #[arg(long, default_value = Sort::Entries.name())]
+    #[arg(value_parser = PossibleValuesParser::new(Sort::ALL.map(Sort::name)))]
     pub sort: String,
     /// At most so many rows; 20 if left out [max: 10000]
     #[arg(long, value_name = "N")]

@@ -36,8 +36,9 @@ pub struct SessionsArgs {
     /// Which sessions to list.
     #[command(flatten)]
     pub list: ListArgs,
-    /// Format: `json` for scripts; `extended` is the conntrack line, a table for counts.
+    /// `extended`: the conntrack line, or a table; `json`: for scripts.
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value = "extended")]
+    #[arg(hide_possible_values = true)]
     pub output: Format,
     /// The same as `-o json`.
     #[arg(long, global = true)]
@@ -55,7 +56,7 @@ pub enum Command {
 Examples:
   natgate sessions list --src 10.0.0.0/24 --unreplied
   natgate sessions list --proto tcp --state SYN_SENT --older-than 1m
-  natgate sessions list -o extended | awk '/^ipv4/ && /tcp/ {n[$6]++} END {for (s in n) print s, n[s]}'
+  natgate sessions list | awk '/tcp/ {n[$6]++} END {for (s in n) print s, n[s]}'
   natgate sessions list -o json --min-bytes 1GiB | jq -r .original.src")]
     List(ListArgs),
     /// Print how many sessions there are, and how many fit
@@ -68,7 +69,7 @@ Examples:
 
 Without flags it reads counters; with them it reads every session.")]
     Count(CountArgs),
-    /// Print who has most sessions: the answer to \"who filled the table\"
+    /// Print who has most sessions: who filled the table
     #[command(after_help = "\
 Examples:
   natgate sessions top                         the 20 sources with most sessions
@@ -128,7 +129,8 @@ pub struct TopArgs {
     #[arg(long, default_value = By::Source.name(), value_parser = names(&TOP_BY))]
     pub by: String,
     /// What the rows are sorted by
-    #[arg(long, default_value = Sort::Entries.name(), value_parser = PossibleValuesParser::new(Sort::ALL.map(Sort::name)))]
+    #[arg(long, default_value = Sort::Entries.name())]
+    #[arg(value_parser = PossibleValuesParser::new(Sort::ALL.map(Sort::name)))]
     pub sort: String,
     /// At most so many rows; 20 if left out [max: 10000]
     #[arg(long, value_name = "N")]

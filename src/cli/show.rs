@@ -14,13 +14,13 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  natgate show status                 uptime, workers, packets, and whether they add up
-  natgate show drops                  what was dropped and why
-  natgate show drops --all            also the reasons for which nothing was dropped
-  natgate show timers                 every timeout, beside Linux's and the RFCs'
-  natgate show events                 what happened: a table that filled, a flood
-  natgate show interfaces --json      for scripts
-  natgate show status -s /tmp/n.sock  a gateway with `runtime.control = \"/tmp/n.sock\"`
+  natgate show status             uptime, packets, how full the table is
+  natgate show drops              what was dropped and why
+  natgate show drops --all        also reasons for which nothing was dropped
+  natgate show timers             every timeout, beside Linux's and the RFCs'
+  natgate show events             what happened: a table that filled, a flood
+  natgate show interfaces --json  for scripts
+  natgate show status -s n.sock   if runtime.control = \"n.sock\" in its config
 
 Exit codes: 0 shown, 1 no answer from a gateway, 2 wrong usage.")]
 pub struct ShowArgs {
@@ -38,7 +38,7 @@ pub struct ShowArgs {
 /// What to show.
 #[derive(Debug, clap::Subcommand)]
 pub enum What {
-    /// Uptime, workers, sessions, packets, and whether the packets add up.
+    /// Uptime, how full the session table is, packets and whether they add up, workers.
     Status,
     /// Dropped packets by reason, with what each reason means.
     Drops {

@@ -221,7 +221,8 @@ pub struct Timers {
 pub struct WorkerTimers {
     /// The worker's number, from 0.
     pub worker: u64,
-    /// Sessions with a timer.
+    /// Timers. Those of sessions that ended otherwise (deleted, evicted) count until they run out or the slot is used
+    /// again.
     pub armed: u64,
     /// Of these, sessions whose timer ran out and that were not looked at yet; counted up to 10,000.
     pub pending: u64,

@@ -2,7 +2,7 @@
 //!
 //! Nothing is written here. Sessions are named by index and generation, in batches, to the management core
 //! (`management::commands`), which passes the names on. Then the tables are looked at again until every named session is
-//! gone. No more than [`WINDOW`] names are under way at once, so a flush of ten million sessions takes the same memory as
+//! gone. No more than `WINDOW` names are under way at once, so a flush of ten million sessions takes the same memory as
 //! one of ten thousand. It is one walk through the tables: what is opened meanwhile behind the walk stays.
 //!
 //! A client that goes away ends the deletion where it is.

@@ -2,7 +2,7 @@
 //!
 //! A tally reads the tables of all workers once ([`Walk`]) and keeps one entry for each different key, so its memory is
 //! bounded by the sessions that there are: about 50 bytes for each source when it is asked for sources. Keys are
-//! spread over [`SHARDS`] maps: one big map would hold everybody up each time that it grows. Only one tally is
+//! spread over `SHARDS` maps: one big map would hold everybody up each time that it grows. Only one tally is
 //! made at a time; a second one waits.
 
 use super::api;

@@ -10,6 +10,7 @@ pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
 pub mod tcp;
+pub mod tcp_options;
 pub mod udp;
 
 /// IANA protocol numbers that natgate treats specially.

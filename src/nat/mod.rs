@@ -8,6 +8,8 @@
 //! | [`icmp_error`] | ICMP errors in transit: the outside and the quote (RFC 5508 4) |
 //! | [`icmp_make`] | ICMP that the gateway says itself: errors, echo replies, and how often (RFC 1812 4.3) |
 //! | [`fragment`] | the ports of fragments that do not carry them (RFC 4787 REQ-14) |
+//! | [`syn_cookie`] | a TCP handshake answered without state (RFC 4987 3.6) |
+//! | [`sequence`] | TCP sequence numbers and timestamps that the two ends count differently |
 //!
 //! Which translation a flow gets is decided in `classify` and remembered in `conntrack`; here it is carried
 //! out. Everything is owned by one worker, allocates only when it is made, and is bounded.
@@ -17,7 +19,9 @@ pub mod icmp_error;
 pub mod icmp_make;
 pub mod ports;
 pub mod rewrite;
+pub mod sequence;
 pub mod space;
+pub mod syn_cookie;
 #[cfg(test)]
 mod testing;
 

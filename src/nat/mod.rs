@@ -10,6 +10,8 @@
 //! | [`fragment`] | the ports of fragments that do not carry them (RFC 4787 REQ-14) |
 //! | [`syn_cookie`] | a TCP handshake answered without state (RFC 4987 3.6) |
 //! | [`sequence`] | TCP sequence numbers and timestamps that the two ends count differently |
+//! | [`tcp_make`] | TCP segments that the gateway says itself |
+//! | [`proxied`] | what a worker keeps of sessions behind a SYN proxy, and of their handshakes |
 //!
 //! Which translation a flow gets is decided in `classify` and remembered in `conntrack`; here it is carried
 //! out. Everything is owned by one worker, allocates only when it is made, and is bounded.
@@ -18,10 +20,12 @@ pub mod fragment;
 pub mod icmp_error;
 pub mod icmp_make;
 pub mod ports;
+pub mod proxied;
 pub mod rewrite;
 pub mod sequence;
 pub mod space;
 pub mod syn_cookie;
+pub mod tcp_make;
 #[cfg(test)]
 mod testing;
 

@@ -180,6 +180,11 @@ impl LocalAddresses {
         here.get(after.checked_sub(1)?).filter(|f| f.protocol == protocol && f.ports.contains(&port))
     }
 
+    /// Whether any forward has a SYN proxy in front of it.
+    pub fn has_syn_proxy(&self) -> bool {
+        self.forwards.iter().any(|forward| forward.syn_proxy)
+    }
+
     /// Whether a session may be given this port of the local address `number`.
     pub fn is_allocatable(&self, number: u16, protocol: u8, port: u16) -> bool {
         self.get(number).and_then(|a| a.ports.as_ref()).is_some_and(|ports| ports.contains(&port))

@@ -168,6 +168,7 @@ pub struct SessionSnapshot<K> {
 const SEEN_REPLY: u8 = 1;
 const ASSURED: u8 = 2;
 const PROTECTED: u8 = 4;
+const PROXIED: u8 = 16;
 
 /// A session in shared memory; see the module's head.
 #[derive(Debug)]
@@ -395,6 +396,17 @@ impl<K: FlowKey> Session<K> {
     #[inline]
     pub fn protected(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & PROTECTED != 0
+    }
+
+    /// Whether its handshake was made by the SYN proxy, so that its packets have to be renumbered.
+    #[inline]
+    pub fn proxied(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & PROXIED != 0
+    }
+
+    /// Worker: the SYN proxy made its handshake.
+    pub(crate) fn set_proxied(&self) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) | PROXIED, Ordering::Relaxed);
     }
 
     /// What it is worth when room is needed.

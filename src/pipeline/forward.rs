@@ -9,11 +9,12 @@ use super::snapshot::Interface;
 use super::worker::{Core, Work};
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
-use crate::conntrack::tracker::{self, Observed};
+use crate::conntrack::tracker::{self, Observed, Tracked};
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::icmp_error::rewrite_error;
 use crate::nat::rewrite::{Translation, rewrite};
+use crate::nat::sequence::renumber_quote;
 use crate::packet::{Fragment, Kind, Packet, Parsed};
 use crate::route::neighbor_table::NeighborState;
 use crate::telemetry::DropReason;
@@ -43,6 +44,8 @@ pub(super) enum Stop {
     Refused(DropReason, Option<Answer>),
     /// Its next hop's Ethernet address is not known yet.
     Wait(InterfaceId, Ipv4Addr),
+    /// It was for the gateway itself, which has dealt with it.
+    Consumed,
 }
 
 /// No route: the sender is told by ICMP 3/0.
@@ -89,35 +92,41 @@ impl<D: Device> Core<D> {
             Ok(exit) => self.send_packet(snap, work.packet, exit),
             Err(Stop::Refused(reason, answer)) => self.refuse(snap, now, work.packet, reason, answer),
             Err(Stop::Wait(interface, address)) => self.wait(snap, now, work.packet, interface, address),
+            Err(Stop::Consumed) => self.counters.consumed.increment(),
         }
     }
 
-    fn translate(&mut self, snap: &Snapshot, now: Time, work: &mut Work<D::Buf>) -> Result<Exit, Stop> {
+    pub(super) fn translate(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        work: &mut Work<D::Buf>,
+    ) -> Result<Exit, Stop> {
         let state = work.packet.state;
         match self.shard.lookup(&work.key, work.hash) {
+            Some(flow) if self.shard.session(flow.0).proxied() => {
+                self.translate_proxied(snap, now, work, flow)
+            }
             Some((id, direction)) => {
                 let (translation, goal) = self.way_of(id, direction);
                 let exit = self.check_exit(snap, now, &state, goal)?;
-                let session = self.shard.session(id);
                 if state.fragment == Fragment::Later {
-                    tracker::touch(session, direction, state.total_len, now.tick());
+                    tracker::touch(self.shard.session(id), direction, state.total_len, now.tick());
                 } else {
                     let observed = Observed::read(state.kind, state.fragment, work.packet.l4_bytes())?;
-                    let len = state.total_len;
-                    let tracked =
-                        tracker::track(session, direction, &observed, len, now.tick(), &snap.conntrack)?;
-                    if tracked.changed {
-                        self.shard.reclassify(id);
-                    }
-                    if tracked.shortened || tracked.reopened {
-                        self.post_timer(id);
-                    }
+                    self.track(snap, now, (id, direction), &observed, state.total_len)?;
                 }
                 rewrite(&mut work.packet, &translation)?;
                 Ok(exit)
             }
             None => {
                 let plan = self.plan(snap, &state)?;
+                if let Plan::Session(session) = &plan
+                    && session.syn_proxy
+                    && self.syn_proxy.is_some()
+                {
+                    return self.greet(snap, now, work, session);
+                }
                 let exit = self.check_exit(snap, now, &state, plan.goal(snap, &state))?;
                 let translation = match plan {
                     Plan::Route => Translation::new(state.tuple, state.tuple),
@@ -133,9 +142,30 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// Tracks a packet of a session, and tells whom it concerns.
+    #[inline]
+    pub(super) fn track(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        (id, direction): (SessionId, Direction),
+        observed: &Observed<'_>,
+        length: u16,
+    ) -> Result<Tracked, DropReason> {
+        let session = self.shard.session(id);
+        let tracked = tracker::track(session, direction, observed, length, now.tick(), &snap.conntrack)?;
+        if tracked.changed {
+            self.shard.reclassify(id);
+        }
+        if tracked.shortened || tracked.reopened {
+            self.post_timer(id);
+        }
+        Ok(tracked)
+    }
+
     /// What becomes of a packet of a session in this direction, and where it goes: to where the other direction comes
     /// from.
-    fn way_of(&self, id: SessionId, direction: Direction) -> (Translation, Goal) {
+    pub(super) fn way_of(&self, id: SessionId, direction: Direction) -> (Translation, Goal) {
         let session = self.shard.session(id);
         let other = session.key(direction.reverse());
         let to = other.tuple().inverse();
@@ -158,14 +188,14 @@ impl<D: Device> Core<D> {
         let arrival = snap.interface(state.interface);
         // The session says nothing of who reports the error: anybody on the way may.
         check_source(snap, arrival, header.source())?;
-        let (to, goal) = match self.shard.lookup(&work.key, work.hash) {
+        let (to, goal, quote_shift) = match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => {
                 let (translation, goal) = self.way_of(id, direction);
-                (translation.to, goal)
+                (translation.to, goal, self.quote_shift(id, direction))
             }
             None if stays_inside(snap, arrival, state.tuple.dst) => {
                 check_destination(snap, arrival, state.tuple.dst)?;
-                (state.tuple, Goal::beside(arrival, state.tuple.dst))
+                (state.tuple, Goal::beside(arrival, state.tuple.dst), 0)
             }
             None => return Err(DropReason::IcmpUnsolicited.into()),
         };
@@ -175,11 +205,20 @@ impl<D: Device> Core<D> {
         let hide = arrival.realm == Realm::Internal && to.src != state.tuple.src;
         let source = (from_endpoint || hide).then_some(to.src);
         rewrite_error(&mut work.packet, source, to.inverse())?;
+        if quote_shift != 0 {
+            renumber_quote(work.packet.l3_l4_mut()?.1, quote_shift);
+        }
         Ok(exit)
     }
 
     /// Everything that can stop a packet on its way out: time to live, route, size, neighbour.
-    fn check_exit(&mut self, snap: &Snapshot, now: Time, state: &Parsed, goal: Goal) -> Result<Exit, Stop> {
+    pub(super) fn check_exit(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        state: &Parsed,
+        goal: Goal,
+    ) -> Result<Exit, Stop> {
         if state.ttl <= 1 {
             let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
             return Err(Stop::Refused(DropReason::TtlExpired, (state.ttl == 1).then_some(answer)));

@@ -30,6 +30,7 @@
 //! | `setup` | the slow path: which rule, which port, new session |
 //! | `timers` | posts to the timer wheel |
 //! | `admission` | who may have a session, and who has to go for it |
+//! | `syn_proxy` | handshakes that the gateway makes before the backend hears of them |
 //! | `answer` | ARP, echo, ICMP errors |
 //! | `egress` | link header, transmit, verdict |
 //! | `waiting` | packets that wait for a neighbour |
@@ -44,6 +45,7 @@ pub mod message;
 mod receive;
 mod setup;
 pub mod snapshot;
+mod syn_proxy;
 mod timers;
 mod waiting;
 pub mod worker;

@@ -42,6 +42,21 @@ pub(super) struct SessionPlan {
     source: Option<u16>,
     /// Realm and zone of the interface that answers will come in by.
     answers_from: (Realm, u16),
+    /// Its handshake is made by the gateway first.
+    pub(super) syn_proxy: bool,
+}
+
+impl SessionPlan {
+    /// Where the packets go.
+    pub(super) fn goal(&self) -> Goal {
+        let (realm, zone) = self.answers_from;
+        Goal { address: self.dst, realm, zone }
+    }
+
+    /// The port that they go to.
+    pub(super) fn port(&self) -> u16 {
+        self.dport
+    }
 }
 
 impl Plan {
@@ -49,10 +64,7 @@ impl Plan {
     pub(super) fn goal(&self, snap: &Snapshot, state: &Parsed) -> Goal {
         match self {
             Plan::Route => Goal::beside(snap.interface(state.interface), state.tuple.dst),
-            Plan::Session(session) => {
-                let (realm, zone) = session.answers_from;
-                Goal { address: session.dst, realm, zone }
-            }
+            Plan::Session(session) => session.goal(),
         }
     }
 }
@@ -92,9 +104,22 @@ impl<D: Device> Core<D> {
         plan: &SessionPlan,
     ) -> Result<Translation, Stop> {
         let state = &work.packet.state;
-        let (policy, mark) = snap.conntrack.choose(state.interface, &state.tuple);
         let observed = Observed::read(state.kind, state.fragment, work.packet.l4_bytes())?;
-        let opening = tracker::open(&observed, &snap.conntrack, policy)?;
+        self.set_up_as(snap, now, work, plan, &observed)
+    }
+
+    /// As [`Core::set_up`], but what opens the session is `observed` in place of the packet.
+    pub(super) fn set_up_as(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        work: &Work<D::Buf>,
+        plan: &SessionPlan,
+        observed: &Observed<'_>,
+    ) -> Result<Translation, Stop> {
+        let state = &work.packet.state;
+        let (policy, mark) = snap.conntrack.choose(state.interface, &state.tuple);
+        let opening = tracker::open(observed, &snap.conntrack, policy)?;
         let admitted = self.check_limits(now.tick(), work.key, &opening)?;
         let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
         let lease = match plan.source {
@@ -247,6 +272,7 @@ fn plan_forward(
         dport: forward.backend_port(dport),
         source,
         answers_from,
+        syn_proxy: forward.syn_proxy,
     }))
 }
 
@@ -267,5 +293,6 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
     };
     let source = Some(source);
     let answers_from = (out.realm, out.zone);
-    Ok(Plan::Session(SessionPlan { dst: tuple.dst, dport: tuple.dport, source, answers_from }))
+    let (dst, dport) = (tuple.dst, tuple.dport);
+    Ok(Plan::Session(SessionPlan { dst, dport, source, answers_from, syn_proxy: false }))
 }

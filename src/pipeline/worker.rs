@@ -5,6 +5,7 @@ use super::admission::Gate;
 use super::handover::Running;
 use super::mesh::{HANDOFF_FRAMES, Handoff, Peers};
 use super::message::{FromWorker, ToWorker};
+use super::syn_proxy::SynProxy;
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::pressure::Census;
@@ -118,6 +119,7 @@ pub(super) struct Core<D: Device> {
     pub(super) management: Producer<FromWorker>,
     pub(super) timers: Producer<u32>,
     pub(super) icmp_limit: RateLimit,
+    pub(super) syn_proxy: Option<SynProxy>,
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) batch: ArrayVec<Work<D::Buf>, BURST>,
     last_tick: Tick,
@@ -154,6 +156,7 @@ impl<D: Device> Worker<D> {
             id,
             ports,
             gate: Gate::new(&snapshot.conntrack.limits, shard.capacity(), rng.next()),
+            syn_proxy: SynProxy::new(&snapshot, shard.capacity(), &mut rng),
             shard,
             space,
             rng,
@@ -281,6 +284,7 @@ impl<D: Device> Core<D> {
 
     pub(super) fn remove(&mut self, id: SessionId) {
         self.count_out(id);
+        self.forget_handshake(id);
         if let Some(lease) = self.shard.remove(id) {
             let released = self.space.release(lease.address, lease.protocol, lease.port);
             debug_assert!(released, "a session's port was not allocated");
@@ -314,6 +318,7 @@ impl<D: Device> Core<D> {
         let counters = &self.counters;
         self.fragments
             .expire(now.tick(), FRAGMENT_BUDGET, &mut |_| counters.count_drop(DropReason::FragmentTimeout));
+        self.look_after_handshakes(snap, now);
         let deadline = Time::from_nanos(
             now.as_nanos().saturating_sub(u64::try_from(WAITING_DEADLINE.as_nanos()).unwrap_or(u64::MAX)),
         );

@@ -73,6 +73,14 @@ pub struct WorkerCounters {
     pub generated_lost: Counter,
     /// ICMP errors not sent because of the rate limit.
     pub icmp_limited: Counter,
+    /// SYNs answered with a cookie.
+    pub syn_cookies_sent: Counter,
+    /// Clients that brought back a cookie.
+    pub syn_cookies_valid: Counter,
+    /// SYNs of the SYN proxy to a backend but the first.
+    pub syn_proxy_retries: Counter,
+    /// Clients of the SYN proxy whose backend did not answer.
+    pub syn_proxy_given_up: Counter,
     /// Packets handed to the worker that owns them.
     pub handed_off: Counter,
     /// Packets received from other workers.
@@ -114,6 +122,10 @@ impl Default for WorkerCounters {
             generated: Counter::default(),
             generated_lost: Counter::default(),
             icmp_limited: Counter::default(),
+            syn_cookies_sent: Counter::default(),
+            syn_cookies_valid: Counter::default(),
+            syn_proxy_retries: Counter::default(),
+            syn_proxy_given_up: Counter::default(),
             handed_off: Counter::default(),
             taken_over: Counter::default(),
             sessions_created: Counter::default(),

@@ -61,6 +61,9 @@ drop_reasons! {
     TcpInvalid, "tcp_invalid", "A TCP segment with an impossible combination of flags, or one that the state of the connection rules out.";
     TcpOutOfWindow, "tcp_out_of_window", "A TCP segment outside of the connection's window; conntrack.tcp_be_liberal lets such pass.";
     TcpRstInvalid, "tcp_rst_invalid", "A TCP RST that its receiver would ignore: outside of the window, or for a SYN that was never sent (RFC 5961 3.2).";
+    TcpChecksumWrong, "tcp_checksum_wrong", "A segment of a handshake that the SYN proxy would answer has a wrong checksum.";
+    SynCookieInvalid, "syn_cookie_invalid", "An ACK without a session to a forward with a SYN proxy that brings back no cookie of ours: forged, late, or of a connection that is over.";
+    SynProxyFull, "syn_proxy_full", "Too many clients wait for backends that do not answer the SYN proxy.";
     IcmpInvalid, "icmp_invalid", "An ICMP message with a wrong checksum, or a quote that can not be read (RFC 5508 4).";
     IcmpUnsolicited, "icmp_unsolicited", "An ICMP error that quotes no known session, or a reply that nobody asked for.";
     IcmpTypeUnsupported, "icmp_type_unsupported", "An ICMP type that is not translated.";

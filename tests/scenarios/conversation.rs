@@ -65,7 +65,7 @@ impl phy::TxToken for Tx<'_> {
 }
 
 /// A host with one TCP socket that sends a stream and checks another.
-struct Host {
+pub(crate) struct Host {
     wire: Wire,
     interface: Interface,
     sockets: SocketSet<'static>,
@@ -81,7 +81,7 @@ fn byte(salt: u8, at: usize) -> u8 {
 }
 
 impl Host {
-    fn new(address: Ipv4Addr, gateway: Ipv4Addr, salt: u8, now: Instant) -> Host {
+    pub(crate) fn new(address: Ipv4Addr, gateway: Ipv4Addr, salt: u8, now: Instant) -> Host {
         let mut wire = Wire::default();
         let mut config = Config::new(EthernetAddress(host_mac(address).0).into());
         config.random_seed = u64::from(salt);
@@ -95,11 +95,11 @@ impl Host {
         Host { wire, interface, sockets, socket, salt, sent: 0, received: 0 }
     }
 
-    fn socket(&mut self) -> &mut tcp::Socket<'static> {
+    pub(crate) fn socket(&mut self) -> &mut tcp::Socket<'static> {
         self.sockets.get_mut(self.socket)
     }
 
-    fn connect(&mut self, to: IpEndpoint, port: u16) {
+    pub(crate) fn connect(&mut self, to: IpEndpoint, port: u16) {
         let socket = self.sockets.get_mut::<tcp::Socket>(self.socket);
         socket.connect(self.interface.context(), to, port).unwrap();
     }
@@ -149,7 +149,7 @@ fn queue_of(frame: &[u8], queues: usize) -> usize {
 }
 
 /// Lets both hosts talk until both streams have arrived and both ends are closed.
-fn converse<D: Device<Buf = MemBuf>>(net: &mut Net<D>, client: &mut Host, server: &mut Host) {
+pub(crate) fn converse<D: Device<Buf = MemBuf>>(net: &mut Net<D>, client: &mut Host, server: &mut Host) {
     for _ in 0..200_000 {
         net.now = net.now + Duration::from_millis(1);
         let now = Instant::from_micros((net.now.as_nanos() / 1000) as i64);

@@ -327,6 +327,10 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             add("made", worker.generated.get());
             add("lost", worker.generated_lost.get());
             add("limited", worker.icmp_limited.get());
+            add("cookies", worker.syn_cookies_sent.get());
+            add("admitted", worker.syn_cookies_valid.get());
+            add("asked again", worker.syn_proxy_retries.get());
+            add("given up", worker.syn_proxy_given_up.get());
             add("held", worker.held.get());
             add("opened", worker.sessions_created.get());
             add("closed", worker.sessions_removed.get());

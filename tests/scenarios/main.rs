@@ -29,6 +29,7 @@ mod limits;
 mod neighbors;
 mod pressure;
 mod rules;
+mod syn_proxy;
 mod timers;
 mod tracking;
 mod translation;

@@ -86,6 +86,12 @@ on = "wan"
 protocol = "udp"
 port = 53
 to = "192.168.1.53"
+[[dnat]]
+on = "wan"
+protocol = "tcp"
+port = 443
+to = "192.168.1.43"
+syn_proxy = true
 [conntrack]
 max_sessions = 600
 half_open = "10%"
@@ -104,7 +110,7 @@ icmp_errors_per_second = 200
 const PACKETS: u64 = 100_000;
 
 /// Packets of every sort, one after the other; `n` varies hosts and ports.
-fn sorts(n: u64) -> [(bool, String); 17] {
+fn sorts(n: u64) -> [(bool, String); 19] {
     let (host, port) = (10 + n % 40, 1024 + n % 50_000);
     let id = n % 60_000;
     let lan = |line: String| (true, line);
@@ -128,10 +134,34 @@ fn sorts(n: u64) -> [(bool, String); 17] {
         wan(format!(
             "icmp 3/3 198.51.100.1 > 203.0.113.2 csum=bad [udp 203.0.113.2:{port} > 198.51.100.1:53]"
         )),
+        // The SYN proxy.
+        wan(format!("tcp 198.51.100.7:{port} > 203.0.113.2:443 S seq={n}")),
+        wan(format!("tcp 198.51.100.8:{port} > 203.0.113.2:443 A seq={n} ack={n}")),
         // Neighbours: one that answers, one that does not.
         lan(format!("udp 192.168.1.{host}:1000 > 203.0.113.{host}:53")),
         lan(format!("udp 192.168.1.{host}:1000 > 203.0.113.99:53")),
     ]
+}
+
+/// What a client of the SYN proxy and its backend say to a segment of its handshake, and which side it comes from.
+fn continue_handshake(packet: &[u8]) -> Option<(bool, String)> {
+    const SYN: u8 = 2;
+    const SYN_ACK: u8 = 18;
+    let word = |at: usize| packet.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+    let (sport, dport) = (word(20)?, word(22)?);
+    let number = |at: usize| u32::from(word(at).unwrap_or(0)) << 16 | u32::from(word(at + 2).unwrap_or(0));
+    let (sequence, acknowledged) = (number(24), number(28));
+    match (packet.get(9)?, sport, dport, packet.get(33)?) {
+        (6, 443, port, &SYN_ACK) => {
+            let ack = sequence.wrapping_add(1);
+            Some((false, format!("tcp 198.51.100.7:{port} > 203.0.113.2:443 A seq={acknowledged} ack={ack}")))
+        }
+        (6, port, 443, &SYN) => {
+            let ack = sequence.wrapping_add(1);
+            Some((true, format!("tcp 192.168.1.43:443 > 198.51.100.7:{port} SA seq=7 ack={ack}")))
+        }
+        _ => None,
+    }
 }
 
 #[test]
@@ -176,7 +206,13 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
             }
         }
         net.collect();
-        net.seen.clear();
+        for seen in std::mem::take(&mut net.seen) {
+            if let Some((inside, line)) = continue_handshake(&seen.body).filter(|_| !seen.arp) {
+                let packet = Line::parse(&line).encode(&net.bindings);
+                net.send_ipv4(if inside { lan } else { wan }, &packet);
+                pushed += 1;
+            }
+        }
     }
     let calls = CALLS.get();
     WATCHED.set(true);
@@ -186,7 +222,7 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
     assert_eq!(calls, 0, "calls of the allocator in {pushed} packets");
     // That the test has tested something:
     let totals = net.totals();
-    for name in ["sent", "made", "opened", "closed", "limited", "held"] {
+    for name in ["sent", "made", "opened", "closed", "limited", "held", "cookies", "admitted"] {
         let enough = if name == "held" { 0 } else { 100 };
         assert!(totals[name] > enough, "{name}: {}", totals[name]);
     }
@@ -199,6 +235,7 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
         DropReason::SourceRateLimit,
         DropReason::NeighborUnresolved,
         DropReason::NeighborQueueFull,
+        DropReason::SynCookieInvalid,
     ] {
         assert!(totals[&format!("drop {}", reason.name())] > 20, "{}", reason.name());
     }

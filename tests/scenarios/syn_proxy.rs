@@ -1,6 +1,7 @@
 //! The SYN proxy in front of a forwarded port: every number, window and option that both sides see.
 
 mod adversity;
+mod chaos;
 mod flood;
 mod stage;
 mod talk;
@@ -281,6 +282,17 @@ fn a_connection_after_another_begins_with_a_cookie_again() {
         assert_eq!(stage.net.session_count(), 1);
         stage.net.finish();
     }
+}
+
+#[test]
+fn a_connected_session_is_established_and_lasts() {
+    let mut stage = Stage::new(&proxied(), SHAPES[1]);
+    let connection = connected(&mut stage);
+    stage.net.wait(std::time::Duration::from_secs(7200));
+    assert_eq!(stage.net.session_count(), 1);
+    stage.take();
+    stage.expect("wan", &connection.client("AP").len(5), &[("lan", &to_backend("AP").len(5))]);
+    stage.net.finish();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! memory that it takes and the rate of new sessions that its table sustains.
 
 use super::{Failure, report, table};
-use crate::config::estimate::{Estimate, SESSION_BYTES, mebibytes};
+use crate::config::estimate::{Estimate, mebibytes};
 use crate::config::model::{Config, PollMode};
 use crate::config::{self, Checked, Diagnostic, LoadError, Problem};
 use crate::conntrack::policy::WhenFull;
@@ -96,11 +96,12 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let tables = estimate.session_bytes + estimate.source_bytes + estimate.port_bytes;
     writeln!(
         out,
-        "memory    {} MiB: {} MiB for {} sessions of {SESSION_BYTES} bytes{sources}, {} MiB for the ports of {}, \
+        "memory    {} MiB: {} MiB for {} sessions of {} bytes{sources}, {} MiB for the ports of {}, \
          {} MiB for {} frames",
         mebibytes(estimate.frame_bytes + tables),
         mebibytes(estimate.session_bytes),
         config.conntrack.max_sessions,
+        estimate.bytes_per_session,
         mebibytes(estimate.port_bytes),
         several(config.interfaces.len() + pools, "address"),
         mebibytes(estimate.frame_bytes),

@@ -148,6 +148,16 @@ pub fn write_status(out: &mut dyn Write, status: &api::Status, colour: bool) -> 
         grouped(total.generated_lost),
         grouped(total.icmp_limited),
     )?;
+    if total.syn_cookies_sent > 0 {
+        writeln!(
+            out,
+            "SYN proxy: {} SYNs answered with a cookie, {} cookies came back; backends asked again {} times, given up {} times",
+            grouped(total.syn_cookies_sent),
+            grouped(total.syn_cookies_valid),
+            grouped(total.syn_proxy_retries),
+            grouped(total.syn_proxy_given_up),
+        )?;
+    }
     writeln!(
         out,
         "handed from worker to worker: {} ({} of received)",

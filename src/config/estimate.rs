@@ -9,12 +9,15 @@ use crate::conntrack::policy::Share;
 use crate::conntrack::timeouts::Timeout;
 use crate::device::sizing;
 use crate::device::spec::DeviceSpec;
+use crate::nat::proxied::Records;
 use crate::nat::space::PortSpace;
 use crate::pipeline::held_frames;
 
 /// Memory of one session: its record with both tuples (128), its share of the index (16), of the lists by class (8)
 /// and of the timer wheel (8). The design's budget.
 pub const SESSION_BYTES: u64 = 160;
+/// What a SYN proxy, in front of whichever forward, adds to that.
+pub const PROXIED_BYTES: u64 = Records::BYTES as u64;
 /// Memory of one source when sources are limited: its counters and bucket (32) and up to two chains of the index (8).
 /// Each session may be another source's.
 pub const SOURCE_BYTES: u64 = 40;
@@ -83,6 +86,8 @@ pub fn mebibytes(bytes: u64) -> u32 {
 pub struct Estimate {
     /// Memory of the packet pool, in bytes.
     pub frame_bytes: u64,
+    /// Memory of one session, in bytes.
+    pub bytes_per_session: u64,
     /// Memory of the session table, in bytes.
     pub session_bytes: u64,
     /// Memory of the table of sources, in bytes; 0 if they are not limited.
@@ -146,9 +151,12 @@ impl Estimate {
         let adaptive = limits.adaptive_low < limits.adaptive_high;
         let reserved_sessions = part(limits.reserve);
         let sets = addresses * usize::from(config.runtime.workers) * PortSpace::ADDRESS_BYTES;
+        let proxied = config.dnat.iter().any(|rule| rule.syn_proxy);
+        let bytes_per_session = SESSION_BYTES + if proxied { PROXIED_BYTES } else { 0 };
         Estimate {
             frame_bytes: frames_bytes(config.runtime.frames, room),
-            session_bytes: sessions * SESSION_BYTES,
+            bytes_per_session,
+            session_bytes: sessions * bytes_per_session,
             source_bytes: if limits.count_sources() { sessions * SOURCE_BYTES } else { 0 },
             port_bytes: u64::try_from(sets).unwrap_or(u64::MAX),
             tcp_closed_per_second: rate(Timeout::TcpTimeWait),

@@ -112,6 +112,14 @@ pub struct Counts {
     pub generated_lost: u64,
     /// ICMP errors that the rate limit suppressed.
     pub icmp_limited: u64,
+    /// SYNs that the SYN proxy answered with a cookie.
+    pub syn_cookies_sent: u64,
+    /// Clients that brought back a cookie.
+    pub syn_cookies_valid: u64,
+    /// SYNs that the SYN proxy sent to a backend again.
+    pub syn_proxy_retries: u64,
+    /// Clients that the SYN proxy reset because their backend was silent.
+    pub syn_proxy_given_up: u64,
     /// Packets handed to the worker that owns them.
     pub handed_off: u64,
     /// Packets received from other workers.

@@ -26,7 +26,8 @@ use crate::time::Tick;
 
 macro_rules! states {
     ($($variant:ident, $name:literal, $timeout:ident, $help:literal;)+) => {
-        /// State of a session. What the TCP states mean: [`super::tcp`].
+        /// State of a session. What the states of TCP, SCTP and DCCP mean: [`super::tcp`], [`super::sctp`],
+        /// [`super::dccp`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum State {
@@ -37,7 +38,7 @@ macro_rules! states {
             /// Every state, in the order of their numbers.
             pub const ALL: &'static [State] = &[$(State::$variant),+];
 
-            /// The name; for TCP the one that Linux uses.
+            /// The name; for TCP, SCTP and DCCP the one that Linux uses.
             pub fn name(self) -> &'static str {
                 match self { $(State::$variant => $name),+ }
             }
@@ -66,6 +67,24 @@ states! {
     Udp, "UDP", Udp, "UDP without an answer yet.";
     UdpStream, "UDP_STREAM", UdpStream, "UDP that went both ways.";
     Icmp, "ICMP", Icmp, "ICMP query.";
+    SctpClosed, "CLOSED", SctpClosed, "SCTP: INIT seen, or the end.";
+    SctpCookieWait, "COOKIE_WAIT", SctpCookieWait, "SCTP: INIT ACK seen.";
+    SctpCookieEchoed, "COOKIE_ECHOED", SctpCookieEchoed, "SCTP: COOKIE ECHO seen.";
+    SctpEstablished, "ESTABLISHED", SctpEstablished, "SCTP: COOKIE ACK or HEARTBEAT ACK seen.";
+    SctpShutdownSent, "SHUTDOWN_SENT", SctpShutdownSent, "SCTP: SHUTDOWN seen from the original side.";
+    SctpShutdownRecd, "SHUTDOWN_RECD", SctpShutdownRecd, "SCTP: SHUTDOWN seen from the other side.";
+    SctpShutdownAckSent, "SHUTDOWN_ACK_SENT", SctpShutdownAckSent, "SCTP: SHUTDOWN ACK seen.";
+    SctpHeartbeatSent, "HEARTBEAT_SENT", SctpHeartbeatSent, "SCTP: HEARTBEAT seen, and nothing before it.";
+    DccpRequest, "REQUEST", DccpRequest, "DCCP: Request seen.";
+    DccpRespond, "RESPOND", DccpRespond, "DCCP: Response seen.";
+    DccpPartopen, "PARTOPEN", DccpPartopen, "DCCP: Ack of the Response seen.";
+    DccpOpen, "OPEN", DccpOpen, "DCCP: both ends have spoken since.";
+    DccpClosereq, "CLOSEREQ", DccpClosereq, "DCCP: CloseReq seen.";
+    DccpClosing, "CLOSING", DccpClosing, "DCCP: Close seen.";
+    DccpTimewait, "TIMEWAIT", DccpTimewait, "DCCP: Reset seen.";
+    Gre, "GRE", Gre, "GRE without an answer yet.";
+    GreStream, "GRE_STREAM", GreStream, "GRE that went both ways.";
+    Generic, "GENERIC", Generic, "A protocol that is known by its addresses alone.";
 }
 
 impl State {

@@ -165,7 +165,7 @@ impl<'a> Observed<'a> {
             Kind::IcmpReply => Observed::IcmpReply,
             Kind::IcmpError => Observed::IcmpError,
             Kind::IcmpOther(number) => Observed::IcmpOther(number),
-            Kind::Other => Observed::Other(transport),
+            Kind::Sctp | Kind::Dccp | Kind::Gre | Kind::Other => Observed::Other(transport),
         })
     }
 }

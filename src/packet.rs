@@ -11,11 +11,14 @@
 use crate::ids::{DeviceId, InterfaceId};
 use crate::telemetry::DropReason;
 use crate::wire::arp::ArpMessage;
+use crate::wire::dccp::DccpHeader;
 use crate::wire::ethernet::{self, EthernetHeader, VlanTag};
+use crate::wire::gre::GreHeader;
 use crate::wire::icmp::{self, IcmpHeader};
 use crate::wire::ipv4::{self, Ipv4Header};
+use crate::wire::sctp::SctpHeader;
 use crate::wire::tcp::{self, TcpHeader};
-use crate::wire::udp::{self, UdpHeader};
+use crate::wire::udp::{self, UdpHeader, UdpLiteHeader};
 use crate::wire::{checksum, protocol};
 use std::net::Ipv4Addr;
 use zerocopy::FromBytes;
@@ -45,7 +48,7 @@ pub struct NoRoom;
 ///
 /// An ICMP query has no ports: a request has its identifier as source port and its type as destination port, a
 /// reply the other way round with the *request's* type, so that inverting a tuple gives the reply's.
-/// Other protocols have ports 0.
+/// Protocols without ports have ports 0: see [`protocol::is_portless`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tuple {
     /// Source address.
@@ -77,8 +80,14 @@ pub enum Kind {
         /// The flag byte: see [`tcp`].
         flags: u8,
     },
-    /// UDP.
+    /// UDP or UDP-Lite.
     Udp,
+    /// SCTP.
+    Sctp,
+    /// DCCP.
+    Dccp,
+    /// GRE, without ports: see [`crate::wire::gre`].
+    Gre,
     /// ICMP echo or timestamp request.
     IcmpRequest,
     /// ICMP echo or timestamp reply.
@@ -310,7 +319,10 @@ fn fragment_of(header: &Ipv4Header, payload_len: usize) -> Result<Fragment, Drop
     }
     match offset {
         0 => Ok(Fragment::First),
-        8 if header.protocol == protocol::TCP => Err(DropReason::FragmentInvalid),
+        // No first fragment ends there: their headers are longer.
+        8 if matches!(header.protocol, protocol::TCP | protocol::SCTP | protocol::DCCP) => {
+            Err(DropReason::FragmentInvalid)
+        }
         _ => Ok(Fragment::Later),
     }
 }
@@ -318,7 +330,10 @@ fn fragment_of(header: &Ipv4Header, payload_len: usize) -> Result<Fragment, Drop
 fn later_kind(number: u8) -> Kind {
     match number {
         protocol::TCP => Kind::Tcp { flags: 0 },
-        protocol::UDP => Kind::Udp,
+        protocol::UDP | protocol::UDP_LITE => Kind::Udp,
+        protocol::SCTP => Kind::Sctp,
+        protocol::DCCP => Kind::Dccp,
+        protocol::GRE => Kind::Gre,
         // Request or reply: the first fragment tells.
         protocol::ICMP => Kind::IcmpOther(u8::MAX),
         _ => Kind::Other,
@@ -349,6 +364,36 @@ fn read_l4(number: u8, payload: &[u8], fragment: Fragment) -> Result<(Kind, u16,
             }
             Ok((Kind::Udp, header.source.get(), header.destination.get()))
         }
+        protocol::UDP_LITE => {
+            let header: &UdpLiteHeader = view(payload, 0).map_err(|_| short)?;
+            let covered = usize::from(header.coverage.get());
+            // RFC 3828 3.1: 0 is all.
+            if (1..udp::HEADER_LEN).contains(&covered)
+                || (fragment == Fragment::Whole && covered > payload.len())
+            {
+                return Err(short);
+            }
+            Ok((Kind::Udp, header.source.get(), header.destination.get()))
+        }
+        protocol::SCTP => {
+            let header: &SctpHeader = view(payload, 0).map_err(|_| short)?;
+            Ok((Kind::Sctp, header.source.get(), header.destination.get()))
+        }
+        protocol::DCCP => {
+            let header: &DccpHeader = view(payload, 0).map_err(|_| short)?;
+            let len = header.header_len();
+            let data = payload.len().checked_sub(len).ok_or(short)?;
+            // RFC 4340 9.2: a coverage beyond the data is invalid.
+            let uncovered = header.coverage().is_some_and(|covered| covered > data);
+            if len < header.least_len() || (fragment == Fragment::Whole && uncovered) {
+                return Err(short);
+            }
+            Ok((Kind::Dccp, header.source.get(), header.destination.get()))
+        }
+        protocol::GRE => {
+            let _: &GreHeader = view(payload, 0).map_err(|_| short)?;
+            Ok((Kind::Gre, 0, 0))
+        }
         protocol::ICMP => {
             let header: &IcmpHeader = view(payload, 0).map_err(|_| short)?;
             let id = header.identifier.get();
@@ -372,7 +417,8 @@ fn read_l4(number: u8, payload: &[u8], fragment: Fragment) -> Result<(Kind, u16,
 
 /// The tuple of the packet that an ICMP error quotes. `message` starts at the ICMP header.
 ///
-/// Only the first eight bytes of the quoted transport header are there for certain (RFC 792).
+/// Only the first eight bytes of the quoted transport header are there for certain (RFC 792). They hold the ports of
+/// every protocol that has some.
 pub fn read_quote(message: &[u8]) -> Result<Tuple, DropReason> {
     let quote = message.get(icmp::HEADER_LEN..).ok_or(DropReason::IcmpInvalid)?;
     let header: &Ipv4Header = view(quote, 0).map_err(|_| DropReason::IcmpInvalid)?;
@@ -385,16 +431,16 @@ pub fn read_quote(message: &[u8]) -> Result<Tuple, DropReason> {
     if !checksum::is_valid(head) {
         return Err(DropReason::IcmpInvalid);
     }
-    let transport: &[u8; 8] =
-        quote.get(len..).and_then(|rest| rest.first_chunk()).ok_or(DropReason::IcmpInvalid)?;
+    let transport: Option<&[u8; 8]> = quote.get(len..).and_then(|rest| rest.first_chunk());
     // The packet itself would have been refused, so this is about none that came through here.
     if has_source_route(head.get(ipv4::HEADER_LEN..).unwrap_or_default()) {
         return Err(DropReason::SourceRouted);
     }
-    let [a, b, c, d, e, f, _, _] = *transport;
-    let (sport, dport) = match header.protocol {
-        protocol::TCP | protocol::UDP => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
-        protocol::ICMP => {
+    let (sport, dport) = match (header.protocol, transport) {
+        // A whole packet may be shorter than eight bytes.
+        (number, _) if protocol::is_portless(number) => (0, 0),
+        (_, None) => return Err(DropReason::IcmpInvalid),
+        (protocol::ICMP, Some(&[a, _, _, _, e, f, _, _])) => {
             let id = u16::from_be_bytes([e, f]);
             match a {
                 icmp::ECHO_REQUEST | icmp::TIMESTAMP_REQUEST => (id, u16::from(a)),
@@ -404,7 +450,7 @@ pub fn read_quote(message: &[u8]) -> Result<Tuple, DropReason> {
                 _ => return Err(DropReason::IcmpInvalid),
             }
         }
-        _ => (0, 0),
+        (_, Some(&[a, b, c, d, ..])) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
     };
     Ok(Tuple { src: header.source(), dst: header.destination(), sport, dport, protocol: header.protocol })
 }

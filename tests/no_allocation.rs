@@ -21,6 +21,8 @@ mod harness;
 mod packet;
 #[path = "scenarios/script.rs"]
 mod script;
+#[path = "scenarios/transport.rs"]
+mod transport;
 
 use harness::{Net, Shape, host_mac};
 use natgate::telemetry::{DropReason, Eviction};

@@ -10,11 +10,17 @@ use natgate::device::membuf::MemPool;
 use natgate::nat::{Translation, rewrite};
 use natgate::packet::PacketBuf;
 use natgate::wire::checksum::{self, Delta};
-use support::{Gen, ICMP, Part, Spec, TCP, UDP, ones_equal, ones_sum, packet, translated};
+use support::{
+    DCCP, Gen, ICMP, Part, SCTP, Spec, TCP, UDP, UDP_LITE, ones_equal, ones_sum, packet, translated,
+};
 
 /// Translates a packet with natgate; returns the frame.
 fn rewritten(pool: &MemPool, spec: &Spec, translation: &Translation) -> Vec<u8> {
     let mut packet = packet(pool, &spec.frame());
+    if let Part::Later(_) = spec.part {
+        // The parser knows no ports of a later fragment; here they come from the first.
+        packet.state.tuple = spec.tuple;
+    }
     rewrite(&mut packet, translation).unwrap();
     assert_eq!(packet.state.tuple, translation.to);
     packet.buf.data().to_vec()
@@ -26,16 +32,23 @@ fn a_translated_packet_is_what_building_it_anew_with_the_new_addresses_gives() {
     let mut whole = 0;
     for case in 0..500_000 {
         let random = &mut Gen::case(case);
-        let protocol = random.pick(&[TCP, TCP, UDP, UDP, ICMP]);
+        let protocol = random.pick(&[TCP, TCP, UDP, UDP, ICMP, UDP_LITE, SCTP, DCCP]);
         let mut from = Spec::random(random, protocol);
         if random.one_in(4) {
             from.fragment(random);
         }
+        if protocol == SCTP && random.one_in(3) {
+            // A wrong CRC stays wrong by the same bits.
+            from.checksum_error = random.u16();
+        }
         let mut to = from.clone();
         to.tuple = translated(random, from.tuple);
         to.ttl -= 1;
+        if protocol == SCTP && from.part != Part::Whole {
+            // Fragments whose port would change are refused.
+            (to.tuple.sport, to.tuple.dport) = (from.tuple.sport, from.tuple.dport);
+        }
         let translation = match from.part {
-            // The parser knows no ports of a later fragment; here they come from the first.
             Part::Later(_) => Translation::new(from.tuple, to.tuple),
             _ => {
                 whole += u32::from(from.part == Part::Whole);
@@ -87,7 +100,7 @@ fn a_wrong_checksum_stays_wrong_by_the_same_amount() {
     };
     for case in 0..150_000 {
         let random = &mut Gen::case(case);
-        let protocol = random.pick(&[TCP, UDP, ICMP]);
+        let protocol = random.pick(&[TCP, UDP, ICMP, DCCP]);
         let mut from = Spec::random(random, protocol);
         from.udp_without_checksum = false;
         from.checksum_error = random.u16();

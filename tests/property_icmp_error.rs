@@ -9,16 +9,20 @@ mod support;
 use natgate::device::membuf::MemPool;
 use natgate::nat::rewrite_error;
 use natgate::packet::{Kind, PacketBuf, Tuple};
-use support::{Gen, ICMP, Spec, TCP, UDP, icmp_error, ones_equal, ones_sum, packet, translated};
+use support::{
+    DCCP, GRE, Gen, ICMP, SCTP, Spec, TCP, UDP, UDP_LITE, icmp_error, ones_equal, ones_sum, packet,
+    translated,
+};
 
 const CASES: u64 = 200_000;
 
 /// A random error: the frame, its outer header, the quoted packet and how much of it is quoted.
 fn error(random: &mut Gen) -> (Vec<u8>, Spec, Spec, usize) {
-    let protocol = random.pick(&[TCP, TCP, UDP, UDP, ICMP]);
+    let protocol = random.pick(&[TCP, TCP, UDP, UDP, ICMP, UDP_LITE, SCTP, DCCP, GRE, 50]);
     let mut quoted = Spec::random(random, protocol);
     quoted.checksum_error = if random.one_in(3) { random.u16() } else { 0 };
-    if random.one_in(8) {
+    // Of SCTP, no fragment with another port is ever sent.
+    if random.one_in(8) && protocol != SCTP {
         // Quotes of first fragments have their ports, too.
         quoted.fragment(random);
         if let support::Part::Later(_) = quoted.part {

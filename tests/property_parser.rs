@@ -19,7 +19,8 @@ use natgate::device::pcap::{CaptureError, PcapDevice};
 use natgate::packet::{Fragment, Frame, Kind, PacketBuf, Tuple};
 use natgate::telemetry::DropReason;
 use support::{
-    Gen, ICMP, MAC, Part, Spec, TCP, UDP, fix_ipv4_checksum, icmp_error, ones_equal, ones_sum, parse,
+    DCCP, GRE, Gen, ICMP, MAC, Part, SCTP, Spec, TCP, UDP, UDP_LITE, fix_ipv4_checksum, icmp_error,
+    ones_equal, ones_sum, parse,
 };
 
 /// What the parser has to say of a frame.
@@ -102,8 +103,8 @@ fn judge_ipv4(bytes: &[u8], l3: usize) -> Verdict {
     let IpNumber(protocol) = header.protocol();
     if fragment != Fragment::Whole {
         let ragged = header.more_fragments() && !payload.len().is_multiple_of(8);
-        // RFC 1858, RFC 3128: TCP flags in a second fragment. RFC 791: no datagram is longer than 65,535 bytes.
-        let evasive = protocol == TCP && offset == 8;
+        // RFC 1858, RFC 3128: TCP flags in a second fragment, or the like of others with a longer header. RFC 791: no datagram is longer than 65,535 bytes.
+        let evasive = [TCP, SCTP, DCCP].contains(&protocol) && offset == 8;
         if payload.is_empty() || ragged || evasive || head + offset + payload.len() > 65_535 {
             return Dropped(DropReason::FragmentInvalid);
         }
@@ -130,7 +131,9 @@ fn judge_l4(protocol: u8, payload: &[u8], fragment: Fragment) -> Result<Transpor
     };
     Ok(match (protocol, fragment) {
         (TCP, Fragment::Later) => Transport::Flow(Kind::Tcp { flags: 0 }, 0, 0),
-        (UDP, Fragment::Later) => Transport::Flow(Kind::Udp, 0, 0),
+        (UDP | UDP_LITE, Fragment::Later) => Transport::Flow(Kind::Udp, 0, 0),
+        (SCTP, Fragment::Later) => Transport::Flow(Kind::Sctp, 0, 0),
+        (DCCP, Fragment::Later) => Transport::Flow(Kind::Dccp, 0, 0),
         (ICMP, Fragment::Later) => Transport::Flow(Kind::IcmpOther(255), 0, 0),
         (TCP, _) => {
             let tcp = TcpSlice::from_slice(payload).map_err(|_| wrong)?;
@@ -149,8 +152,41 @@ fn judge_l4(protocol: u8, payload: &[u8], fragment: Fragment) -> Result<Transpor
             Transport::Flow(Kind::Udp, udp.source_port(), udp.destination_port())
         }
         (ICMP, _) => judge_icmp(payload, fragment, wrong)?,
+        (UDP_LITE | SCTP | DCCP, _) => judge_others(protocol, payload, fragment).ok_or(wrong)?,
+        (GRE, Fragment::Later) => Transport::Flow(Kind::Gre, 0, 0),
+        (GRE, _) if payload.len() < 4 => return Err(wrong),
+        (GRE, _) => Transport::Flow(Kind::Gre, 0, 0),
         _ => Transport::Flow(Kind::Other, 0, 0),
     })
+}
+
+/// What etherparse does not know; `None` if it can not be.
+fn judge_others(protocol: u8, payload: &[u8], fragment: Fragment) -> Option<Transport> {
+    let word = |at: usize| Some(u16::from_be_bytes([*payload.get(at)?, *payload.get(at + 1)?]));
+    let whole = fragment == Fragment::Whole;
+    let kind = match protocol {
+        UDP_LITE => {
+            // RFC 3828 3.1.
+            let coverage = usize::from(word(4)?);
+            let good = coverage == 0 || coverage >= 8 && (!whole || coverage <= payload.len());
+            (good && payload.len() >= 8).then_some(Kind::Udp)?
+        }
+        SCTP => (payload.len() >= 12).then_some(Kind::Sctp)?,
+        _ => {
+            // RFC 4340 5.1 and 9.2: where the data begin, and how much of it is covered.
+            let (data, nibble, extended) = (
+                usize::from(*payload.get(4)?) * 4,
+                usize::from(*payload.get(5)? & 15),
+                payload.get(8)? & 1 == 1,
+            );
+            let covered = if nibble == 0 { 0 } else { (nibble - 1) * 4 };
+            let least = if extended { 16 } else { 12 };
+            let fits = data >= least && data <= payload.len();
+            (payload.len() >= 12 && fits && (!whole || data + covered <= payload.len()))
+                .then_some(Kind::Dccp)?
+        }
+    };
+    Some(Transport::Flow(kind, word(0)?, word(2)?))
 }
 
 fn judge_icmp(payload: &[u8], fragment: Fragment, wrong: DropReason) -> Result<Transport, DropReason> {
@@ -177,16 +213,18 @@ fn judge_quote(quote: &[u8]) -> Result<Tuple, DropReason> {
     let header = Ipv4HeaderSlice::from_slice(quote).map_err(|_| DropReason::IcmpInvalid)?;
     let transport = &quote[header.slice().len()..];
     let right = ones_equal(ones_sum(&[header.slice()]), 0);
-    if header.fragments_offset().value() != 0 || !right || transport.len() < 8 {
+    let IpNumber(protocol) = header.protocol();
+    // Eight bytes of the transport header, of whatever has ports in them (RFC 792).
+    let short = [TCP, UDP, ICMP, UDP_LITE, SCTP, DCCP].contains(&protocol) && transport.len() < 8;
+    if header.fragments_offset().value() != 0 || !right || short {
         return Err(DropReason::IcmpInvalid);
     }
     if source_routed(header.options()) {
         return Err(DropReason::SourceRouted);
     }
     let word = |at: usize| u16::from_be_bytes([transport[at], transport[at + 1]]);
-    let IpNumber(protocol) = header.protocol();
-    let (sport, dport) = match (protocol, transport[0]) {
-        (TCP | UDP, _) => (word(0), word(2)),
+    let (sport, dport) = match (protocol, transport.first().copied().unwrap_or(0)) {
+        (TCP | UDP | UDP_LITE | SCTP | DCCP, _) => (word(0), word(2)),
         (ICMP, 8 | 13) => (word(4), u16::from(transport[0])),
         (ICMP, 0) => (8, word(4)),
         (ICMP, 14) => (13, word(4)),
@@ -228,7 +266,7 @@ fn verdict(pool: &MemPool, frame: &[u8]) -> Verdict {
 
 /// A random valid frame.
 fn frame(random: &mut Gen) -> Vec<u8> {
-    let protocol = random.pick(&[TCP, TCP, UDP, UDP, ICMP, ICMP, 47, 132]);
+    let protocol = random.pick(&[TCP, TCP, UDP, UDP, ICMP, ICMP, UDP_LITE, SCTP, DCCP, GRE, 50]);
     let mut spec = Spec::random(random, protocol);
     let mut frame = match random.range(0, 9) {
         0..=5 => spec.frame(),
@@ -238,9 +276,6 @@ fn frame(random: &mut Gen) -> Vec<u8> {
         }
         _ => {
             let outer = Spec::random(random, ICMP);
-            if spec.tuple.protocol > UDP {
-                spec.payload.resize(60, 0);
-            }
             icmp_error(random, &outer, &spec).0
         }
     };
@@ -294,7 +329,8 @@ fn a_valid_frame_is_accepted_and_read_as_etherparse_reads_it() {
                 assert_eq!((udp.source_port(), udp.destination_port()), (tuple.sport, tuple.dport));
             }
             (Some(TransportSlice::Icmpv4(_)) | None, Kind::IcmpRequest | Kind::IcmpReply) => {}
-            (Some(TransportSlice::Icmpv4(_)), Kind::IcmpError) | (None, Kind::Other) => {}
+            (Some(TransportSlice::Icmpv4(_)), Kind::IcmpError) => {}
+            (None, Kind::Other | Kind::Gre | Kind::Sctp | Kind::Dccp | Kind::Udp) => {}
             (other, kind) => panic!("case {case}: {kind:?} against {other:?}"),
         }
     }
@@ -362,7 +398,7 @@ fn no_bytes_make_the_parser_panic() {
         if kept == 14 && len > 34 && random.one_in(2) {
             bytes[14] = random.pick(&[0x45, 0x46, 0x4f]);
             bytes[16..18].copy_from_slice(&u16::try_from(len - 14).unwrap().to_be_bytes());
-            bytes[23] = random.pick(&[ICMP, TCP, UDP]);
+            bytes[23] = random.pick(&[ICMP, TCP, UDP, UDP_LITE, SCTP, DCCP, GRE]);
             fix_ipv4_checksum(&mut bytes[14..]);
         }
         assert_eq!(verdict(&pool, &bytes), judge(&bytes), "case {case}: {bytes:02x?}");
@@ -451,7 +487,7 @@ fn parts_of_a_datagram_are_told_apart() {
     let pool = MemPool::new(1, 4096);
     for case in 0..50_000 {
         let random = &mut Gen::case(case);
-        let protocol = random.pick(&[TCP, UDP, ICMP]);
+        let protocol = random.pick(&[TCP, UDP, ICMP, UDP_LITE, SCTP, DCCP]);
         let mut spec = Spec::random(random, protocol);
         spec.fragment(random);
         let expected = match spec.part {

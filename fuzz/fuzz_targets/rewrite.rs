@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
     let from = packet.state.tuple;
     let mut to = Tuple { src: src.into(), dst: dst.into(), ..from };
     match packet.state.kind {
-        Kind::Tcp { .. } | Kind::Udp => (to.sport, to.dport) = (sport, dport),
+        Kind::Tcp { .. } | Kind::Udp | Kind::Sctp | Kind::Dccp => (to.sport, to.dport) = (sport, dport),
         Kind::IcmpRequest => to.sport = sport,
         Kind::IcmpReply => to.dport = dport,
         _ => {}

@@ -51,6 +51,8 @@ impl Class {
             State::SynSent | State::SynSent2 if !seen_reply => Class::SynSent,
             State::SynSent | State::SynSent2 | State::SynRecv => Class::SynRecv,
             _ if state.is_closing() => Class::Closing,
+            // The first answer ends this state, so it is that of the end.
+            State::SctpClosed if seen_reply => Class::Closing,
             _ if !seen_reply => Class::Unreplied,
             _ if assured => Class::Assured,
             _ => Class::Unassured,
@@ -277,6 +279,15 @@ mod tests {
             (State::UdpStream, true, false, Class::Unassured),
             (State::UdpStream, true, true, Class::Assured),
             (State::Icmp, true, false, Class::Unassured),
+            (State::SctpClosed, false, false, Class::Unreplied),
+            (State::SctpCookieEchoed, true, false, Class::Unassured),
+            (State::SctpEstablished, true, true, Class::Assured),
+            (State::SctpShutdownSent, true, true, Class::Closing),
+            (State::SctpClosed, true, true, Class::Closing),
+            (State::DccpRequest, false, false, Class::Unreplied),
+            (State::DccpOpen, true, true, Class::Assured),
+            (State::DccpTimewait, true, true, Class::Closing),
+            (State::Generic, true, true, Class::Assured),
         ] {
             assert_eq!(Class::of(state, seen_reply, assured), class, "{state:?} {seen_reply} {assured}");
         }

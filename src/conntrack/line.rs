@@ -9,7 +9,7 @@ use std::fmt::{self, Write};
 
 /// The session in one line without its end, with accounting as if `nf_conntrack_acct` were on.
 ///
-/// Mark is always 0 and use always 1: there are no marks, and references are not counted here.
+/// Mark and zone are always there, also when they are 0, and use is always 1: references are not counted here.
 pub fn classic_line(session: &SessionSnapshot<V4Key>, now: Tick) -> String {
     let mut line = String::with_capacity(256);
     // Writing to a string can not fail.
@@ -18,16 +18,11 @@ pub fn classic_line(session: &SessionSnapshot<V4Key>, now: Tick) -> String {
 }
 
 fn write_line(out: &mut String, session: &SessionSnapshot<V4Key>, now: Tick) -> fmt::Result {
-    let name = match session.protocol {
-        protocol::TCP => "tcp",
-        protocol::UDP => "udp",
-        protocol::ICMP => "icmp",
-        _ => "unknown",
-    };
+    let name = protocol::name(session.protocol).unwrap_or("unknown");
     let left = session.timeout_ticks.saturating_sub(now.since(session.last_seen));
     let seconds = (TICK * left).as_secs();
     write!(out, "ipv4     2 {name:<8} {} {seconds} ", session.protocol)?;
-    if session.state.is_tcp() {
+    if matches!(session.protocol, protocol::TCP | protocol::SCTP | protocol::DCCP) {
         write!(out, "{} ", session.state.name())?;
     }
     write_direction(out, session.original.tuple(), false, session.packets[0], session.bytes[0])?;
@@ -38,7 +33,7 @@ fn write_line(out: &mut String, session: &SessionSnapshot<V4Key>, now: Tick) -> 
     if session.assured {
         out.write_str("[ASSURED] ")?;
     }
-    write!(out, "mark=0 zone={} use=1", session.original.zone())
+    write!(out, "mark={} zone={} use=1", session.mark, session.original.zone())
 }
 
 fn write_direction(out: &mut String, tuple: Tuple, reply: bool, packets: u64, bytes: u64) -> fmt::Result {
@@ -48,6 +43,9 @@ fn write_direction(out: &mut String, tuple: Tuple, reply: bool, packets: u64, by
         // The tuple of an answer carries the type of the request: see `Tuple`.
         (protocol::ICMP, false) => write!(out, "type={dport} code=0 id={sport} ")?,
         (protocol::ICMP, true) => write!(out, "type={} code=0 id={dport} ", answer_to(sport))?,
+        // Of GRE version 1, Linux prints the call ids here, which are not tracked: see `wire::gre`.
+        (protocol::GRE, _) => out.write_str("srckey=0x0 dstkey=0x0 ")?,
+        (other, _) if protocol::is_portless(other) => {}
         _ => write!(out, "sport={sport} dport={dport} ")?,
     }
     write!(out, "packets={packets} bytes={bytes} ")
@@ -175,6 +173,60 @@ mod tests {
         let timestamp = classic_line(&icmp(13), Tick(101));
         assert!(timestamp.contains("type=13 code=0 id=1234"), "{timestamp}");
         assert!(timestamp.contains("type=14 code=0 id=4321"), "{timestamp}");
+    }
+
+    #[test]
+    fn sctp_and_dccp_show_their_state_as_tcp_does() {
+        let ports = ((CLIENT, 2905), (SERVER, 2906), (MAPPED, 1024));
+        let mut sctp = session(ports.0, ports.1, ports.2, 132, State::SctpEstablished, 210);
+        (sctp.seen_reply, sctp.assured) = (true, true);
+        assert_eq!(
+            classic_line(&sctp, Tick(101)),
+            "ipv4     2 sctp     132 209 ESTABLISHED \
+             src=192.168.95.5 dst=8.8.8.8 sport=2905 dport=2906 packets=1 bytes=60 \
+             src=8.8.8.8 dst=203.0.113.10 sport=2906 dport=1024 packets=0 bytes=0 \
+             [ASSURED] mark=0 zone=0 use=1"
+        );
+        let sctp = session(ports.0, ports.1, ports.2, 132, State::SctpShutdownAckSent, 3);
+        assert!(
+            classic_line(&sctp, Tick(100)).starts_with("ipv4     2 sctp     132 3 SHUTDOWN_ACK_SENT src=")
+        );
+        let dccp = session(ports.0, ports.1, ports.2, 33, State::DccpPartopen, 480);
+        assert!(classic_line(&dccp, Tick(100)).starts_with(
+            "ipv4     2 dccp     33 480 PARTOPEN src=192.168.95.5 dst=8.8.8.8 sport=2905 dport=2906 "
+        ));
+        let lite = session(ports.0, ports.1, ports.2, 136, State::Udp, 30);
+        assert!(
+            classic_line(&lite, Tick(100)).starts_with(
+                "ipv4     2 udplite  136 30 src=192.168.95.5 dst=8.8.8.8 sport=2905 dport=2906 "
+            )
+        );
+    }
+
+    #[test]
+    fn gre_has_keys_and_others_nothing_in_place_of_ports() {
+        let ends = ((CLIENT, 0), (SERVER, 0), (MAPPED, 0));
+        assert_eq!(
+            classic_line(&session(ends.0, ends.1, ends.2, 47, State::Gre, 30), Tick(100)),
+            "ipv4     2 gre      47 30 \
+             src=192.168.95.5 dst=8.8.8.8 srckey=0x0 dstkey=0x0 packets=1 bytes=60 [UNREPLIED] \
+             src=8.8.8.8 dst=203.0.113.10 srckey=0x0 dstkey=0x0 packets=0 bytes=0 \
+             mark=0 zone=0 use=1"
+        );
+        assert_eq!(
+            classic_line(&session(ends.0, ends.1, ends.2, 50, State::Generic, 600), Tick(100)),
+            "ipv4     2 unknown  50 600 \
+             src=192.168.95.5 dst=8.8.8.8 packets=1 bytes=60 [UNREPLIED] \
+             src=8.8.8.8 dst=203.0.113.10 packets=0 bytes=0 \
+             mark=0 zone=0 use=1"
+        );
+    }
+
+    #[test]
+    fn the_mark_is_shown() {
+        let ends = ((CLIENT, 1), (SERVER, 2), (MAPPED, 3));
+        let marked = SessionSnapshot { mark: 7, ..session(ends.0, ends.1, ends.2, 17, State::Udp, 30) };
+        assert!(classic_line(&marked, Tick(100)).ends_with(" mark=7 zone=0 use=1"));
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | [`table`] | the [`table::Shard`] of a worker and the [`table::SessionView`] of everybody else |
 //! | [`tracker`] | what a packet does to its session, whatever its protocol |
 //! | [`tcp`], [`tcp_segment`], [`tcp_window`] | TCP: the table of states, a segment, the sequence numbers that can be |
+//! | [`sctp`], [`dccp`] | SCTP and DCCP: the tables of states, verification tags |
 //! | [`timeouts`] | the idle timeouts |
 //! | [`policy`] | what the operator allows: timeout sets, limits |
 //! | [`wheel`] | the timers, kept on the management core |
@@ -37,12 +38,14 @@
 //! but [`mod@line`], which runs on the side of the readers. No clock is read: the time is a parameter.
 
 pub mod class;
+pub mod dccp;
 pub mod idle;
 mod index;
 pub mod key;
 pub mod line;
 pub mod policy;
 pub mod pressure;
+pub mod sctp;
 pub mod seqlock;
 pub mod session;
 pub mod sources;

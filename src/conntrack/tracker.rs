@@ -12,9 +12,15 @@
 //! - **UDP**: the answer makes it a stream with a timeout of its own; the next packet of the original direction
 //!   makes it assured. A question with one answer (DNS) thus never is.
 //! - **ICMP queries**: one state. Never assured.
+//! - **SCTP**: see [`super::sctp`]. Assured once the handshake is complete, or a HEARTBEAT was answered.
+//! - **DCCP**: see [`super::dccp`]. Assured once the client has acknowledged the response.
+//! - **GRE**: as UDP, with timeouts of its own.
+//! - **All others**: known by their addresses alone; as UDP, with one timeout for both states.
 
+use super::dccp;
 use super::key::FlowKey;
 use super::policy::Policy;
+use super::sctp;
 use super::session::{Direction, Session, TrackWords};
 use super::tcp;
 use super::tcp_segment::Segment;
@@ -23,10 +29,13 @@ use super::timeouts::{Timeout, Timeouts};
 use crate::packet::{Fragment, Kind};
 use crate::telemetry::DropReason;
 use crate::time::Tick;
+use crate::wire::dccp::DccpHeader;
+use zerocopy::FromBytes;
 
 macro_rules! states {
     ($($variant:ident, $name:literal, $timeout:ident, $help:literal;)+) => {
-        /// State of a session. What the TCP states mean: [`super::tcp`].
+        /// State of a session. What the states of TCP, SCTP and DCCP mean: [`super::tcp`], [`super::sctp`],
+        /// [`super::dccp`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         pub enum State {
@@ -37,7 +46,7 @@ macro_rules! states {
             /// Every state, in the order of their numbers.
             pub const ALL: &'static [State] = &[$(State::$variant),+];
 
-            /// The name; for TCP the one that Linux uses.
+            /// The name; for TCP, SCTP and DCCP the one that Linux uses.
             pub fn name(self) -> &'static str {
                 match self { $(State::$variant => $name),+ }
             }
@@ -66,6 +75,24 @@ states! {
     Udp, "UDP", Udp, "UDP without an answer yet.";
     UdpStream, "UDP_STREAM", UdpStream, "UDP that went both ways.";
     Icmp, "ICMP", Icmp, "ICMP query.";
+    SctpClosed, "CLOSED", SctpClosed, "SCTP: INIT seen, or the end.";
+    SctpCookieWait, "COOKIE_WAIT", SctpCookieWait, "SCTP: INIT ACK seen.";
+    SctpCookieEchoed, "COOKIE_ECHOED", SctpCookieEchoed, "SCTP: COOKIE ECHO seen.";
+    SctpEstablished, "ESTABLISHED", SctpEstablished, "SCTP: COOKIE ACK or HEARTBEAT ACK seen.";
+    SctpShutdownSent, "SHUTDOWN_SENT", SctpShutdownSent, "SCTP: SHUTDOWN seen from the original side.";
+    SctpShutdownRecd, "SHUTDOWN_RECD", SctpShutdownRecd, "SCTP: SHUTDOWN seen from the other side.";
+    SctpShutdownAckSent, "SHUTDOWN_ACK_SENT", SctpShutdownAckSent, "SCTP: SHUTDOWN ACK seen.";
+    SctpHeartbeatSent, "HEARTBEAT_SENT", SctpHeartbeatSent, "SCTP: HEARTBEAT seen, and nothing before it.";
+    DccpRequest, "REQUEST", DccpRequest, "DCCP: Request seen.";
+    DccpRespond, "RESPOND", DccpRespond, "DCCP: Response seen.";
+    DccpPartopen, "PARTOPEN", DccpPartopen, "DCCP: Ack of the Response seen.";
+    DccpOpen, "OPEN", DccpOpen, "DCCP: both ends have spoken since.";
+    DccpClosereq, "CLOSEREQ", DccpClosereq, "DCCP: CloseReq seen.";
+    DccpClosing, "CLOSING", DccpClosing, "DCCP: Close seen.";
+    DccpTimewait, "TIMEWAIT", DccpTimewait, "DCCP: Reset seen.";
+    Gre, "GRE", Gre, "GRE without an answer yet.";
+    GreStream, "GRE_STREAM", GreStream, "GRE that went both ways.";
+    Generic, "GENERIC", Generic, "A protocol that is known by its addresses alone.";
 }
 
 impl State {
@@ -78,7 +105,20 @@ impl State {
     /// Whether the conversation is on its way to its end: such sessions are the second to go when room is needed.
     #[inline]
     pub fn is_closing(self) -> bool {
-        matches!(self, State::FinWait | State::CloseWait | State::LastAck | State::TimeWait | State::Close)
+        matches!(
+            self,
+            State::FinWait
+                | State::CloseWait
+                | State::LastAck
+                | State::TimeWait
+                | State::Close
+                | State::SctpShutdownSent
+                | State::SctpShutdownRecd
+                | State::SctpShutdownAckSent
+                | State::DccpClosereq
+                | State::DccpClosing
+                | State::DccpTimewait
+        )
     }
 
     /// The state with this number; [`State::None`] if there is no such.
@@ -115,7 +155,7 @@ pub struct Tracked {
 /// The sweep of the management core over the whole table, once a minute, finds them in time.
 pub const SWEPT: u32 = 1200;
 
-/// What a tracker wants to know of a packet. The protocols without a tracker give their bytes.
+/// What a tracker wants to know of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed<'a> {
     /// TCP.
@@ -130,8 +170,14 @@ pub enum Observed<'a> {
     IcmpError,
     /// ICMP of another type.
     IcmpOther(u8),
-    /// Another protocol: what follows the IPv4 header.
-    Other(&'a [u8]),
+    /// SCTP.
+    Sctp(sctp::Packet<'a>),
+    /// DCCP: the packet type.
+    Dccp(u8),
+    /// GRE.
+    Gre,
+    /// Another protocol.
+    Other,
 }
 
 impl<'a> Observed<'a> {
@@ -146,7 +192,16 @@ impl<'a> Observed<'a> {
             Kind::IcmpReply => Observed::IcmpReply,
             Kind::IcmpError => Observed::IcmpError,
             Kind::IcmpOther(number) => Observed::IcmpOther(number),
-            Kind::Other => Observed::Other(transport),
+            Kind::Sctp => {
+                let packet = sctp::Packet::read(transport, fragment == Fragment::Whole);
+                Observed::Sctp(packet.ok_or(DropReason::Truncated)?)
+            }
+            Kind::Dccp => {
+                let header = DccpHeader::ref_from_prefix(transport).map_err(|_| DropReason::Truncated)?;
+                Observed::Dccp(header.0.kind())
+            }
+            Kind::Gre => Observed::Gre,
+            Kind::Other => Observed::Other,
         })
     }
 }
@@ -157,19 +212,28 @@ impl<'a> Observed<'a> {
 /// Later fragments never get here: their ports are unknown until the first fragment has opened the session.
 pub fn open(observed: &Observed<'_>, policy: &Policy, set: u8) -> Result<Opening, DropReason> {
     let timeouts = policy.timeouts(set);
-    let state = match observed {
+    let (state, track) = match observed {
         Observed::Tcp(segment) => {
             let (state, windows) = tcp::open(segment, policy.tcp)?;
             let timeout_ticks = tcp::timeout_ticks(state, &windows, false, timeouts);
             return Ok(Opening { state, timeout_ticks, track: windows.store() });
         }
-        Observed::Udp => State::Udp,
-        Observed::IcmpRequest => State::Icmp,
+        Observed::Udp => (State::Udp, TrackWords::default()),
+        Observed::IcmpRequest => (State::Icmp, TrackWords::default()),
+        Observed::Sctp(packet) => {
+            let (state, association) = sctp::open(packet)?;
+            (state, association.store())
+        }
+        Observed::Dccp(kind) => {
+            let (state, connection) = dccp::open(*kind)?;
+            (state, connection.store())
+        }
+        Observed::Gre => (State::Gre, TrackWords::default()),
+        Observed::Other => (State::Generic, TrackWords::default()),
         Observed::IcmpReply | Observed::IcmpError => return Err(DropReason::IcmpUnsolicited),
         Observed::IcmpOther(_) => return Err(DropReason::IcmpTypeUnsupported),
-        Observed::Other(_) => return Err(DropReason::ProtocolUnsupported),
     };
-    Ok(Opening { state, timeout_ticks: timeouts.ticks(state.timeout()), track: TrackWords::default() })
+    Ok(Opening { state, timeout_ticks: timeouts.ticks(state.timeout()), track })
 }
 
 /// Tracks a packet that matched a session: state, flags, idle timer and counters. `length` is the IPv4 total length.
@@ -187,11 +251,14 @@ pub fn track<K: FlowKey>(
     let timeouts = policy.timeouts(session.policy());
     let step = match observed {
         Observed::Tcp(segment) => tcp_step(session, direction, segment, policy, timeouts)?,
-        Observed::Udp => udp_step(session, direction, timeouts),
+        Observed::Udp => two_way_step(session, direction, State::Udp, State::UdpStream, timeouts),
+        Observed::Sctp(packet) => sctp_step(session, direction, packet, timeouts)?,
+        Observed::Dccp(kind) => dccp_step(session, direction, *kind, timeouts)?,
+        Observed::Gre => two_way_step(session, direction, State::Gre, State::GreStream, timeouts),
+        Observed::Other => two_way_step(session, direction, State::Generic, State::Generic, timeouts),
         Observed::IcmpRequest | Observed::IcmpReply => icmp_step(direction, observed, timeouts)?,
         Observed::IcmpError => return Ok(Tracked::default()),
         Observed::IcmpOther(_) => return Err(DropReason::IcmpTypeUnsupported),
-        Observed::Other(_) => return Err(DropReason::ProtocolUnsupported),
     };
     session.count(direction, length);
     Ok(take(session, direction, step, now, timeouts))
@@ -288,11 +355,54 @@ fn tcp_step<K: FlowKey>(
     })
 }
 
+/// UDP, and what is tracked like it: a state before the answer and one from then on.
 #[inline]
-fn udp_step<K: FlowKey>(session: &Session<K>, direction: Direction, timeouts: &Timeouts) -> Step {
+fn two_way_step<K: FlowKey>(
+    session: &Session<K>,
+    direction: Direction,
+    alone: State,
+    both: State,
+    timeouts: &Timeouts,
+) -> Step {
     let replied = session.seen_reply();
-    let state = if replied || direction == Direction::Reply { State::UdpStream } else { State::Udp };
+    let state = if replied || direction == Direction::Reply { both } else { alone };
     Step::to(state, replied && direction == Direction::Original, timeouts)
+}
+
+fn sctp_step<K: FlowKey>(
+    session: &Session<K>,
+    direction: Direction,
+    packet: &sctp::Packet<'_>,
+    timeouts: &Timeouts,
+) -> Result<Step, DropReason> {
+    let before = session.track_words();
+    let mut association = sctp::Association::load(&before);
+    let step = sctp::track(&mut association, session.state(), direction, packet)?;
+    let after = association.store();
+    if after != before {
+        session.set_track_words(&after);
+    }
+    Ok(if step.active { Step::to(step.state, step.assured, timeouts) } else { Step::Pass })
+}
+
+fn dccp_step<K: FlowKey>(
+    session: &Session<K>,
+    direction: Direction,
+    kind: u8,
+    timeouts: &Timeouts,
+) -> Result<Step, DropReason> {
+    let before = session.track_words();
+    let mut connection = dccp::Connection::load(&before);
+    let step = dccp::track(&mut connection, session.state(), direction, kind)?;
+    let after = connection.store();
+    if after != before {
+        session.set_track_words(&after);
+    }
+    Ok(match step {
+        dccp::Step::Pass => Step::Pass,
+        dccp::Step::To { state, assured } => Step::to(state, assured, timeouts),
+        dccp::Step::Renew(state) => Step::Renew { state, ticks: timeouts.ticks(state.timeout()) },
+    })
 }
 
 /// The identifier of one query may equal the type of another, so that a request from the wrong side has the key
@@ -310,3 +420,7 @@ fn icmp_step(direction: Direction, observed: &Observed<'_>, timeouts: &Timeouts)
 #[cfg(test)]
 #[path = "tracker_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "tracker_protocol_tests.rs"]
+mod protocol_tests;

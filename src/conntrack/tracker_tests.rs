@@ -43,7 +43,6 @@ fn only_a_request_opens_a_session() {
         (Observed::IcmpReply, Err(DropReason::IcmpUnsolicited)),
         (Observed::IcmpError, Err(DropReason::IcmpUnsolicited)),
         (Observed::IcmpOther(9), Err(DropReason::IcmpTypeUnsupported)),
-        (Observed::Other(&[]), Err(DropReason::ProtocolUnsupported)),
     ] {
         let opening = open(&observed, &Policy::default(), 0);
         assert_eq!(opening.map(|opening| (opening.state, opening.timeout_ticks)), expected, "{observed:?}");
@@ -70,7 +69,8 @@ fn a_packet_is_observed_as_what_it_is() {
         (Kind::IcmpReply, Observed::IcmpReply),
         (Kind::IcmpError, Observed::IcmpError),
         (Kind::IcmpOther(9), Observed::IcmpOther(9)),
-        (Kind::Other, Observed::Other(&bytes)),
+        (Kind::Gre, Observed::Gre),
+        (Kind::Other, Observed::Other),
     ] {
         assert_eq!(Observed::read(kind, Fragment::Whole, &bytes), Ok(observed));
     }
@@ -115,7 +115,6 @@ fn a_refused_packet_changes_nothing() {
         (Original, Observed::IcmpReply, DropReason::IcmpUnsolicited),
         (Reply, Observed::IcmpRequest, DropReason::IcmpUnsolicited),
         (Original, Observed::IcmpOther(9), DropReason::IcmpTypeUnsupported),
-        (Original, Observed::Other(&[]), DropReason::ProtocolUnsupported),
     ] {
         assert_eq!(fixture.track(direction, &observed), Err(reason), "{observed:?}");
     }

@@ -209,18 +209,13 @@ impl Ends {
     fn match_tuple(&self, tuple: &Tuple) -> bool {
         let holds = |net: &Option<Ipv4Net>, address| net.as_ref().is_none_or(|net| net.contains(address));
         let in_range = |range: &Option<RangeInclusive<u16>>, port| {
-            range.as_ref().is_none_or(|range| has_ports(tuple.protocol) && range.contains(port))
+            range.as_ref().is_none_or(|range| protocol::has_ports(tuple.protocol) && range.contains(port))
         };
         holds(&self.src, &tuple.src)
             && holds(&self.dst, &tuple.dst)
             && in_range(&self.sport, &tuple.sport)
             && in_range(&self.dport, &tuple.dport)
     }
-}
-
-/// Whether sessions of this protocol have ports, and not an identifier and a type, or nothing.
-pub(super) fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, protocol::TCP | protocol::UDP | DCCP | SCTP | UDP_LITE)
 }
 
 impl Filter {
@@ -270,18 +265,12 @@ fn list<T>(text: &str, parse: fn(&str) -> Result<T, String>) -> Result<Vec<T>, S
     text.split(',').map(|part| parse(part.trim())).collect()
 }
 
-/// Protocols that have a name here and none in [`protocol::name`].
-const MORE_PROTOCOLS: [(&str, u8); 5] =
-    [("dccp", DCCP), ("gre", 47), ("esp", 50), ("sctp", SCTP), ("udplite", UDP_LITE)];
-const DCCP: u8 = 33;
-const SCTP: u8 = 132;
-const UDP_LITE: u8 = 136;
-
 fn a_protocol(text: &str) -> Result<u8, String> {
     let name = text.to_ascii_lowercase();
     let known = (0..=u8::MAX).find(|number| protocol::name(*number) == Some(name.as_str()));
-    let more = || MORE_PROTOCOLS.iter().find(|(more, _)| *more == name).map(|(_, number)| *number);
-    known.or_else(more).or_else(|| digits(text)).ok_or_else(|| {
+    // ESP is no name that `conntrack` prints.
+    let esp = || (name == "esp").then_some(protocol::ESP);
+    known.or_else(esp).or_else(|| digits(text)).ok_or_else(|| {
         format!("{text:?} is not a protocol: use tcp, udp, icmp, sctp, dccp, gre or a number from 0 to 255")
     })
 }

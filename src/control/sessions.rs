@@ -4,7 +4,7 @@
 //! and a client that stops reading stops the reading of the tables.
 
 use super::api;
-use super::filter::{Filter, has_ports};
+use super::filter::Filter;
 use super::state::{ControlState, DEFAULT_SET, TimeoutSet};
 use super::walk::Walk;
 use crate::conntrack::key::V4Key;
@@ -174,8 +174,8 @@ fn flow(tuple: Tuple, side: Side, packets: u64, bytes: u64) -> api::Flow {
     api::Flow {
         src: tuple.src,
         dst: tuple.dst,
-        sport: has_ports(tuple.protocol).then_some(tuple.sport),
-        dport: has_ports(tuple.protocol).then_some(tuple.dport),
+        sport: protocol::has_ports(tuple.protocol).then_some(tuple.sport),
+        dport: protocol::has_ports(tuple.protocol).then_some(tuple.dport),
         icmp_id: icmp.then_some(id),
         packets,
         bytes,

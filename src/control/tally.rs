@@ -6,7 +6,7 @@
 //! made at a time; a second one waits.
 
 use super::api;
-use super::filter::{Filter, has_ports};
+use super::filter::Filter;
 use super::state::ControlState;
 use super::walk::Walk;
 use crate::conntrack::key::V4Key;
@@ -102,7 +102,7 @@ impl By {
             By::Protocol => Key::Protocol(session.protocol),
             By::Source => Key::Address(original.src, zone),
             By::Destination => Key::Address(original.dst, zone),
-            By::Dport if has_ports(session.protocol) => Key::Port(session.protocol, original.dport),
+            By::Dport if protocol::has_ports(session.protocol) => Key::Port(session.protocol, original.dport),
             By::Dport => Key::Protocol(session.protocol),
             By::Worker => Key::Worker(u16::try_from(worker).unwrap_or(u16::MAX)),
             By::Zone => Key::Zone(zone),

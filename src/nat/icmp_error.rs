@@ -14,12 +14,18 @@ use crate::wire::checksum::{self, Delta};
 use crate::wire::icmp::{self, IcmpHeader};
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::protocol;
+use crate::wire::sctp;
 use crate::wire::udp::UdpHeader;
 use std::net::Ipv4Addr;
+use zerocopy::little_endian;
 use zerocopy::network_endian::U16;
 
 /// Offset of the checksum in a TCP header.
 const TCP_CHECKSUM: usize = 16;
+/// Offset of the checksum in an SCTP header.
+const SCTP_CHECKSUM: usize = 8;
+/// Offset of the checksum in a DCCP header.
+const DCCP_CHECKSUM: usize = 6;
 
 /// Translates an ICMP error and lowers its TTL. `packet.state` says afterwards what the packet is now.
 ///
@@ -71,8 +77,8 @@ pub fn rewrite_error<B: PacketBuf>(
 
 /// Where the quote ends and an extension begins (RFC 4884), in bytes; `usize::MAX` without an extension.
 ///
-/// An old sender's garbage in the length field does no harm: only the quoted TCP checksum lies outside of the
-/// bytes that every quote has.
+/// An old sender's garbage in the length field does no harm: only the quoted checksums of TCP and SCTP lie outside of
+/// the bytes that every quote has.
 fn extension_offset(header: &IcmpHeader) -> usize {
     let extensible = matches!(header.kind, icmp::UNREACHABLE | icmp::TIME_EXCEEDED | icmp::PARAMETER_PROBLEM);
     // Second byte of the word behind the checksum, in units of 32 bits.
@@ -85,14 +91,15 @@ fn extension_offset(header: &IcmpHeader) -> usize {
 /// Translates the quoted packet. Returns what that changed in the sum of the message: all fields are at even
 /// offsets of it.
 ///
-/// Of the quoted transport header only eight bytes are there for certain (RFC 792). They hold the checksum of
-/// UDP and ICMP, but not that of TCP. `end` is where an extension begins.
+/// Of the quoted transport header only eight bytes are there for certain (RFC 792), and of protocols without ports not
+/// even these. They hold the checksum of UDP, DCCP and ICMP, but not those of TCP and SCTP. `end` is where an extension
+/// begins.
 fn rewrite_quote(quote: &mut [u8], end: usize, translation: &Translation) -> Result<Delta, DropReason> {
     let to = translation.to;
     let len = view_mut::<Ipv4Header>(quote)?.header_len();
     let (header, transport) = quote.split_at_mut_checked(len).ok_or(DropReason::IcmpInvalid)?;
     // All or nothing: nothing is written before both parts are known to be there.
-    if transport.len() < 8 {
+    if transport.len() < 8 && !protocol::is_portless(to.protocol) {
         return Err(DropReason::IcmpInvalid);
     }
     let header: &mut Ipv4Header = view_mut(header)?;
@@ -100,9 +107,10 @@ fn rewrite_quote(quote: &mut [u8], end: usize, translation: &Translation) -> Res
     header.set_destination(to.dst);
     // The header's sum, its checksum included, stays what it was: nothing to add to the message's.
     header.checksum.set(translation.l3.apply(header.checksum.get()));
+    let packet_len = header.total_len.get();
 
     match to.protocol {
-        protocol::UDP => {
+        protocol::UDP | protocol::UDP_LITE => {
             let header: &mut UdpHeader = view_mut(transport)?;
             let ports = set(&mut header.source, to.sport).and(set(&mut header.destination, to.dport));
             let checksum = translation.l4.apply_udp(header.checksum.get());
@@ -111,9 +119,23 @@ fn rewrite_quote(quote: &mut [u8], end: usize, translation: &Translation) -> Res
         protocol::TCP => {
             let [source, destination]: &mut [U16; 2] = view_mut(transport)?;
             let ports = set(source, to.sport).and(set(destination, to.dport));
-            let end = end.saturating_sub(len).min(transport.len());
-            let transport = transport.get_mut(..end).unwrap_or_default();
-            Ok(ports.and(quoted_tcp_checksum(transport, translation.l4)))
+            Ok(ports.and(quoted_tcp_checksum(up_to(transport, end, len), translation.l4)))
+        }
+        protocol::SCTP => {
+            let [source, destination]: &mut [U16; 2] = view_mut(transport)?;
+            let old = (source.get(), destination.get());
+            let ports = set(source, to.sport).and(set(destination, to.dport));
+            // Of a packet in fragments this is not the length, but then the ports never change.
+            let whole = packet_len.saturating_sub(u16::try_from(len).unwrap_or(u16::MAX));
+            let change = sctp::port_change(old, (to.sport, to.dport), whole);
+            Ok(ports.and(quoted_sctp_checksum(up_to(transport, end, len), change)))
+        }
+        protocol::DCCP => {
+            let [source, destination]: &mut [U16; 2] = view_mut(transport)?;
+            let ports = set(source, to.sport).and(set(destination, to.dport));
+            let checksum: &mut U16 = view_mut(transport.get_mut(DCCP_CHECKSUM..).unwrap_or_default())?;
+            let new = translation.l4.apply(checksum.get());
+            Ok(ports.and(set(checksum, new)))
         }
         protocol::ICMP => {
             let header: &mut IcmpHeader = view_mut(transport)?;
@@ -129,6 +151,13 @@ fn rewrite_quote(quote: &mut [u8], end: usize, translation: &Translation) -> Res
     }
 }
 
+/// What of the quoted transport header and payload lies before `end`, which counts from the quoted IPv4 header of
+/// `header` bytes.
+fn up_to(transport: &mut [u8], end: usize, header: usize) -> &mut [u8] {
+    let end = end.saturating_sub(header).min(transport.len());
+    transport.get_mut(..end).unwrap_or_default()
+}
+
 /// Updates the checksum of a quoted TCP header if the quote reaches that far.
 ///
 /// Zeros up to the end are taken for what RFC 4884 pads a shorter quote with. One real checksum in 65,536 is zero
@@ -142,6 +171,24 @@ fn quoted_tcp_checksum(transport: &mut [u8], change: Delta) -> Delta {
         Ok(checksum) => {
             let new = change.apply(checksum.get());
             set(checksum, new)
+        }
+        Err(_) => Delta::ZERO,
+    }
+}
+
+/// Updates the checksum of a quoted SCTP header if the quote reaches that far; zeros as for TCP.
+fn quoted_sctp_checksum(transport: &mut [u8], change: u32) -> Delta {
+    let rest = transport.get_mut(SCTP_CHECKSUM..).unwrap_or_default();
+    if rest.iter().all(|byte| *byte == 0) {
+        return Delta::ZERO;
+    }
+    match view_mut::<little_endian::U32>(rest) {
+        Ok(checksum) => {
+            let old = checksum.get();
+            let new = sctp::apply(old, change);
+            checksum.set(new);
+            // The sum of the message is over big-endian words.
+            Delta::long(old.swap_bytes(), new.swap_bytes())
         }
         Err(_) => Delta::ZERO,
     }
@@ -172,7 +219,10 @@ mod tests {
 
     #[test]
     fn an_error_from_outside_reaches_the_client_quoting_what_the_client_sent() {
-        for (inside, outside) in [protocol::TCP, protocol::UDP, protocol::ICMP].map(flow) {
+        for (inside, outside) in
+            [protocol::TCP, protocol::UDP, protocol::ICMP, protocol::UDP_LITE, protocol::SCTP, protocol::DCCP]
+                .map(flow)
+        {
             let quote = &frame(outside, b"payload")[14..];
             let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", PORT, quote));
             assert_eq!(packet.state.tuple, outside.inverse());
@@ -201,12 +251,13 @@ mod tests {
 
     #[test]
     fn a_quote_of_eight_bytes_is_enough_and_its_missing_checksum_is_not_invented() {
-        let (inside, outside) = flow(protocol::TCP);
-        let quote = &frame(outside, b"")[14..42];
-        let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", PORT, quote));
-        rewrite_error(&mut packet, None, inside).unwrap();
-        assert_eq!(l3(&packet)[28..], frame(inside, b"")[14..42]);
-        assert_checksums(packet.buf.data());
+        for (inside, outside) in [protocol::TCP, protocol::SCTP, protocol::DCCP].map(flow) {
+            let quote = &frame(outside, b"")[14..42];
+            let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", PORT, quote));
+            rewrite_error(&mut packet, None, inside).unwrap();
+            assert_eq!(l3(&packet)[28..], frame(inside, b"")[14..42]);
+            assert_checksums(packet.buf.data());
+        }
     }
 
     #[test]
@@ -230,6 +281,23 @@ mod tests {
         assert_eq!(l3(&packet)[56..], quote[28..]);
         assert_eq!(l3(&packet)[25], 32);
         assert!(checksum::is_valid(&l3(&packet)[20..]));
+    }
+
+    #[test]
+    fn a_quote_of_a_protocol_without_ports_may_be_as_short_as_its_packet() {
+        for protocol in [protocol::GRE, 50] {
+            let inside = tuple(protocol, ("192.168.1.10", 0, "198.51.100.1", 0));
+            let outside = Tuple { src: Ipv4Addr::new(203, 0, 113, 9), ..inside };
+            for body in [&b"\0\0\x08\0"[..], b"\0\0\x08\0and so on"] {
+                let quote = &frame(outside, body)[14..];
+                let mut packet = packet(&error_frame("192.0.2.77", "203.0.113.9", PORT, quote));
+                assert_eq!(packet.state.tuple, outside.inverse());
+                rewrite_error(&mut packet, None, inside).unwrap();
+                let sent = error_frame("192.0.2.77", "192.168.1.10", PORT, &frame(inside, body)[14..]);
+                assert_eq!(packet.buf.data()[26..], sent[26..]);
+                assert_checksums(packet.buf.data());
+            }
+        }
     }
 
     #[test]

@@ -1,14 +1,20 @@
 //! Translating a packet in place: addresses, ports, TTL and every checksum that covers them (RFC 3022 4.1).
 //!
-//! Checksums are updated and never computed anew (RFC 1624): a packet that was damaged before it came here is
-//! still damaged when it leaves, and the cost does not depend on the packet's length.
+//! Checksums are updated and never computed anew (RFC 1624; for SCTP [`crate::wire::crc32c`]): a packet that was
+//! damaged before it came here is still damaged when it leaves, and the cost does not depend on the packet's length.
+//!
+//! Of protocols without ports only the addresses change, which no checksum but the IPv4 header's covers as far as is
+//! known. Of SCTP, addresses in the parameters of INIT and INIT ACK stay as they are: behind a NAT an association has
+//! one path.
 
 use crate::packet::{Fragment, Kind, Packet, PacketBuf, Parsed, Tuple};
 use crate::telemetry::DropReason;
 use crate::wire::checksum::Delta;
+use crate::wire::dccp::DccpHeader;
 use crate::wire::icmp::IcmpHeader;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::protocol;
+use crate::wire::sctp::SctpHeader;
 use crate::wire::tcp::TcpHeader;
 use crate::wire::udp::UdpHeader;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -20,8 +26,8 @@ pub struct Translation {
     pub to: Tuple,
     /// Change of the IPv4 header's sum, without the TTL: the addresses.
     pub l3: Delta,
-    /// Change of the transport checksum's sum: addresses (they are in the pseudo-header) and ports for TCP and
-    /// UDP, the identifier for ICMP, which has no pseudo-header.
+    /// Change of the transport checksum's sum: addresses (they are in the pseudo-header) and ports for TCP, UDP and
+    /// DCCP, the identifier for ICMP, which has no pseudo-header; nothing for others.
     pub l4: Delta,
 }
 
@@ -34,7 +40,7 @@ impl Translation {
         let ports = Delta::word(from.sport, to.sport).and(Delta::word(from.dport, to.dport));
         let l4 = match from.protocol {
             protocol::ICMP => ports,
-            protocol::TCP | protocol::UDP => l3.and(ports),
+            protocol::TCP | protocol::UDP | protocol::UDP_LITE | protocol::DCCP => l3.and(ports),
             _ => Delta::ZERO,
         };
         Translation { to, l3, l4 }
@@ -50,7 +56,8 @@ pub(super) const TTL_DELTA: Delta = Delta(!0x0100);
 /// Of protocols without ports, and ICMP types other than queries, only the addresses change.
 ///
 /// # Errors
-/// [`DropReason::TtlExpired`] if the packet may not be forwarded any further. [`DropReason::IcmpInvalid`] for an
+/// [`DropReason::TtlExpired`] if the packet may not be forwarded any further. [`DropReason::SctpFragmented`]: see
+/// [`check_fragment`]. [`DropReason::IcmpInvalid`] for an
 /// ICMP error, of which only the TTL can be changed here (`translation.to` is then the packet's own tuple): its
 /// addresses are the affair of [`super::rewrite_error`]. In both cases the packet is as it was.
 #[inline]
@@ -66,6 +73,9 @@ pub fn rewrite<B: PacketBuf>(
     if kind == Kind::IcmpError {
         return if to == tuple { lower_ttl(packet) } else { Err(DropReason::IcmpInvalid) };
     }
+    if fragment != Fragment::Whole {
+        check_fragment(&packet.state, to)?;
+    }
     let (l3, l4) = packet.l3_l4_mut()?;
     let header: &mut Ipv4Header = view_mut(l3)?;
     // Both views are taken before anything is written: a packet is changed as a whole or not at all.
@@ -78,6 +88,21 @@ pub fn rewrite<B: PacketBuf>(
     header.checksum.set(translation.l3.and(TTL_DELTA).apply(header.checksum.get()));
     packet.state.tuple = to;
     packet.state.ttl = ttl - 1;
+    Ok(())
+}
+
+/// Whether a packet can become `to` although it may be a part of a datagram.
+///
+/// # Errors
+/// [`DropReason::SctpFragmented`] for a part of an SCTP packet whose ports change: the update of the CRC32c, which is in
+/// the first part, depends on the length of the whole.
+#[inline]
+pub fn check_fragment(state: &Parsed, to: Tuple) -> Result<(), DropReason> {
+    let Parsed { kind, fragment, tuple, .. } = *state;
+    let kept = (tuple.sport, tuple.dport) == (to.sport, to.dport);
+    if kind == Kind::Sctp && fragment != Fragment::Whole && !kept {
+        return Err(DropReason::SctpFragmented);
+    }
     Ok(())
 }
 
@@ -97,12 +122,24 @@ fn rewrite_l4(l4: &mut [u8], kind: Kind, translation: &Translation) -> Result<()
             header.destination.set(to.dport);
             header.checksum.set(translation.l4.apply_udp(header.checksum.get()));
         }
+        Kind::Sctp => {
+            // The frame ends with the packet, which is no longer than an IPv4 packet can be.
+            let len = u16::try_from(l4.len()).map_err(|_| DropReason::Truncated)?;
+            let header: &mut SctpHeader = view_mut(l4)?;
+            header.set_ports(to.sport, to.dport, len);
+        }
+        Kind::Dccp => {
+            let header: &mut DccpHeader = view_mut(l4)?;
+            header.source.set(to.sport);
+            header.destination.set(to.dport);
+            header.checksum.set(translation.l4.apply(header.checksum.get()));
+        }
         Kind::IcmpRequest | Kind::IcmpReply => {
             let header: &mut IcmpHeader = view_mut(l4)?;
             header.identifier.set(if kind == Kind::IcmpRequest { to.sport } else { to.dport });
             header.checksum.set(translation.l4.apply(header.checksum.get()));
         }
-        Kind::IcmpError | Kind::IcmpOther(_) | Kind::Other => {}
+        Kind::IcmpError | Kind::IcmpOther(_) | Kind::Gre | Kind::Other => {}
     }
     Ok(())
 }
@@ -130,7 +167,8 @@ mod tests {
     use super::*;
     use crate::wire::{icmp, tcp};
 
-    const PROTOCOLS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::ICMP];
+    const PROTOCOLS: [u8; 6] =
+        [protocol::TCP, protocol::UDP, protocol::ICMP, protocol::UDP_LITE, protocol::SCTP, protocol::DCCP];
 
     /// The flow of a client behind the gateway, and what the world sees of it.
     fn flow(protocol: u8) -> (Tuple, Tuple) {
@@ -196,12 +234,16 @@ mod tests {
     #[test]
     fn a_first_fragment_gets_ports_and_checksum_and_a_later_one_only_addresses() {
         for (from, to) in PROTOCOLS.map(flow) {
+            // Of SCTP no port may change: see below.
+            let to = if from.protocol == protocol::SCTP { Tuple { sport: from.sport, ..to } } else { to };
             let payload: Vec<u8> = (0..200).collect();
             let translation = Translation::new(from, to);
             let whole = frame(from, &payload);
             let mut translated = Vec::new();
             for (index, part) in fragments(&whole, 64, 2).iter().enumerate() {
                 let mut packet = packet(part);
+                // Of later ones the ports are known by then.
+                packet.state.tuple = from;
                 rewrite(&mut packet, &translation).unwrap();
                 assert_eq!(packet.state.fragment == Fragment::Later, index > 0);
                 if index > 0 {
@@ -214,6 +256,52 @@ mod tests {
                 translated.extend_from_slice(&packet.buf.data()[34..]);
             }
             assert_eq!(translated, frame(to, &payload)[34..], "reassembled, it is the translated datagram");
+        }
+    }
+
+    #[test]
+    fn no_fragment_of_an_sctp_packet_leaves_with_another_port() {
+        let (from, to) = flow(protocol::SCTP);
+        for part in fragments(&frame(from, &[7; 200]), 64, 2) {
+            let mut packet = packet(&part);
+            (packet.state.tuple.sport, packet.state.tuple.dport) = (from.sport, from.dport);
+            let translation = Translation::new(from, to);
+            assert_eq!(rewrite(&mut packet, &translation), Err(DropReason::SctpFragmented));
+            assert_eq!(packet.buf.data(), part);
+        }
+    }
+
+    #[test]
+    fn a_wrong_crc_stays_wrong_by_the_same_bits_and_none_stays_none() {
+        let (from, to) = flow(protocol::SCTP);
+        let right = frame(to, b"data")[42..46].to_vec();
+        for error in [[0, 0, 0, 1], [0x80, 0, 0, 0], [0xde, 0xad, 0xbe, 0xef]] {
+            let mut bytes = frame(from, b"data");
+            bytes[42..46].iter_mut().zip(error).for_each(|(byte, bits)| *byte ^= bits);
+            let mut packet = packet(&bytes);
+            rewrite(&mut packet, &Translation::new(from, to)).unwrap();
+            let got: Vec<u8> = packet.buf.data()[42..46].iter().zip(error).map(|(a, b)| a ^ b).collect();
+            assert_eq!(got, right);
+        }
+        let mut bytes = frame(from, b"data");
+        bytes[42..46].fill(0);
+        let mut packet = packet(&bytes);
+        rewrite(&mut packet, &Translation::new(from, to)).unwrap();
+        assert_eq!(packet.buf.data()[42..46], [0; 4]);
+    }
+
+    #[test]
+    fn of_a_protocol_without_ports_only_the_addresses_change() {
+        for protocol in [protocol::GRE, 50, 4] {
+            let from = tuple(protocol, ("192.168.1.10", 0, "198.51.100.1", 0));
+            let to = Tuple { src: Ipv4Addr::new(203, 0, 113, 9), ..from };
+            let mut packet = packet(&frame(from, b"opaque bytes"));
+            rewrite(&mut packet, &Translation::new(from, to)).unwrap();
+            let mut expected = frame(to, b"opaque bytes");
+            expected[22] = 63;
+            expected[24..26].copy_from_slice(&packet.buf.data()[24..26]);
+            assert_eq!(packet.buf.data(), expected);
+            assert!(crate::wire::checksum::is_valid(&expected[14..34]));
         }
     }
 

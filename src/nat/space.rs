@@ -1,6 +1,10 @@
 //! The external ports of one worker: a [`PortSet`] for each local address that may be allocated from, and each of
 //! TCP, UDP and ICMP (identifiers).
 //!
+//! UDP-Lite, SCTP and DCCP take their ports out of UDP's set: a set takes 16 KiB for each address and worker, and of
+//! these protocols few flows are ever seen. That a port which one of them holds is then not given to another is stricter
+//! than need be. A UDP port that is forwarded is not given to them either.
+//!
 //! A worker's sets hold only ports that the steering maps back to it, so two workers can never give out the
 //! same one and no lock is needed.
 
@@ -54,9 +58,41 @@ impl PortSpace {
         let sets = self.sets.get_mut(usize::from(number))?.as_deref_mut()?;
         match protocol {
             protocol::TCP => Some(&mut sets[0]),
-            protocol::UDP => Some(&mut sets[1]),
+            protocol::UDP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => Some(&mut sets[1]),
             protocol::ICMP => Some(&mut sets[2]),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn flows_of_all_protocols_that_share_a_set_never_share_a_port() {
+        let address = Ipv4Addr::new(203, 0, 113, 2);
+        let local = LocalAddresses::new(vec![(address, None, Some(5000..=5009))], &[]);
+        let mut space = PortSpace::new(&local, &Steering::new(1, 0), WorkerId(0));
+        let mut taken = Vec::new();
+        for (n, protocol) in [protocol::UDP, protocol::SCTP, protocol::DCCP, protocol::UDP_LITE]
+            .iter()
+            .cycle()
+            .take(10)
+            .enumerate()
+        {
+            taken.push((*protocol, space.allocate(0, *protocol, 5003, n as u64).unwrap()));
+        }
+        let mut ports: Vec<u16> = taken.iter().map(|(_, port)| *port).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, (5000..=5009).collect::<Vec<u16>>());
+        assert_eq!(space.allocate(0, protocol::SCTP, 5003, 0), None);
+        assert_eq!(space.allocate(0, protocol::TCP, 5003, 0), Some(5003), "TCP has its own");
+        for (protocol, port) in taken {
+            assert!(space.release(0, protocol, port));
+        }
+        assert_eq!(space.allocate(0, protocol::SCTP, 5003, 0), Some(5003), "its own port if it can be had");
+        assert_eq!(space.allocate(0, protocol::GRE, 0, 0), None, "has no ports");
     }
 }

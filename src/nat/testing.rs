@@ -1,9 +1,12 @@
-//! Packets for the tests of this module: built and checked by etherparse, which knows nothing of natgate.
+//! Packets for the tests of this module: built and checked by etherparse, which knows nothing of natgate, and for SCTP by a
+//! library for CRC32c.
 
 use crate::device::membuf::{MemBuf, MemPool};
 use crate::ids::{DeviceId, InterfaceId};
 use crate::packet::{Frame, Packet, PacketBuf, Parsed, Tuple};
-use etherparse::{IcmpEchoHeader, Icmpv4Type, PacketBuilder, SlicedPacket, TransportSlice};
+use crate::wire::protocol::{DCCP, SCTP, UDP_LITE};
+use etherparse::checksum::Sum16BitWords;
+use etherparse::{IcmpEchoHeader, Icmpv4Type, IpNumber, PacketBuilder, SlicedPacket, TransportSlice};
 use std::net::Ipv4Addr;
 
 /// Ethernet address of the gateway.
@@ -28,9 +31,53 @@ pub(super) fn frame(tuple: Tuple, payload: &[u8]) -> Vec<u8> {
             builder.icmpv4_echo_request(tuple.sport, 7).write(&mut bytes, payload).unwrap();
         }
         1 => builder.icmpv4_echo_reply(tuple.dport, 7).write(&mut bytes, payload).unwrap(),
-        other => panic!("no builder for protocol {other}"),
+        number => {
+            let body = transport(tuple, payload);
+            builder.write(&mut bytes, IpNumber(number), &body).unwrap();
+        }
     }
     bytes
+}
+
+/// Transport header and payload of what etherparse does not know.
+fn transport(tuple: Tuple, payload: &[u8]) -> Vec<u8> {
+    let ports = [tuple.sport.to_be_bytes(), tuple.dport.to_be_bytes()].concat();
+    let len = u8::try_from(payload.len() + 4).unwrap();
+    let (mut bytes, at) = match tuple.protocol {
+        // One chunk of data.
+        SCTP => {
+            let padding = vec![0; payload.len().next_multiple_of(4) - payload.len()];
+            ([&ports, &[1, 2, 3, 4, 0, 0, 0, 0, 0, 3, 0, len][..], payload, &padding].concat(), 8)
+        }
+        // Data with a sequence number of 48 bits.
+        DCCP => ([&ports, &[4, 0, 0, 0, 5, 0, 1, 2, 3, 4, 5, 6][..], payload].concat(), 6),
+        UDP_LITE => ([&ports, &[0, 8, 0, 0][..], payload].concat(), 6),
+        _ => return payload.to_vec(),
+    };
+    let sum = sum_of(tuple, &bytes);
+    bytes[at..at + sum.len()].copy_from_slice(&sum);
+    bytes
+}
+
+/// The checksum as it is to be written, whatever is in its place now.
+fn sum_of(tuple: Tuple, transport: &[u8]) -> Vec<u8> {
+    let mut bytes = transport.to_vec();
+    if tuple.protocol == SCTP {
+        bytes[8..12].fill(0);
+        return crc32c_oracle::crc32c(&bytes).to_le_bytes().to_vec();
+    }
+    bytes[6..8].fill(0);
+    let covered = if tuple.protocol == UDP_LITE { 8 } else { bytes.len() };
+    Sum16BitWords::new()
+        .add_4bytes(tuple.src.octets())
+        .add_4bytes(tuple.dst.octets())
+        .add_2bytes([0, tuple.protocol])
+        .add_2bytes(u16::try_from(bytes.len()).unwrap().to_be_bytes())
+        .add_slice(&bytes[..covered])
+        .ones_complement()
+        .to_be()
+        .to_be_bytes()
+        .to_vec()
 }
 
 /// The frame of an ICMP error that quotes an IPv4 packet.
@@ -95,7 +142,14 @@ pub(super) fn assert_checksums(frame: &[u8]) {
         Some(TransportSlice::Icmpv4(icmp)) => {
             (icmp.checksum(), icmp.icmp_type().calc_checksum(icmp.payload()))
         }
-        other => panic!("no transport header: {other:?}"),
+        other => {
+            let state = packet(frame).state;
+            let at = if state.tuple.protocol == SCTP { 8..12 } else { 6..8 };
+            assert!(matches!(state.tuple.protocol, SCTP | DCCP | UDP_LITE), "no transport header: {other:?}");
+            let transport = &frame[usize::from(state.l4)..];
+            assert_eq!(transport[at], sum_of(state.tuple, transport), "transport checksum");
+            return;
+        }
     };
     assert_eq!(found, computed, "transport checksum");
 }

@@ -13,7 +13,7 @@ use crate::conntrack::tracker::{self, Observed, Tracked};
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::icmp_error::rewrite_error;
-use crate::nat::rewrite::{Translation, rewrite};
+use crate::nat::rewrite::{Translation, check_fragment, rewrite};
 use crate::nat::sequence::renumber_quote;
 use crate::packet::{Fragment, Kind, Packet, Parsed};
 use crate::route::neighbor_table::NeighborState;
@@ -110,6 +110,9 @@ impl<D: Device> Core<D> {
             Some((id, direction)) => {
                 let (translation, goal) = self.way_of(id, direction);
                 let exit = self.check_exit(snap, now, &state, goal)?;
+                if state.fragment != Fragment::Whole {
+                    check_fragment(&state, translation.to)?;
+                }
                 if state.fragment == Fragment::Later {
                     tracker::touch(self.shard.session(id), direction, state.total_len, now.tick());
                 } else {

@@ -17,10 +17,10 @@ use crate::conntrack::tracker::{self, Observed};
 use crate::device::Device;
 use crate::ids::Realm;
 use crate::nat::rewrite::Translation;
-use crate::packet::{Kind, Parsed, Tuple};
+use crate::packet::{Fragment, Kind, Parsed, Tuple};
 use crate::telemetry::DropReason;
 use crate::time::Time;
-use crate::wire::icmp;
+use crate::wire::{icmp, protocol};
 use std::net::Ipv4Addr;
 
 /// What is to become of a packet without a session.
@@ -79,10 +79,16 @@ impl<D: Device> Core<D> {
             return Ok(Plan::Route);
         }
         match state.kind {
-            Kind::Tcp { .. } | Kind::Udp | Kind::IcmpRequest => {}
+            Kind::Tcp { .. } | Kind::Udp | Kind::Dccp | Kind::Gre | Kind::IcmpRequest => {}
+            // Its port may have to change, which is known too late. No sender fragments what opens an association.
+            Kind::Sctp if state.fragment != Fragment::Whole => return Err(DropReason::SctpFragmented.into()),
+            Kind::Sctp => {}
             Kind::IcmpReply => return Err(DropReason::IcmpUnsolicited.into()),
             Kind::IcmpOther(_) | Kind::IcmpError => return Err(DropReason::IcmpTypeUnsupported.into()),
-            Kind::Other => return Err(DropReason::ProtocolUnsupported.into()),
+            Kind::Other if matches!(protocol, protocol::IGMP | protocol::AH) => {
+                return Err(DropReason::ProtocolUnsupported.into());
+            }
+            Kind::Other => {}
         }
         match snap.local_on(arrival, dst) {
             // The inner face of the gateway is not there for the outside.
@@ -123,7 +129,7 @@ impl<D: Device> Core<D> {
         let admitted = self.check_limits(now.tick(), work.key, &opening)?;
         let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
         let lease = match plan.source {
-            Some(number) => Some(self.lease(snap, number, &mut to)?),
+            Some(number) => self.lease(snap, number, &mut to)?,
             None => None,
         };
         let translation = Translation::new(state.tuple, to);
@@ -158,15 +164,19 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// Takes an external port and writes it, with its address, into the source of `to`.
-    fn lease(&mut self, snap: &Snapshot, number: u16, to: &mut Tuple) -> Result<Lease, Stop> {
+    /// Takes an external port and writes it, with its address, into the source of `to`. A protocol without ports gets
+    /// the address alone: of two hosts inside that speak it to the same one outside, the second collides.
+    fn lease(&mut self, snap: &Snapshot, number: u16, to: &mut Tuple) -> Result<Option<Lease>, Stop> {
         let exhausted = out_of_resources(DropReason::PortsExhausted);
         let local = snap.local.get(number).ok_or(exhausted)?;
+        to.src = local.address;
+        if protocol::is_portless(to.protocol) {
+            return Ok(None);
+        }
         let random = self.rng.next();
         let port = self.space.allocate(number, to.protocol, to.sport, random).ok_or(exhausted)?;
-        to.src = local.address;
         to.sport = port;
-        Ok(Lease { address: number, port, protocol: to.protocol })
+        Ok(Some(Lease { address: number, port, protocol: to.protocol }))
     }
 }
 
@@ -232,7 +242,8 @@ pub(super) fn is_visible(snap: &Snapshot, arrival: &Interface, number: u16) -> b
 fn unclaimed(snap: &Snapshot, state: &Parsed, number: u16) -> DropReason {
     match (snap.local.get(number), state.kind) {
         (Some(local), Kind::IcmpRequest) if local.interface.is_some() => DropReason::FragmentToGateway,
-        (Some(local), Kind::Tcp { .. } | Kind::Udp) if local.ports.is_some() => DropReason::NoSession,
+        (Some(local), Kind::IcmpRequest) if local.ports.is_some() => DropReason::GatewayUnsupported,
+        (Some(local), _) if local.ports.is_some() => DropReason::NoSession,
         _ => DropReason::GatewayUnsupported,
     }
 }

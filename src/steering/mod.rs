@@ -4,14 +4,18 @@
 //! |---|---|
 //! | to a forwarded port of ours (DNAT) | the client's endpoint: its source; with limits per source its address alone |
 //! | to another port or ICMP id of ours | that port: `port mod workers`; each worker allocates only its own |
+//! | of a protocol without ports | the address of the remote end: its source if the destination is ours, else its destination |
 //! | from a backend of a forward | the client's endpoint: its destination |
 //! | any other | its source address: a subscriber lives on one worker |
 //! | ICMP error | as the packet that would answer the quoted one (its tuple already is that) |
 //! | fragment | first its datagram, then, ports known, as above |
 //!
 //! Both directions of a session come out at the same worker because whoever creates a session chooses an
-//! external port that maps back to itself. The plan is C throughout: a NIC spreads packets as it likes, and what
-//! arrives at the wrong worker is handed off.
+//! external port that maps back to itself, or, where there is no port, because the remote end is the same. The plan
+//! is C throughout: a NIC spreads packets as it likes, and what arrives at the wrong worker is handed off.
+//!
+//! Without ports a subscriber's sessions may be with any worker, so that what limits each source allow, they allow of
+//! such sessions on each worker.
 
 use crate::classify::LocalAddresses;
 use crate::ids::WorkerId;
@@ -54,16 +58,21 @@ impl Steering {
             return WorkerId(0);
         }
         if let Some(number) = local.find(zone, tuple.dst) {
-            return if local.forward(number, tuple.protocol, tuple.dport).is_some() {
+            return if protocol::is_portless(tuple.protocol) {
+                self.address(tuple.src)
+            } else if local.forward(number, tuple.protocol, tuple.dport).is_some() {
                 self.endpoint(tuple.src, tuple.sport)
             } else {
                 self.port_owner(tuple.dport)
             };
         }
-        if has_ports(tuple.protocol) && local.is_backend_source(zone, tuple) {
+        if protocol::is_portless(tuple.protocol) {
+            return self.address(tuple.dst);
+        }
+        if has_forwards(tuple.protocol) && local.is_backend_source(zone, tuple) {
             return self.endpoint(tuple.dst, tuple.dport);
         }
-        self.pick(u64::from(tuple.src.to_bits()))
+        self.address(tuple.src)
     }
 
     /// The worker to which an external port (or ICMP identifier) belongs.
@@ -80,6 +89,11 @@ impl Steering {
         self.pick(
             addresses ^ (u64::from(packet.id) << 8 | u64::from(protocol)).wrapping_mul(0x9e37_79b9_7f4a_7c15),
         )
+    }
+
+    #[inline]
+    fn address(&self, address: Ipv4Addr) -> WorkerId {
+        self.pick(u64::from(address.to_bits()))
     }
 
     #[inline]
@@ -106,7 +120,7 @@ fn folded_multiply(a: u64, b: u64) -> u64 {
     low ^ high
 }
 
-fn has_ports(number: u8) -> bool {
+fn has_forwards(number: u8) -> bool {
     matches!(number, protocol::TCP | protocol::UDP)
 }
 
@@ -173,6 +187,31 @@ mod tests {
                 .find(|port| steering.port_owner(*port) == owner)
                 .unwrap();
             prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, OURS, external), 0, &local_full), owner);
+
+            // Other protocols with ports: source translation, also of a host that is a backend with the same number of
+            // port under another protocol.
+            for protocol in [protocol::UDP_LITE, protocol::SCTP, protocol::DCCP] {
+                for host in [client, BACKEND] {
+                    let out = Tuple { protocol, ..tuple(host, 8080, server, sport) };
+                    let owner = steering.owner(&out, 0, &local_plain);
+                    let external = (0..u16::from(workers))
+                        .map(|step| 1024 + u16::from(workers) * pick + step)
+                        .find(|port| steering.port_owner(*port) == owner)
+                        .unwrap();
+                    let back = Tuple { protocol, ..tuple(server, sport, OURS, external) };
+                    prop_assert_eq!(steering.owner(&back, 0, &local_plain), owner);
+                }
+            }
+
+            // Without ports: whichever of our addresses it is, and whichever host inside.
+            for protocol in [protocol::GRE, 50, 4, 41] {
+                for host in [client, BACKEND] {
+                    let owner = steering.owner(&Tuple { protocol, ..tuple(host, 0, server, 0) }, 0, &local_plain);
+                    let back = Tuple { protocol, ..tuple(server, 0, OURS, 0) };
+                    prop_assert_eq!(steering.owner(&back, 0, &local_plain), owner);
+                    prop_assert_eq!(steering.owner(&back, 0, &local_full), owner);
+                }
+            }
         }
     }
 

@@ -43,7 +43,7 @@ drop_reasons! {
     Ipv4HeaderInvalid, "ipv4_header_invalid", "IPv4 version, header length or total length is impossible (RFC 1812 5.2.2).";
     Ipv4ChecksumWrong, "ipv4_checksum_wrong", "The IPv4 header checksum is wrong (RFC 1812 5.2.2).";
     SourceRouted, "source_routed", "The packet, or the one that it quotes, carries a source-route option, which is refused (RFC 7126 4.3).";
-    L4HeaderInvalid, "l4_header_invalid", "The TCP, UDP or ICMP header is truncated or contradicts itself.";
+    L4HeaderInvalid, "l4_header_invalid", "The transport header is truncated or contradicts itself.";
     FragmentInvalid, "fragment_invalid", "A fragment that is too small for its transport header, or ends past 65535 bytes (RFC 1858, 3128).";
     FragmentTableFull, "fragment_table_full", "More datagrams are in fragments at once than the fragment table holds.";
     FragmentTimeout, "fragment_timeout", "The first fragment of the datagram did not come in time.";
@@ -56,7 +56,7 @@ drop_reasons! {
     NoRoute, "no_route", "No route leads to the destination; the sender was told by ICMP within the rate limit.";
     NoSession, "no_session", "From outside to a translated address, but no session or forwarding rule matches.";
     NoRule, "no_rule", "A new flow that no translation rule covers. An internal source is never sent out untranslated.";
-    ProtocolUnsupported, "protocol_unsupported", "The transport protocol can not be translated (only TCP, UDP and ICMP are).";
+    ProtocolUnsupported, "protocol_unsupported", "The protocol can not be translated: IGMP stays on its link, and AH signs the addresses.";
     TcpNotSyn, "tcp_not_syn", "A TCP segment without a session that does not open a connection.";
     TcpInvalid, "tcp_invalid", "A TCP segment with an impossible combination of flags, or one that the state of the connection rules out.";
     TcpOutOfWindow, "tcp_out_of_window", "A TCP segment outside of the connection's window; conntrack.tcp_be_liberal lets such pass.";
@@ -64,6 +64,11 @@ drop_reasons! {
     TcpChecksumWrong, "tcp_checksum_wrong", "A segment of a handshake that the SYN proxy would answer has a wrong checksum.";
     SynCookieInvalid, "syn_cookie_invalid", "An ACK without a session to a forward with a SYN proxy that brings back no cookie of ours: forged, late, or of a connection that is over.";
     SynProxyFull, "syn_proxy_full", "Too many clients wait for backends that do not answer the SYN proxy.";
+    SctpNotInit, "sctp_not_init", "An SCTP packet without a session that does not open an association (INIT, HEARTBEAT).";
+    SctpInvalid, "sctp_invalid", "An SCTP packet with impossible chunks, or a verification tag that is not its association's (RFC 9260 8.5).";
+    SctpFragmented, "sctp_fragmented", "A fragment of an SCTP packet that opens an association, or whose port changes: its checksum covers the whole packet. Lower the path MTU of the hosts.";
+    DccpNotRequest, "dccp_not_request", "A DCCP packet without a session that does not open a connection.";
+    DccpInvalid, "dccp_invalid", "A DCCP packet of a type that can not come in this state of its connection.";
     IcmpInvalid, "icmp_invalid", "An ICMP message with a wrong checksum, or a quote that can not be read (RFC 5508 4).";
     IcmpUnsolicited, "icmp_unsolicited", "An ICMP error that quotes no known session, or a reply that nobody asked for.";
     IcmpTypeUnsupported, "icmp_type_unsupported", "An ICMP type that is not translated.";

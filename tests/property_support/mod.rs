@@ -19,6 +19,10 @@ pub(crate) const VLANS: [u16; 3] = [0, 100, 4094];
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const DCCP: u8 = 33;
+pub(crate) const GRE: u8 = 47;
+pub(crate) const SCTP: u8 = 132;
+pub(crate) const UDP_LITE: u8 = 136;
 
 /// Repeatable random numbers (SplitMix64).
 pub(crate) struct Gen(u64);
@@ -140,7 +144,7 @@ impl Spec {
                 sport = 7;
             }
         }
-        if ![ICMP, TCP, UDP].contains(&protocol) {
+        if ![ICMP, TCP, UDP, DCCP, SCTP, UDP_LITE].contains(&protocol) {
             (sport, dport) = (0, 0);
         }
         let tuple = Tuple { src: random.address(), dst: random.address(), sport, dport, protocol };
@@ -149,6 +153,8 @@ impl Spec {
         middle.copy_from_slice(&random.bytes(14));
         let tcp_options = random.range(0, 10) * 4;
         let payload = if random.one_in(50) { random.range(200, 1400) } else { random.range(0, 70) };
+        // GRE's header is in the payload.
+        let payload = if protocol == GRE { payload + 4 } else { payload };
         Spec {
             vlan: random.one_in(4).then(|| random.u16() & 0xf000 | random.pick(&VLANS)),
             tos: random.u8(),
@@ -192,6 +198,19 @@ impl Spec {
                 let len = u16::try_from(8 + self.payload.len()).unwrap().to_be_bytes();
                 ([&ports, &len[..], &[0, 0], &self.payload].concat(), Some(6))
             }
+            // The checksum covers the header alone, or all.
+            UDP_LITE => ([&ports, &[0, m[0] & 8][..], &[0, 0], &self.payload].concat(), Some(6)),
+            // Types 0 to 9, sequence numbers of 48 bits; the checksum covers all.
+            DCCP => {
+                let head = [&ports, &[4, m[0] & 0xf0, 0, 0, (m[1] % 10) << 1 | 1][..], &m[2..9]].concat();
+                ([head, self.payload.clone()].concat(), Some(6))
+            }
+            SCTP => {
+                let mut bytes = [&ports, &m[..4], &[0; 4], &self.payload].concat();
+                let sum = crc32c_oracle::crc32c(&bytes) ^ u32::from(self.checksum_error);
+                bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+                return bytes;
+            }
             ICMP => {
                 let (kind, id) = self.icmp();
                 ([&[kind, 0, 0, 0], &id.to_be_bytes()[..], &m[..2], &self.payload].concat(), Some(2))
@@ -202,10 +221,14 @@ impl Spec {
         let len = u16::try_from(bytes.len()).unwrap().to_be_bytes();
         let pseudo = [&src.octets()[..], &dst.octets(), &[0, protocol], &len].concat();
         let covered: &[u8] = if protocol == ICMP { &[] } else { &pseudo };
-        let mut sum = ones_sum(&[&bytes, covered, &self.checksum_error.to_be_bytes()]);
+        let summed = match (protocol, m[0] & 8) {
+            (UDP_LITE, 8) => &bytes[..8],
+            _ => &bytes,
+        };
+        let mut sum = ones_sum(&[summed, covered, &self.checksum_error.to_be_bytes()]);
         sum = match (protocol, !sum) {
             (UDP, _) if self.udp_without_checksum => 0,
-            (UDP, 0) => 0xffff,
+            (UDP | UDP_LITE, 0) => 0xffff,
             (_, sum) => sum,
         };
         bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
@@ -237,6 +260,7 @@ impl Spec {
         let len = self.datagram().len();
         let head = match self.tuple.protocol {
             TCP => 20 + self.tcp_options.len(),
+            DCCP | SCTP => 16,
             _ => 8,
         };
         let first_cut = head.div_ceil(8);
@@ -311,9 +335,11 @@ pub(crate) fn icmp_error(random: &mut Gen, outer: &Spec, quoted: &Spec) -> (Vec<
     let head = 20 + quoted.options.len();
     // From the eight bytes that every quote has to all of it.
     let mut len = random.range((head + 8).min(packet.len()), packet.len());
-    if quoted.tuple.protocol == TCP && len == head + 17 {
-        // Half of a checksum, the other half padding: nobody can tell, and nobody quotes half words.
-        len -= 1;
+    match quoted.tuple.protocol {
+        // A part of a checksum, the other part padding: nobody can tell, and nobody quotes half words.
+        TCP if len == head + 17 => len -= 1,
+        SCTP if (head + 9..head + 12).contains(&len) => len = head + 8,
+        _ => {}
     }
     let mut quote = packet[..len].to_vec();
     let kind = random.pick(&[3u8, 11, 12, 4]);
@@ -376,7 +402,7 @@ pub(crate) fn translated(random: &mut Gen, from: Tuple) -> Tuple {
                 id => id,
             };
         }
-        TCP | UDP => {
+        TCP | UDP | UDP_LITE | DCCP | SCTP => {
             if random.one_in(2) {
                 to.sport = random.u16();
             }

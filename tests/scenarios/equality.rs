@@ -18,8 +18,10 @@ impl Names {
     /// The packet in words, with external ports and identifiers replaced by their names.
     fn rename(&mut self, words: &str) -> String {
         // Of an error the quoted packet's protocol counts.
-        let protocol =
-            ["udp ", "tcp ", "icmp "].into_iter().max_by_key(|name| words.rfind(name)).unwrap_or_default();
+        let protocol = ["udp ", "tcp ", "icmp ", "sctp ", "dccp ", "udplite "]
+            .into_iter()
+            .max_by_key(|name| words.rfind(name))
+            .unwrap_or_default();
         let rename = |word: &str| {
             let ours = ["203.0.113.2:", "203.0.113.9:", "192.168.1.1:"];
             let port = ours.iter().find_map(|address| word.strip_prefix(address)?.parse::<u16>().ok());
@@ -40,7 +42,13 @@ impl Names {
 
 /// Sends random packets one by one; returns what became of each.
 fn history(shape: Shape, seed: u64) -> Vec<String> {
-    let mut net = Net::new(&forwards().replace("max_sessions = 600", "max_sessions = 30000"), shape);
+    // No session ends meanwhile, or the next one with its port would have its name.
+    let timeouts = ["closed", "cookie_wait", "cookie_echoed", "heartbeat_sent", "shutdown_ack_sent"]
+        .map(|state| format!("sctp_{state} = \"1h\"\n"))
+        .concat();
+    let config = forwards().replace("max_sessions = 600", "max_sessions = 30000");
+    let config = format!("{config}\n[conntrack.timeouts]\ngre = \"1h\"\n{timeouts}");
+    let mut net = Net::new(&config, shape);
     let mut dice = Dice(seed);
     let mut names = Names::default();
     let mut waiting: Vec<(bool, Vec<u8>)> = Vec::new();
@@ -92,7 +100,17 @@ fn history(shape: Shape, seed: u64) -> Vec<String> {
 fn the_same_packets_have_the_same_fate_with_any_number_of_workers() {
     for seed in 0..4 {
         let one = history(SHAPES[0], seed);
-        for fate in ["sent", "opened", "no_session", "ttl_expired", "icmp_", "fragment", "3/3"] {
+        for fate in [
+            "sent",
+            "opened",
+            "no_session",
+            "ttl_expired",
+            "icmp_",
+            "fragment",
+            "3/3",
+            "tuple_collision",
+            "sctp_",
+        ] {
             assert!(one.iter().any(|step| step.contains(fate)), "{fate} does not happen with seed {seed}");
         }
         for shape in &SHAPES[1..] {

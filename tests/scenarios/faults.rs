@@ -51,7 +51,7 @@ pub(crate) fn anything(dice: &mut Dice, inside: bool) -> String {
     let len = dice.below(1500);
     let ends = format!("{from}:{sport} > {to}:{dport}");
     let df = if dice.below(4) == 0 { " df" } else { "" };
-    match dice.below(10) {
+    match dice.below(13) {
         0..=3 => format!("udp {ends} ttl={ttl} len={len}{df}"),
         4 | 5 => {
             let flags = dice.one_of(&["S", "SA", "A", "AP", "AF", "R", "SF"]);
@@ -63,8 +63,23 @@ pub(crate) fn anything(dice: &mut Dice, inside: bool) -> String {
             let (a, b) = [(0, 800), (800, 1600), (1600, 2008)][dice.below(3)];
             format!("udp {ends} len=2000 ipid={} part={a}-{b}", dice.below(4))
         }
-        // Not TCP, UDP or ICMP, which would have no right checksum.
-        _ => format!("ip{} {from} > {to} len={len}", 20 + dice.below(236)),
+        9 | 10 => {
+            let chunks =
+                ["INIT", "INIT", "INIT_ACK", "COOKIE_ECHO", "DATA", "HEARTBEAT", "SHUTDOWN_ACK", "ABORT/T"];
+            let (chunk, tag) = (dice.one_of(&chunks), dice.below(3));
+            format!("sctp {ends} {chunk} tag={tag} itag={} ttl={ttl} len={len}", 1 + dice.below(3))
+        }
+        11 => match dice.below(4) {
+            0 => format!(
+                "dccp {ends} {} ttl={ttl} len={len}",
+                dice.one_of(&["Request", "Response", "Data", "Reset"])
+            ),
+            1 => format!("udplite {ends} cover=8 len={len}"),
+            2 => format!("gre {from} > {to} len={len}"),
+            _ => format!("proto 50 {from} > {to} len={len}"),
+        },
+        // None whose checksum would have to be right.
+        _ => format!("ip{} {from} > {to} len={len}", 34 + dice.below(98)),
     }
 }
 
@@ -80,6 +95,15 @@ pub(crate) fn answer(packet: &[u8]) -> Option<Vec<u8>> {
         17 => format!("udp {dst}:{} > {src}:{}", word(22), word(20)),
         6 => format!("tcp {dst}:{} > {src}:{} A", word(22), word(20)),
         1 if packet[20] == 8 => format!("icmp reply {dst} > {src} id={}", word(24)),
+        // To an INIT, whose initiate tag is known, or to data.
+        132 if packet[32] == 1 => {
+            let tag = u32::from(word(36)) << 16 | u32::from(word(38));
+            format!("sctp {dst}:{} > {src}:{} INIT_ACK tag={tag} itag=2", word(22), word(20))
+        }
+        132 => format!("sctp {dst}:{} > {src}:{} SACK tag=1", word(22), word(20)),
+        33 => format!("dccp {dst}:{} > {src}:{} Response", word(22), word(20)),
+        136 => format!("udplite {dst}:{} > {src}:{}", word(22), word(20)),
+        other @ (47 | 50) => format!("proto {other} {dst} > {src}"),
         _ => return None,
     };
     Some(Line::parse(&line).encode(&Default::default()))

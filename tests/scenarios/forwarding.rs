@@ -184,7 +184,7 @@ fn the_gateway_answers_echo_requests_and_nothing_else() {
         lan> tcp 192.168.1.10:1 > 192.168.1.1:22 S
         drop no_session
         lan> ip89 192.168.1.10 > 192.168.1.1
-        drop protocol_unsupported
+        drop no_session
         ",
     );
 }

@@ -45,8 +45,13 @@ const RING: usize = 1024;
 
 /// Plays a script in every shape.
 pub(crate) fn play(config: &str, script: &str) {
-    for shape in SHAPES {
-        let mut net = Net::new(config, shape);
+    play_with(config, script, &SHAPES);
+}
+
+/// Plays a script in some shapes.
+pub(crate) fn play_with(config: &str, script: &str, shapes: &[Shape]) {
+    for shape in shapes {
+        let mut net = Net::new(config, *shape);
         net.play(script);
         net.finish();
     }

@@ -17,6 +17,7 @@
 mod harness;
 mod packet;
 mod script;
+mod transport;
 
 mod conversation;
 mod equality;
@@ -28,6 +29,7 @@ mod icmp_errors;
 mod limits;
 mod neighbors;
 mod pressure;
+mod protocols;
 mod rules;
 mod syn_proxy;
 mod timers;

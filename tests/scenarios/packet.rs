@@ -8,6 +8,8 @@
 //! ip47 192.168.1.10 > 198.51.100.1
 //! ```
 //!
+//! SCTP, DCCP, UDP-Lite and GRE: see [`crate::transport`].
+//!
 //! | field | meaning | default |
 //! |---|---|---|
 //! | `ttl=` | time to live | 64; not compared unless mentioned |
@@ -25,6 +27,7 @@
 //! with. Everything else of a received packet must be, byte for byte, what the line says: etherparse builds both
 //! sides and computes every checksum anew.
 
+use crate::transport::{self, DCCP, GRE, SCTP, UDP_LITE, Values};
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{
     Icmpv4Header, Icmpv4Type, IpFragOffset, IpNumber, Ipv4Header, TcpHeader, TcpOptionElement, UdpHeader,
@@ -78,6 +81,7 @@ enum Proto {
     Tcp,
     /// Type and code.
     Icmp(u8, u8),
+    /// What [`transport`] encodes.
     Other(u8),
 }
 
@@ -109,6 +113,11 @@ impl Line {
         let proto = match word() {
             "udp" => Proto::Udp,
             "tcp" => Proto::Tcp,
+            "udplite" => Proto::Other(UDP_LITE),
+            "sctp" => Proto::Other(SCTP),
+            "dccp" => Proto::Other(DCCP),
+            "gre" => Proto::Other(GRE),
+            "proto" => Proto::Other(word().parse().unwrap()),
             "icmp" => match word() {
                 "echo" => Proto::Icmp(8, 0),
                 "reply" => Proto::Icmp(0, 0),
@@ -136,15 +145,18 @@ impl Line {
         for word in words {
             match word.split_once('=') {
                 Some((key, value)) => {
-                    const KEYS: [&str; 16] = [
+                    const KEYS: [&str; 19] = [
                         "ttl", "tos", "ipid", "opts", "len", "seq", "ack", "id", "mtu", "csum", "part",
-                        "quote", "pad", "df", "win", "ws",
+                        "quote", "pad", "df", "tag", "itag", "cover", "win", "ws",
                     ];
                     assert!(KEYS.contains(&key), "no field {key}, in: {text}");
                     line.fields.insert(key.into(), value.into());
                 }
                 None if word == "df" => {
                     line.fields.insert("df".into(), "1".into());
+                }
+                None if transport::is_word(line.protocol(), word) => {
+                    line.flags = format!("{} {word}", line.flags).trim().to_owned();
                 }
                 None => {
                     assert!(word.chars().all(|c| "SAFRPUEC".contains(c)), "what is {word}, in: {text}");
@@ -282,7 +294,18 @@ impl Line {
                 header.checksum = spoil(self.field("csum"), header.checksum);
                 [&header.to_bytes()[..], &payload].concat()
             }
-            Proto::Other(_) => payload,
+            Proto::Other(protocol) => transport::encode(&Values {
+                protocol,
+                ends,
+                ports: (bindings.number(&self.sport), bindings.number(&self.dport)),
+                words: &self.flags,
+                tag: self.number("tag", bindings),
+                initiate_tag: self.number("itag", bindings),
+                sequence: self.number("seq", bindings),
+                coverage: self.number("cover", bindings),
+                len: self.field("len").map(|len| bindings.number(len)),
+                checksum: self.field("csum"),
+            }),
         }
     }
 
@@ -347,7 +370,7 @@ impl Line {
     fn meet_ports(&self, payload: &[u8], bindings: &mut Bindings) -> Result<(), String> {
         let word = |at: usize| payload.get(at..at + 2).map(|w| u16::from_be_bytes([w[0], w[1]]));
         match self.proto {
-            Proto::Udp | Proto::Tcp => {
+            Proto::Udp | Proto::Tcp | Proto::Other(UDP_LITE | SCTP | DCCP) => {
                 bindings.meet(&self.sport, word(0).ok_or("no port")?)?;
                 bindings.meet(&self.dport, word(2).ok_or("no port")?)
             }
@@ -382,7 +405,7 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n * 7 + n / 256 + 3) as u8).collect()
 }
 
-fn spoil(how: Option<&str>, right: u16) -> u16 {
+pub(crate) fn spoil(how: Option<&str>, right: u16) -> u16 {
     match how {
         Some("bad") => {
             let (sum, carry) = right.overflowing_add(WRONG_BY);
@@ -412,7 +435,7 @@ pub(crate) fn describe(packet: &[u8]) -> String {
                 _ => format!("{head} id={} seq={}", word(4), word(6)),
             }
         }
-        other => format!("ip{other} {src} > {dst}"),
+        other => transport::describe(other, &format!("{src} > {dst}"), payload),
     };
     if header.is_fragmenting_payload() {
         let from = usize::from(header.fragment_offset.byte_offset());
@@ -451,7 +474,7 @@ pub(crate) fn sums_are_right(packet: &[u8]) -> bool {
         }
         6 => pseudo.add_slice(payload).ones_complement() == 0,
         1 => Sum16BitWords::new().add_slice(payload).ones_complement() == 0,
-        _ => true,
+        other => transport::sums_are_right(other, (header.source, header.destination), payload),
     }
 }
 

@@ -331,12 +331,14 @@ fn tags_are_pushed_popped_and_changed() {
 }
 
 #[test]
-fn protocols_without_ports_and_hosts_without_a_rule_do_not_leave_untranslated() {
+fn what_can_not_be_translated_and_hosts_without_a_rule_do_not_leave_untranslated() {
     let narrow = HOME.replace("out = \"wan\"", "from = \"192.168.1.0/25\"");
     play(
         &narrow,
         "
-        lan> ip47 192.168.1.10 > 198.51.100.1
+        lan> proto 2 192.168.1.10 > 198.51.100.1             # IGMP
+        drop protocol_unsupported
+        lan> proto 51 192.168.1.10 > 198.51.100.1            # AH
         drop protocol_unsupported
         lan> icmp 17/0 192.168.1.10 > 198.51.100.1
         drop icmp_type_unsupported

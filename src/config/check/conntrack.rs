@@ -136,7 +136,7 @@ fn ports(rule: &TrackRuleDraft, findings: &mut Findings) -> Option<RangeInclusiv
     match &rule.protocols {
         None => findings.error(*at, Mistake::PortWithoutProtocol),
         Some(list) => {
-            if let Some(portless) = list.iter().find(|protocol| !has_ports(protocol.value)) {
+            if let Some(portless) = list.iter().find(|protocol| !protocol::has_ports(protocol.value)) {
                 let number = portless.value;
                 let protocol = protocol::name(number).map_or_else(|| number.to_string(), str::to_uppercase);
                 findings.error(*at, Mistake::PortOfPortless { protocol });
@@ -144,11 +144,6 @@ fn ports(rule: &TrackRuleDraft, findings: &mut Findings) -> Option<RangeInclusiv
         }
     }
     Some(ports.clone())
-}
-
-/// Whether the first 4 bytes of the protocol's header are ports.
-fn has_ports(number: u8) -> bool {
-    matches!(number, protocol::TCP | protocol::UDP | 33 | 132)
 }
 
 pub(super) fn doubts(draft: &Draft, config: &ConntrackConfig, workers: u8, findings: &mut Findings) {

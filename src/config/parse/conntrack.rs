@@ -18,10 +18,10 @@ const PROTOCOLS: &[(&str, u8)] = &[
     ("tcp", protocol::TCP),
     ("udp", protocol::UDP),
     ("icmp", protocol::ICMP),
-    ("sctp", 132),
-    ("dccp", 33),
-    ("gre", 47),
-    ("esp", 50),
+    ("sctp", protocol::SCTP),
+    ("dccp", protocol::DCCP),
+    ("gre", protocol::GRE),
+    ("esp", protocol::ESP),
 ];
 
 /// Sessions that a config may ask for: 20 GB of them.

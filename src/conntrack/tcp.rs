@@ -149,20 +149,20 @@ pub(super) fn step(
     options: TcpOptions,
 ) -> Result<Step, DropReason> {
     let next = next(direction, segment.kind, state);
-    match (segment.kind, next) {
-        (_, Next::Invalid) => Err(DropReason::TcpInvalid),
-        (SegmentKind::Ack | SegmentKind::Fin, Next::To(to)) => {
+    match segment.kind {
+        _ if next == Next::Invalid => Err(DropReason::TcpInvalid),
+        SegmentKind::Ack | SegmentKind::Fin => {
+            let to = match next {
+                Next::To(to) => to,
+                Next::Complete if windows.has_acknowledged(direction.reverse()) => State::Established,
+                Next::Complete => state,
+                _ => return Ok(Step::Passed),
+            };
             exchange(state, to, windows, direction, segment, options)
         }
-        (SegmentKind::Ack | SegmentKind::Fin, Next::Complete) => {
-            let complete = windows.has_acknowledged(direction.reverse());
-            let to = if complete { State::Established } else { state };
-            exchange(state, to, windows, direction, segment, options)
-        }
-        (SegmentKind::Ack | SegmentKind::Fin, _) => Ok(Step::Passed),
-        (SegmentKind::Syn, _) => Ok(syn(next, windows, direction, segment)),
-        (SegmentKind::SynAck, _) => Ok(syn_ack(next, windows, direction, segment)),
-        (SegmentKind::Rst, _) => reset(state, windows, direction, segment),
+        SegmentKind::Syn => Ok(syn(next, windows, direction, segment)),
+        SegmentKind::SynAck => Ok(syn_ack(next, windows, direction, segment)),
+        SegmentKind::Rst => reset(state, windows, direction, segment),
     }
 }
 
@@ -206,6 +206,8 @@ fn exchange(
     Ok(Step::Advanced(to))
 }
 
+// This and the next two: a few times a connection, so they stay out of the way of the data.
+#[inline(never)]
 fn syn(next: Next, windows: &mut Windows, direction: Direction, segment: &Segment) -> Step {
     match (next, direction) {
         // The SYN of this very connection again. As a rule it is a duplicate; else a new SYN/ACK will tell.
@@ -230,6 +232,7 @@ fn syn(next: Next, windows: &mut Windows, direction: Direction, segment: &Segmen
     }
 }
 
+#[inline(never)]
 fn syn_ack(next: Next, windows: &mut Windows, direction: Direction, segment: &Segment) -> Step {
     let again = next == Next::Ignore && windows.answers_own_syn_again(segment);
     if direction == Direction::Reply && (windows.is_of_pending_syn(segment.ack) || again) {
@@ -254,6 +257,7 @@ fn syn_ack(next: Next, windows: &mut Windows, direction: Direction, segment: &Se
     }
 }
 
+#[inline(never)]
 fn reset(
     state: State,
     windows: &mut Windows,

@@ -67,25 +67,25 @@ use super::tcp_segment::{Segment, SegmentKind};
 const MAX_ACK_WINDOW: u32 = 66_000;
 
 /// From this number of retransmissions in a row on a connection counts as stuck, as in Linux (`tcp_max_retrans`).
-const STUCK: u16 = 3;
+const STUCK: u32 = 3;
 
 // Flags of a side, in four bits.
 /// It offered window scaling.
-const SCALING: u16 = 1;
+const SCALING: u32 = 1;
 /// `max_ack` is known.
-const ACKED: u16 = 2;
+const ACKED: u32 = 2;
 /// It sent something new that was not acknowledged to its end yet.
-const UNACKNOWLEDGED: u16 = 4;
+const UNACKNOWLEDGED: u32 = 4;
 /// It sent the RST that ended an open connection.
-const RESET: u16 = 8;
+const RESET: u32 = 8;
 
 // Flags of the connection, above the 4 bits of each side.
-const LIBERAL: u16 = 1 << 8;
+const LIBERAL: u32 = 1 << 8;
 /// Retransmissions in a row, in two bits.
-const RETRANSMISSION: u16 = 1 << 9;
-const RETRANSMISSIONS: u16 = 3 << 9;
+const RETRANSMISSION: u32 = 1 << 9;
+const RETRANSMISSIONS: u32 = 3 << 9;
 /// `syn` is of another connection than this one.
-const PENDING: u16 = 1 << 11;
+const PENDING: u32 = 1 << 11;
 /// Where the scale that came with it is, in four bits.
 const PENDING_SCALE: u32 = 12;
 
@@ -113,10 +113,10 @@ struct Side {
     end: u32,
     max_end: u32,
     max_ack: u32,
+    flags: u32,
     /// In units of `1 << scale`. 0: nothing was seen of this side yet.
     window: u16,
     scale: u8,
-    flags: u16,
 }
 
 impl Side {
@@ -141,7 +141,7 @@ impl Side {
     }
 
     #[inline]
-    fn has(&self, flags: u16) -> bool {
+    fn has(&self, flags: u32) -> bool {
         self.flags & flags != 0
     }
 
@@ -204,7 +204,7 @@ pub struct Windows {
     /// The number after a SYN of the original side: of the one that opened this connection, or ([`PENDING`]) of one
     /// that passed without effect and may be the first of another.
     syn: u32,
-    flags: u16,
+    flags: u32,
 }
 
 impl Windows {
@@ -213,6 +213,7 @@ impl Windows {
     pub fn load(track: &TrackWords) -> Windows {
         let [end, max_end, max_ack, reply_end, reply_max_end, reply_max_ack, syn, windows] = track.words;
         let (high, low) = (windows >> 16, windows & 0xffff);
+        let flags = u32::from(track.flags);
         Windows {
             original: Side {
                 end,
@@ -220,7 +221,7 @@ impl Windows {
                 max_ack,
                 window: u16::try_from(low).unwrap_or(u16::MAX),
                 scale: track.scales & 15,
-                flags: track.flags & 15,
+                flags: flags & 15,
             },
             reply: Side {
                 end: reply_end,
@@ -228,10 +229,10 @@ impl Windows {
                 max_ack: reply_max_ack,
                 window: u16::try_from(high).unwrap_or(u16::MAX),
                 scale: track.scales >> 4,
-                flags: track.flags >> 4 & 15,
+                flags: flags >> 4 & 15,
             },
             syn,
-            flags: track.flags & !0xff,
+            flags: flags & !0xff,
         }
     }
 
@@ -239,6 +240,7 @@ impl Windows {
     #[inline]
     pub fn store(&self) -> TrackWords {
         let Windows { original, reply, .. } = self;
+        let flags = self.flags | reply.flags << 4 | original.flags;
         TrackWords {
             words: [
                 original.end,
@@ -250,7 +252,8 @@ impl Windows {
                 self.syn,
                 u32::from(reply.window) << 16 | u32::from(original.window),
             ],
-            flags: self.flags | reply.flags << 4 | original.flags,
+            // 16 bits are in use.
+            flags: u16::try_from(flags).unwrap_or(u16::MAX),
             scales: reply.scale << 4 | original.scale,
         }
     }

@@ -30,7 +30,7 @@ impl Windows {
     fn set_pending(&mut self, after_syn: u32, scale: Option<u8>) {
         self.syn = after_syn;
         self.flags &= !(15 << PENDING_SCALE);
-        self.flags |= PENDING | u16::from(scale.unwrap_or(NO_SCALE)) << PENDING_SCALE;
+        self.flags |= PENDING | u32::from(scale.unwrap_or(NO_SCALE)) << PENDING_SCALE;
     }
 
     fn pending_scale(&self) -> Option<u8> {

@@ -57,7 +57,7 @@ impl Feed for Replay {
 
 /// A gateway that knows `flows` flows, which come in random order.
 pub(crate) fn hitting(flows: u32) -> Gateway<Replay> {
-    let config = config(&format!("[conntrack]\nmax_sessions = {}\n", flows.max(1024)));
+    let config = config(&format!("[conntrack]\nmax_sessions = {}\nreserve = \"0%\"\n", flows.max(1024)));
     let mut gateway = Gateway::new(&config, Replay::new(flows));
     for _ in 0..flows.div_ceil(32) {
         Replay::burst(&mut gateway);
@@ -67,7 +67,7 @@ pub(crate) fn hitting(flows: u32) -> Gateway<Replay> {
 
 /// How long it takes to set up so many bursts of new sessions in an empty table for `flows`.
 pub(crate) fn time_set_ups(flows: u32, bursts: u64) -> Duration {
-    let config = config(&format!("[conntrack]\nmax_sessions = {flows}\n"));
+    let config = config(&format!("[conntrack]\nmax_sessions = {flows}\nreserve = \"0%\"\n"));
     let mut gateway = Gateway::new(&config, Replay::new(flows));
     let mut took = Duration::ZERO;
     for done in (0..bursts).step_by(1000) {

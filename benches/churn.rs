@@ -25,7 +25,7 @@ use natgate::telemetry::DropReason;
 use natgate::wire::tcp::{ACK, FIN, PSH, SYN};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use support::{FRAME, Feed, Flow, Gateway, L4, LAN, Segment, WAN, config, flow_of, tcp};
+use support::{FRAME, Feed, Flow, Gateway, L4, LAN, Segment, WAN, arp_answer, config, flow_of, tcp};
 
 const RATE: u64 = 60_000;
 const CAPACITY: u32 = 524_288;
@@ -49,6 +49,10 @@ impl Feed for Batch {
     }
 
     fn sent(&mut self, frame: &[u8]) {
+        if frame[16..18] == [0x08, 0x06] {
+            self.incoming.extend(arp_answer(frame));
+            return;
+        }
         let mut bytes = [0; FRAME];
         let len = frame.len().min(FRAME);
         bytes[..len].copy_from_slice(&frame[..len]);
@@ -187,7 +191,7 @@ fn main() {
     let (_, failed, _) = experiment("as it comes", &table, seconds);
     assert_eq!(failed, 0, "a connection failed");
     let kernel = format!(
-        "{table}when_full = \"refuse\"\nreserve = \"0%\"\n[conntrack.timeouts]\ntcp_time_wait = \"120s\"\n"
+        "{table}when_full = \"refuse\"\nadaptive = \"off\"\nreserve = \"0%\"\n[conntrack.timeouts]\ntcp_time_wait = \"120s\"\n"
     );
     let (made, _, _) = experiment("as the kernel does it", &kernel, seconds);
     let rounds = seconds.div_ceil(120);

@@ -56,13 +56,16 @@ pub(crate) fn config(more: &str) -> Config {
 device = "vdev:bench"
 vlan = {LAN}
 realm = "internal"
-address = "10.0.0.1/8"
+address = "10.0.0.1/24"
 [interface.wan]
 device = "vdev:bench"
 vlan = {WAN}
 realm = "external"
 address = "203.0.113.2/24"
 gateway = "203.0.113.1"
+[[route]]
+to = "10.0.0.0/8"
+via = "10.0.0.2"
 [pool.public]
 addresses = "198.18.0.0/23"
 [[snat]]
@@ -194,16 +197,18 @@ pub(crate) struct Gateway<F: Feed> {
 }
 
 impl<F: Feed> Gateway<F> {
-    /// A gateway with one worker; the next hop outside is known.
+    /// A gateway with one worker; the next hops are known.
     pub(crate) fn new(config: &Config, feed: F) -> Gateway<F> {
         let snapshot = Arc::new(compile(config, &[MAC], 1, 1));
         let now = Time::from_secs(3600);
         let (mut to_worker, mail) = RingBuffer::new(4096);
         let (management, from_worker) = RingBuffer::new(4096);
         let (timer_posts, timers) = RingBuffer::new(65_536);
-        let next_hop = Ipv4Addr::new(203, 0, 113, 1);
-        let known = ToWorker::Neighbor { interface: InterfaceId(1), address: next_hop, mac: MacAddr(PEER) };
-        to_worker.push(known).expect("room");
+        for (interface, address) in [(0, Ipv4Addr::new(10, 0, 0, 2)), (1, Ipv4Addr::new(203, 0, 113, 1))] {
+            let interface = InterfaceId(interface);
+            let known = ToWorker::Neighbor { interface, address, mac: MacAddr(PEER) };
+            to_worker.push(known).expect("room");
+        }
         let feed = Arc::new(Mutex::new(feed));
         let (shard, sessions) = Shard::new(config.conntrack.max_sessions, 3);
         let pages = shard.pages();
@@ -319,6 +324,25 @@ pub(crate) fn tcp(frame: &mut [u8], vlan: u16, flow: &Flow, segment: &Segment) {
     tcp[14..16].copy_from_slice(&8192u16.to_be_bytes());
     let sum = transport_sum(flow, 6, tcp);
     tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// What a router answers to a frame that asks for it: the same frame, turned into an answer.
+pub(crate) fn arp_answer(frame: &[u8]) -> Option<[u8; FRAME]> {
+    if frame[16..18] != [0x08, 0x06] || frame[L3 + 6..L3 + 8] != [0, 1] {
+        return None;
+    }
+    let mut answer = [0; FRAME];
+    answer[..FRAME.min(frame.len())].copy_from_slice(&frame[..FRAME.min(frame.len())]);
+    answer[..6].copy_from_slice(&MAC.0);
+    answer[6..12].copy_from_slice(&PEER);
+    let arp = &mut answer[L3..L3 + 28];
+    arp[7] = 2;
+    let (asking, asked): ([u8; 10], [u8; 4]) =
+        (arp[8..18].try_into().expect("ten"), arp[24..28].try_into().expect("four"));
+    arp[8..14].copy_from_slice(&PEER);
+    arp[14..18].copy_from_slice(&asked);
+    arp[18..28].copy_from_slice(&asking);
+    Some(answer)
 }
 
 /// Addresses and ports of a frame that came out.

@@ -25,7 +25,8 @@ use natgate::telemetry::DropReason;
 use natgate::wire::tcp::{ACK, FIN, PSH, SYN};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-use support::{FRAME, Feed, Flow, Gateway, L4, LAN, Segment, WAN, arp_answer, config, flow_of, tcp};
+use support::talk::{Connection, Step, Talk, step};
+use support::{Flow, Gateway, config};
 
 const RATE: u64 = 60_000;
 const CAPACITY: u32 = 524_288;
@@ -34,52 +35,8 @@ const BATCH: usize = 32;
 /// Clients, so that ports are no bound: 512 addresses serve them.
 const CLIENTS: u32 = 8192;
 
-/// What the clients and the server send now, and what came out of it.
-#[derive(Default)]
-struct Batch {
-    incoming: Vec<[u8; FRAME]>,
-    outgoing: Vec<[u8; FRAME]>,
-}
-
-impl Feed for Batch {
-    fn next(&mut self, frame: &mut [u8]) -> bool {
-        let Some(next) = self.incoming.pop() else { return false };
-        frame.copy_from_slice(&next);
-        true
-    }
-
-    fn sent(&mut self, frame: &[u8]) {
-        if frame[16..18] == [0x08, 0x06] {
-            self.incoming.extend(arp_answer(frame));
-            return;
-        }
-        let mut bytes = [0; FRAME];
-        let len = frame.len().min(FRAME);
-        bytes[..len].copy_from_slice(&frame[..len]);
-        self.outgoing.push(bytes);
-    }
-}
-
-/// One connection: how its client sees it and how the server does.
-#[derive(Clone, Copy)]
-struct Connection {
-    inside: Flow,
-    outside: Option<Flow>,
-    failed: bool,
-}
-
-fn connection(n: u64) -> Connection {
-    let client = u32::try_from(n % u64::from(CLIENTS)).expect("a client");
-    let port = u16::try_from(1024 + (n / u64::from(CLIENTS)) % 60_000).expect("a port");
-    let inside = Flow {
-        from: (Ipv4Addr::from_bits(0x0a01_0000 + client), port),
-        to: (Ipv4Addr::new(192, 0, 2, 80), 80),
-    };
-    Connection { inside, outside: None, failed: false }
-}
-
 /// Who sends, flags, sequence and acknowledgement number, bytes of data.
-const STEPS: [(bool, u8, u32, u32, usize); 8] = [
+const STEPS: [Step; 8] = [
     (true, SYN, 100, 0, 0),
     (false, SYN | ACK, 500, 101, 0),
     (true, ACK, 101, 501, 0),
@@ -90,70 +47,34 @@ const STEPS: [(bool, u8, u32, u32, usize); 8] = [
     (true, ACK, 108, 508, 0),
 ];
 
-/// Sequence numbers of two connections of a batch lie this far apart: they tell whose frame came out.
-const APART: u32 = 100_000;
-
-/// Runs the connections of a batch from their first segment to the last.
-fn run(gateway: &mut Gateway<Batch>, batch: &mut [Connection]) {
-    for (from_client, flags, seq, ack, len) in STEPS {
-        {
-            let mut feed = gateway.feed.lock().expect("one thread");
-            for (connection, base) in batch.iter().zip((0..).step_by(APART as usize)) {
-                if connection.failed {
-                    continue;
-                }
-                let mut frame = [0; FRAME];
-                let ack = if flags & ACK == 0 { 0 } else { base + ack };
-                let segment = Segment { flags, seq: base + seq, ack, len };
-                match connection.outside {
-                    Some(outside) if !from_client => {
-                        let back = Flow { from: outside.to, to: outside.from };
-                        tcp(&mut frame, WAN, &back, &segment);
-                    }
-                    _ => tcp(&mut frame, LAN, &connection.inside, &segment),
-                }
-                feed.incoming.push(frame);
-            }
-            // They are taken from the end.
-            feed.incoming.reverse();
-        }
-        gateway.drain();
-        let outgoing = std::mem::take(&mut gateway.feed.lock().expect("one thread").outgoing);
-        let mut passed = [false; BATCH];
-        for frame in &outgoing {
-            let number = u32::from_be_bytes([frame[L4 + 4], frame[L4 + 5], frame[L4 + 6], frame[L4 + 7]]);
-            let at = ((number - seq) / APART) as usize;
-            let flow = flow_of(frame);
-            if from_client {
-                batch[at].outside.get_or_insert(flow);
-            } else {
-                assert_eq!(flow.to, batch[at].inside.from, "the answer reaches its client");
-            }
-            passed[at] = true;
-        }
-        for (connection, passed) in batch.iter_mut().zip(passed) {
-            connection.failed |= !passed;
-        }
-    }
+fn connection(n: u64) -> Connection {
+    let client = u32::try_from(n % u64::from(CLIENTS)).expect("a client");
+    let port = u16::try_from(1024 + (n / u64::from(CLIENTS)) % 60_000).expect("a port");
+    Connection::new(Flow {
+        from: (Ipv4Addr::from_bits(0x0a01_0000 + client), port),
+        to: (Ipv4Addr::new(192, 0, 2, 80), 80),
+    })
 }
 
 fn experiment(name: &str, more: &str, seconds: u64) -> (u64, u64, Vec<u64>) {
-    let mut gateway = Gateway::new(&config(more), Batch::default());
+    let mut gateway = Gateway::new(&config(more), Talk::default());
     let (mut made, mut failed) = (0u64, 0u64);
     let mut by_minute = Vec::new();
     let start = Instant::now();
     let begin = gateway.now;
-    let step = Duration::from_nanos(1_000_000_000 * BATCH as u64 / RATE);
+    let pause = Duration::from_nanos(1_000_000_000 * BATCH as u64 / RATE);
     let mut polled = begin;
     let total = seconds * RATE / BATCH as u64;
     for number in 0..total {
         let first = number * BATCH as u64;
         let mut batch: Vec<Connection> = (first..first + BATCH as u64).map(connection).collect();
-        run(&mut gateway, &mut batch);
+        for next in STEPS {
+            step(&mut gateway, &mut batch, next);
+        }
         let lost = batch.iter().filter(|connection| connection.failed).count() as u64;
         failed += lost;
         made += BATCH as u64 - lost;
-        gateway.now = gateway.now + step;
+        gateway.now = gateway.now + pause;
         if gateway.now.since(polled) >= Duration::from_millis(2) {
             polled = gateway.now;
             gateway.management.poll_once(gateway.now);

@@ -19,11 +19,10 @@
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use loom::thread;
 use natgate::conntrack::key::FlowKey;
+use natgate::conntrack::policy::Policy;
 use natgate::conntrack::session::{Direction, NewSession};
 use natgate::conntrack::table::{SessionView, Shard};
-use natgate::conntrack::timeouts::Timeouts;
-use natgate::conntrack::tracker::{self, touch};
-use natgate::packet::Kind;
+use natgate::conntrack::tracker::{self, Observed, touch};
 use natgate::pipeline::handover::{Handover, Revision, Running};
 use natgate::sync::AtomicU64;
 use natgate::time::Tick;
@@ -70,7 +69,7 @@ fn new(n: u64, now: Tick) -> NewSession<Key> {
     NewSession {
         original: Key(2 * n),
         reply: Key(2 * n + 1),
-        opening: tracker::open(&Kind::Udp, &Timeouts::default()).expect("UDP opens"),
+        opening: tracker::open(&Observed::Udp, &Policy::default(), 0).expect("UDP opens"),
         now,
         length: 60,
         policy: 0,

@@ -11,6 +11,7 @@
 )]
 
 pub(crate) mod replay;
+pub(crate) mod talk;
 
 use natgate::config::compile::compile;
 use natgate::config::model::Config;

@@ -173,8 +173,8 @@ impl<D: Device> Core<D> {
         if protocol::is_portless(to.protocol) {
             return Ok(None);
         }
-        let random = self.rng.next();
-        let port = self.space.allocate(number, to.protocol, to.sport, random).ok_or(exhausted)?;
+        let (space, rng) = (&mut self.space, &mut self.rng);
+        let port = space.allocate(number, to.protocol, to.sport, || rng.next()).ok_or(exhausted)?;
         to.sport = port;
         Ok(Some(Lease { address: number, port, protocol: to.protocol }))
     }

@@ -24,11 +24,11 @@
 //!
 //! # What does not fit
 //!
-//! - Against II and IV ([`Fit::Old`]): an old segment, delayed or sent again. It may be real, and the receiver's answer to
+//! - Against II and IV (`Fit::Old`): an old segment, delayed or sent again. It may be real, and the receiver's answer to
 //!   it may be needed, so it passes; it just teaches nothing.
-//! - Against I by less than a window ([`Fit::Beyond`]): there are senders that overdraw the window, and what they send is
+//! - Against I by less than a window (`Fit::Beyond`): there are senders that overdraw the window, and what they send is
 //!   acknowledged. It passes, and only `end` follows.
-//! - Else ([`Fit::Outside`]): no end that keeps to RFC 9293 sends it. RFC 5382 REQ-2 protects valid sequences; this
+//! - Else (`Fit::Outside`): no end that keeps to RFC 9293 sends it. RFC 5382 REQ-2 protects valid sequences; this
 //!   is none.
 //!
 //! # What is not looked at

@@ -73,6 +73,8 @@ struct Backend {
     address: Ipv4Addr,
     protocol: u8,
     ports: RangeInclusive<u16>,
+    /// Our address, and our port for the first of `ports`.
+    public: (Ipv4Addr, u16),
 }
 
 /// A local address before it is compiled: the address, whose own it is (`None`: a pool's or a forwarded one), and the
@@ -133,11 +135,14 @@ impl LocalAddresses {
             .iter()
             // With full NAT the backend answers to one of our addresses: the destination tells the owner.
             .filter(|(_, forward)| forward.source.is_none())
-            .map(|(_, forward)| Backend {
-                zone: forward.zone,
-                address: forward.to,
-                protocol: forward.protocol,
-                ports: forward.backend_ports(),
+            .filter_map(|(on, forward)| {
+                Some(Backend {
+                    zone: forward.zone,
+                    address: forward.to,
+                    protocol: forward.protocol,
+                    ports: forward.backend_ports(),
+                    public: (addresses.get(usize::from(*on))?.address, *forward.ports.start()),
+                })
             })
             .collect();
         backends.sort_by_key(|backend| backend.address);
@@ -191,20 +196,36 @@ impl LocalAddresses {
             && self.forward(number, protocol, port).is_none()
     }
 
-    /// Whether the source of `tuple`, which came in from `zone`, is a backend that answers for one of our addresses.
+    /// The request that a packet with this tuple, which came in from `zone`, answers, if its source is a backend. Of several
+    /// forwards to one port of a backend it is the request to the first one: both directions of a session must come to the
+    /// same worker, and an answer does not tell to which of our addresses the request went.
     #[inline]
-    pub fn is_backend_source(&self, zone: u16, tuple: &Tuple) -> bool {
-        let Some(first) = self.backend_index.get(tuple.src) else { return false };
-        self.backends
-            .get(usize::from(first)..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(|backend| backend.address == tuple.src)
-            .any(|backend| {
-                backend.zone == zone
-                    && backend.protocol == tuple.protocol
-                    && backend.ports.contains(&tuple.sport)
-            })
+    pub fn request_of(&self, zone: u16, tuple: &Tuple) -> Option<Tuple> {
+        let (dst, dport) = self.first_public(zone, tuple.src, tuple.protocol, tuple.sport)?;
+        Some(Tuple { src: tuple.dst, dst, sport: tuple.dport, dport, protocol: tuple.protocol })
+    }
+
+    /// What [`LocalAddresses::request_of`] says of the answers to a request that `forward` takes.
+    #[inline]
+    pub fn first_request(&self, forward: &Forward, request: &Tuple) -> Tuple {
+        let port = forward.backend_port(request.dport);
+        let public = match forward.source {
+            None => self.first_public(forward.zone, forward.to, forward.protocol, port),
+            Some(_) => None,
+        };
+        public.map_or(*request, |(dst, dport)| Tuple { dst, dport, ..*request })
+    }
+
+    /// The address and port of ours behind which a backend's port stands, of several the first.
+    #[inline]
+    fn first_public(&self, zone: u16, address: Ipv4Addr, protocol: u8, port: u16) -> Option<(Ipv4Addr, u16)> {
+        let first = usize::from(self.backend_index.get(address)?);
+        let of_address = self.backends.get(first..)?.iter().take_while(|backend| backend.address == address);
+        let mut of_address =
+            of_address.filter(|backend| backend.zone == zone && backend.protocol == protocol);
+        let backend = of_address.find(|backend| backend.ports.contains(&port))?;
+        let (ours, start) = backend.public;
+        Some((ours, start.wrapping_add(port.wrapping_sub(*backend.ports.start()))))
     }
 }
 
@@ -252,11 +273,25 @@ mod tests {
             (SERVICE, forward(443..=443, 8443, Some(Source::Interface))),
         ];
         let local = LocalAddresses::new(vec![], &forwards);
-        assert!(local.is_backend_source(0, &tuple(BACKEND, 90, TCP)));
-        assert!(!local.is_backend_source(0, &tuple(BACKEND, 91, TCP)));
-        assert!(!local.is_backend_source(0, &tuple(BACKEND, 90, UDP)));
-        assert!(!local.is_backend_source(0, &tuple(BACKEND, 8443, TCP)), "full NAT");
-        assert!(!local.is_backend_source(0, &tuple(OURS, 90, TCP)));
+        let request = local.request_of(0, &tuple(BACKEND, 90, TCP)).unwrap();
+        assert_eq!((request.src, request.sport), (Ipv4Addr::new(198, 51, 100, 1), 9));
+        assert_eq!((request.dst, request.dport), (OURS, 8010));
+        assert_eq!(local.request_of(0, &tuple(BACKEND, 91, TCP)), None);
+        assert_eq!(local.request_of(0, &tuple(BACKEND, 90, UDP)), None);
+        assert_eq!(local.request_of(0, &tuple(BACKEND, 8443, TCP)), None, "full NAT");
+        assert_eq!(local.request_of(0, &tuple(OURS, 90, TCP)), None);
+    }
+
+    #[test]
+    fn of_two_forwards_to_one_port_of_a_backend_the_first_names_the_request() {
+        let forwards = [(OURS, forward(8000..=8010, 80, None)), (SERVICE, forward(443..=443, 85, None))];
+        let local = LocalAddresses::new(vec![], &forwards);
+        let client = Ipv4Addr::new(198, 51, 100, 1);
+        let request = |dst, dport| Tuple { src: client, dst, sport: 9, dport, protocol: TCP };
+        let service = local.find(0, SERVICE).unwrap();
+        let taken = local.forward(service, TCP, 443).unwrap();
+        assert_eq!(local.first_request(taken, &request(SERVICE, 443)), request(OURS, 8005));
+        assert_eq!(local.request_of(0, &tuple(BACKEND, 85, TCP)), Some(request(OURS, 8005)));
     }
 
     #[test]
@@ -275,7 +310,7 @@ mod tests {
         assert_eq!(local.forward(0, TCP, 80), None);
         assert!(local.forward(1, TCP, 80).is_some());
         // The same backend address in two zones; the first forward names zone 0, where nobody is.
-        assert!(local.is_backend_source(2, &tuple(BACKEND, 80, TCP)));
-        assert!(!local.is_backend_source(1, &tuple(BACKEND, 80, TCP)));
+        assert_eq!(local.request_of(2, &tuple(BACKEND, 80, TCP)).unwrap().dport, 81);
+        assert_eq!(local.request_of(1, &tuple(BACKEND, 80, TCP)), None);
     }
 }

@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 
 /// Ports of an interface's own address that sessions may be given: not the well-known ones, which belong to
 /// services.
-const INTERFACE_PORTS: RangeInclusive<u16> = 1024..=65535;
+pub const INTERFACE_PORTS: RangeInclusive<u16> = 1024..=65535;
 
 /// Compiles a configuration.
 ///

@@ -4,6 +4,7 @@
 //! `natgate run` would refuse whatever the machine is like. The minimum of frames is never above the device's, as how
 //! many queues a NIC has is not known here; the memory is that on hugepages (plain pages may take more).
 
+use crate::config::compile::INTERFACE_PORTS;
 use crate::config::model::Config;
 use crate::conntrack::policy::Share;
 use crate::conntrack::timeouts::Timeout;
@@ -144,13 +145,14 @@ impl Estimate {
             u64::try_from(u128::from(sessions) * 1000 / millis).unwrap_or(u64::MAX)
         };
         // Of an interface's addresses, the primary one is translated to.
-        let addresses =
-            config.interfaces.len() + config.pools.iter().map(|pool| pool.addresses.len()).sum::<usize>();
+        let interfaces = config.interfaces.len() * PortSpace::address_bytes(&INTERFACE_PORTS);
+        let pools =
+            config.pools.iter().map(|pool| pool.addresses.len() * PortSpace::address_bytes(&pool.ports));
         let limits = &config.conntrack.limits;
         let part = |share: Share| share.of(config.conntrack.max_sessions);
         let adaptive = limits.adaptive_low < limits.adaptive_high;
         let reserved_sessions = part(limits.reserve);
-        let sets = addresses * usize::from(config.runtime.workers) * PortSpace::ADDRESS_BYTES;
+        let sets = usize::from(config.runtime.workers) * (interfaces + pools.sum::<usize>());
         let proxied = config.dnat.iter().any(|rule| rule.syn_proxy);
         let bytes_per_session = SESSION_BYTES + if proxied { PROXIED_BYTES } else { 0 };
         Estimate {
@@ -227,7 +229,10 @@ mod tests {
         let text = "[interface.a]\ndevice = \"tap:a\"\nrealm = \"internal\"\naddress = \"10.0.0.1/8\"\n\
                     [pool.p]\naddresses = \"198.51.100.0/28\"\n[runtime]\nworkers = 2\n";
         let estimate = Estimate::of(&crate::config::parse(text, "x").unwrap().config);
-        assert_eq!(estimate.port_bytes, 17 * 2 * u64::try_from(PortSpace::ADDRESS_BYTES).unwrap());
+        assert_eq!(
+            estimate.port_bytes,
+            17 * 2 * u64::try_from(PortSpace::address_bytes(&INTERFACE_PORTS)).unwrap()
+        );
         let needed = estimate.session_bytes + estimate.port_bytes;
         assert_eq!(estimate.fits(needed), Ok(()));
         let error = estimate.fits(needed - 1).unwrap_err().to_string();

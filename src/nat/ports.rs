@@ -1,96 +1,102 @@
-//! The free external ports of one address and protocol that one worker owns.
+//! The free external ports of one address and protocol that one worker may give out.
 //!
-//! A bitmap of all 65,536 ports under two levels of summary: finding the next free port at or after any other
-//! touches at most five words, however full the set is, and never misses a free one. Probing at random, as most
-//! NATs do, fails before the pool is empty.
+//! A bitmap of all 65,536 ports under two levels of summary: finding a free port of a class touches a handful of words,
+//! however full the set is, and never misses one. Probing at random, as most NATs do, fails before the pool is empty.
 //!
-//! The port after the flow's own is chosen at a random place, because a port that can be guessed lets a
-//! stranger inject packets (RFC 6056, RFC 4787 section 11). Ports below 1024 go to flows from such ports and
-//! others to others while there are any (RFC 4787 REQ-3a). ICMP query identifiers use the same set.
+//! The bits stand in the order of the ports' places ([`Classes`]), so that the ports with which replies come to this
+//! worker, which depend on where the flow goes, are a few stretches of the bitmap.
+//!
+//! The port is chosen at a random place, because a port that can be guessed lets a stranger inject packets (RFC 6056,
+//! RFC 4787 section 11). Ports below 1024 go to flows from such ports and others to others while there are any
+//! (RFC 4787 REQ-3a). ICMP query identifiers use the same set.
 
+use crate::steering::classes::{ClassSet, Classes, class_of};
 use std::hash::{DefaultHasher, Hasher};
-use std::ops::RangeInclusive;
 
 /// First port that is not a well-known one.
 const REGISTERED: u16 = 1024;
 
-/// Free ports; 16 KiB each.
+/// Which ports a flow may be given: those that bring its replies to this worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// How ports fall into classes.
+    pub classes: &'a Classes,
+    /// The entries of the steering table that are the worker's.
+    pub entries: &'a ClassSet,
+    /// What the rest of a reply adds to the index of its entry.
+    pub rest: u16,
+}
+
+impl Wanted<'_> {
+    #[inline]
+    fn includes(&self, port: u16) -> bool {
+        self.entries.contains(self.classes.class(port) ^ self.rest)
+    }
+}
+
+/// The ports of one address and protocol.
 #[derive(Debug)]
 pub struct PortSet {
-    free: Box<[u64; 1024]>,
-    usable: Box<[u64; 1024]>,
-    /// One bit for each word of `free` that is not zero.
-    words: [u64; 16],
-    /// One bit for each word of `words` that is not zero.
-    top: u16,
+    /// From 1024 on.
+    high: Half,
+    /// Below; `None` if none of them may be used.
+    low: Option<Box<Half>>,
     free_count: u32,
     capacity: u32,
-    /// From the first usable port to the last, below 1024 and from there on. A random place is looked for in
-    /// there: outside of it every start would lead to the same port.
-    low: Option<RangeInclusive<u16>>,
-    high: Option<RangeInclusive<u16>>,
 }
 
 impl PortSet {
-    /// Memory of a set.
-    pub const BYTES: usize = size_of::<PortSet>() + 2 * size_of::<[u64; 1024]>();
+    /// Memory of a set without and with well-known ports, in bytes.
+    pub const BYTES: usize = size_of::<PortSet>() + Half::HEAP;
+    /// See [`PortSet::BYTES`].
+    pub const BYTES_WITH_LOW: usize = PortSet::BYTES + size_of::<Half>() + Half::HEAP;
 
     /// A set in which the ports that `usable` accepts are free.
-    pub fn new(usable: impl Fn(u16) -> bool) -> Self {
-        let mut set = PortSet {
-            free: Box::new([0; 1024]),
-            usable: Box::new([0; 1024]),
-            words: [0; 16],
-            top: 0,
-            free_count: 0,
-            capacity: 0,
-            low: None,
-            high: None,
-        };
+    pub fn new(classes: &Classes, usable: impl Fn(u16) -> bool) -> Self {
+        let mut set = PortSet { high: Half::new(classes.bits()), low: None, free_count: 0, capacity: 0 };
         for port in (0..=u16::MAX).filter(|port| usable(*port)) {
-            let (word, bit) = place(port);
-            set.usable[word] |= bit;
             set.capacity += 1;
-            set.put(port);
-            let span = if port < REGISTERED { &mut set.low } else { &mut set.high };
-            let first = span.as_ref().map_or(port, |span| *span.start());
-            *span = Some(first..=port);
+            let half = match &mut set.low {
+                _ if port >= REGISTERED => &mut set.high,
+                low => low.get_or_insert_with(|| Box::new(Half::new(classes.bits()))),
+            };
+            half.add(classes.place(port));
         }
+        set.free_count = set.capacity;
         set
     }
 
-    /// Takes a port out: `preferred` if it is free, else one at the place that `random` says, of the same class
-    /// (below 1024 or not) if there is any, else of the other. `None` only when no port is free at all.
-    pub fn allocate(&mut self, preferred: u16, random: u64) -> Option<u16> {
-        let port = if self.is_free(preferred) {
-            preferred
-        } else if preferred < REGISTERED {
-            self.pick(self.low.clone(), random).or_else(|| self.pick(self.high.clone(), random))?
+    /// Takes a port that is wanted out: `preferred` if it is free, else one at the place that `random` says, of the same
+    /// side of 1024 if there is any, else of the other. `None` only when no port that is wanted is free.
+    pub fn allocate(&mut self, wanted: Wanted<'_>, preferred: u16, random: u64) -> Option<u16> {
+        let place = if self.is_free(wanted, preferred) {
+            wanted.classes.place(preferred)
         } else {
-            self.pick(self.high.clone(), random).or_else(|| self.pick(self.low.clone(), random))?
+            let (high, low) = (self.high.pick(wanted, random), || self.low.as_ref()?.pick(wanted, random));
+            if preferred < REGISTERED { low().or(high) } else { high.or_else(low) }?
         };
-        self.take(port);
+        let port = wanted.classes.port(place);
+        self.half(port)?.take(place);
+        self.free_count -= 1;
         Some(port)
     }
 
     /// Gives a port back. False, and no change, if it was not taken or does not belong to the set.
-    pub fn release(&mut self, port: u16) -> bool {
-        let (word, bit) = place(port);
-        let taken = self.usable[word] & bit != 0 && self.free[word] & bit == 0;
-        if taken {
-            self.put(port);
-        }
-        taken
+    pub fn release(&mut self, classes: &Classes, port: u16) -> bool {
+        let place = classes.place(port);
+        let given = self.half(port).is_some_and(|half| half.give_back(place));
+        self.free_count += u32::from(given);
+        given
     }
 
-    /// Whether the port can be had.
+    /// Whether the port can be had for this flow.
     #[inline]
-    pub fn is_free(&self, port: u16) -> bool {
-        let (word, bit) = place(port);
-        self.free[word] & bit != 0
+    pub fn is_free(&self, wanted: Wanted<'_>, port: u16) -> bool {
+        let half = if port >= REGISTERED { Some(&self.high) } else { self.low.as_deref() };
+        half.is_some_and(|half| half.is_free(wanted.classes.place(port))) && wanted.includes(port)
     }
 
-    /// How many ports are free.
+    /// How many ports are free, for whatever flow.
     pub fn free(&self) -> u32 {
         self.free_count
     }
@@ -100,78 +106,183 @@ impl PortSet {
         self.capacity
     }
 
-    /// The free port at a random place of the span, or the next one after it, once around.
-    fn pick(&self, span: Option<RangeInclusive<u16>>, random: u64) -> Option<u16> {
-        let (first, last) = span?.into_inner();
-        let offset = random % (u64::from(last - first) + 1);
-        let start = first + u16::try_from(offset).unwrap_or(0);
-        self.next_free(start).filter(|port| *port <= last).or_else(|| {
-            // Nothing from `start` on, so whatever comes first from the beginning lies before it.
-            self.next_free(first).filter(|port| *port < start)
-        })
+    fn half(&mut self, port: u16) -> Option<&mut Half> {
+        if port >= REGISTERED { Some(&mut self.high) } else { self.low.as_deref_mut() }
+    }
+}
+
+/// Words of a bitmap with one bit for each port.
+const WORDS: usize = 1024;
+
+/// The ports on one side of 1024, by place.
+#[derive(Debug)]
+struct Half {
+    free: Box<[u64; WORDS]>,
+    usable: Box<[u64; WORDS]>,
+    /// One bit for each word of `free` that is not zero.
+    free_words: [u64; WORDS / 64],
+    /// One bit for each word of `usable` that is not zero.
+    usable_words: [u64; WORDS / 64],
+    /// Classes with free ports.
+    free_classes: ClassSet,
+    bits: u32,
+}
+
+impl Half {
+    const HEAP: usize = 2 * size_of::<[u64; WORDS]>();
+
+    fn new(bits: u32) -> Half {
+        Half {
+            free: Box::new([0; WORDS]),
+            usable: Box::new([0; WORDS]),
+            free_words: [0; WORDS / 64],
+            usable_words: [0; WORDS / 64],
+            free_classes: ClassSet::default(),
+            bits,
+        }
     }
 
-    /// The first free port at or after `from`.
+    fn add(&mut self, place: u16) {
+        let (word, bit) = at(place);
+        self.usable[word] |= bit;
+        self.usable_words[word >> 6] |= 1 << (word & 63);
+        self.put(place);
+    }
+
     #[inline]
-    fn next_free(&self, from: u16) -> Option<u16> {
-        let word = from >> 6;
-        let here = self.free[usize::from(word)] & (u64::MAX << (from & 63));
-        if here != 0 {
-            return Some(word << 6 | lowest(here));
-        }
-        let group = word >> 6;
-        let words = self.words[usize::from(group)] & above(word & 63);
-        let word = if words != 0 {
-            group << 6 | lowest(words)
-        } else {
-            let groups = u64::from(self.top) & above(group);
-            if groups == 0 {
-                return None;
-            }
-            // `top` has 16 bits.
-            let group = lowest(groups) & 15;
-            group << 6 | lowest(self.words[usize::from(group)])
-        };
-        Some(word << 6 | lowest(*self.free.get(usize::from(word))?))
+    fn is_free(&self, place: u16) -> bool {
+        let (word, bit) = at(place);
+        self.free[word] & bit != 0
     }
 
-    fn take(&mut self, port: u16) {
-        let (word, bit) = place(port);
-        self.free[word] &= !bit;
-        self.free_count -= 1;
-        if self.free[word] == 0 {
-            self.words[word >> 6] &= !(1 << (word & 63));
-            if self.words[word >> 6] == 0 {
-                self.top &= !(1 << (word >> 6));
-            }
-        }
-    }
-
-    fn put(&mut self, port: u16) {
-        let (word, bit) = place(port);
+    fn put(&mut self, place: u16) {
+        let (word, bit) = at(place);
         self.free[word] |= bit;
-        self.free_count += 1;
-        self.words[word >> 6] |= 1 << (word & 63);
-        self.top |= 1 << (word >> 6);
+        self.free_words[word >> 6] |= 1 << (word & 63);
+        self.free_classes.insert(class_of(place, self.bits));
+    }
+
+    fn take(&mut self, place: u16) {
+        let (word, bit) = at(place);
+        self.free[word] &= !bit;
+        if self.free[word] != 0 {
+            return;
+        }
+        self.free_words[word >> 6] &= !(1 << (word & 63));
+        let class = class_of(place, self.bits);
+        if Stretch::of(class, self.bits).count(&self.free_words) == 0 {
+            self.free_classes.remove(class);
+        }
+    }
+
+    fn give_back(&mut self, place: u16) -> bool {
+        let (word, bit) = at(place);
+        let taken = self.usable[word] & bit != 0 && self.free[word] & bit == 0;
+        if taken {
+            self.put(place);
+        }
+        taken
+    }
+
+    /// A free place of a class that is wanted: a random class, in it a word at random of those with usable ports, or the
+    /// next one that has a free one, in it a bit from a random one on.
+    fn pick(&self, wanted: Wanted<'_>, random: u64) -> Option<u16> {
+        let [class, word, bit, _] = parts(random);
+        let candidates = wanted.entries.shifted(wanted.rest, &self.free_classes);
+        // The upper bits of the random number, so that it is one of the classes; the next candidate is taken.
+        let class = candidates.next(class_of(class, self.bits))?;
+        let stretch = Stretch::of(class, self.bits);
+        let usable = stretch.count(&self.usable_words);
+        let start = stretch.nth(&self.usable_words, scale(word, usable))?;
+        let word = stretch.next(&self.free_words, start)?;
+        let free = *self.free.get(usize::from(word))?;
+        let turn = u32::from(bit & 63);
+        let bit = (free.rotate_right(turn).trailing_zeros() + turn) & 63;
+        Some(word << 6 | u16::try_from(bit).unwrap_or(0))
     }
 }
 
-/// The word that holds a port's bit (at most 1023), and the bit.
-#[inline]
-fn place(port: u16) -> (usize, u64) {
-    (usize::from(port >> 6), 1 << (port & 63))
+/// The words of a class: bits `first` and following of a summary. All in one word of it, or whole words.
+#[derive(Clone, Copy)]
+struct Stretch {
+    first: u16,
+    len: u16,
 }
 
-/// The bits above bit `n` (0 to 63).
+impl Stretch {
+    #[inline]
+    fn of(class: u16, bits: u32) -> Stretch {
+        let len = WORDS as u16 >> bits;
+        Stretch { first: class * len, len }
+    }
+
+    /// The summary's words that hold it, with the bits of others masked.
+    #[inline]
+    fn words(self, summary: &[u64; WORDS / 64]) -> impl Iterator<Item = (u16, u64)> {
+        let whole = self.len >= 64;
+        let mask = if whole { u64::MAX } else { ((1 << self.len) - 1) << (self.first & 63) };
+        let from = self.first >> 6;
+        let count = if whole { self.len >> 6 } else { 1 };
+        (from..from + count)
+            .map(move |word| (word, summary.get(usize::from(word)).map_or(0, |bits| bits & mask)))
+    }
+
+    #[inline]
+    fn count(self, summary: &[u64; WORDS / 64]) -> u32 {
+        self.words(summary).map(|(_, bits)| bits.count_ones()).sum()
+    }
+
+    /// The `n`-th word of the bitmap that the summary names, from 0.
+    fn nth(self, summary: &[u64; WORDS / 64], mut n: u32) -> Option<u16> {
+        for (word, mut bits) in self.words(summary) {
+            if n >= bits.count_ones() {
+                n -= bits.count_ones();
+                continue;
+            }
+            for _ in 0..n {
+                bits &= bits - 1;
+            }
+            return Some(word << 6 | lowest(bits));
+        }
+        None
+    }
+
+    /// The first word of the bitmap that the summary names, from `start` on, and around.
+    fn next(self, summary: &[u64; WORDS / 64], start: u16) -> Option<u16> {
+        let after = |(word, bits)| match start >> 6 {
+            here if word < here => (word, 0),
+            here if word == here => (word, bits & u64::MAX << (start & 63)),
+            _ => (word, bits),
+        };
+        let first = |(word, bits): (u16, u64)| (bits != 0).then(|| word << 6 | lowest(bits));
+        let mut from_start = self.words(summary).map(after);
+        from_start.find_map(first).or_else(|| self.words(summary).find_map(first))
+    }
+}
+
+/// The word that holds a place's bit (at most 1023), and the bit.
 #[inline]
-fn above(n: u16) -> u64 {
-    (u64::MAX << n) << 1
+fn at(place: u16) -> (usize, u64) {
+    (usize::from(place >> 6), 1 << (place & 63))
 }
 
 /// The number of the lowest bit that is set; `bits` is not 0.
 #[inline]
 fn lowest(bits: u64) -> u16 {
     u16::try_from(bits.trailing_zeros()).unwrap_or(0) & 63
+}
+
+/// Four independent random numbers of one.
+#[inline]
+fn parts(random: u64) -> [u16; 4] {
+    let [a, b, c, d, e, f, g, h] = random.to_be_bytes();
+    [[a, b], [c, d], [e, f], [g, h]].map(u16::from_be_bytes)
+}
+
+/// A number below `n` (at most 65,536) out of a random one.
+#[inline]
+fn scale(random: u16, n: u32) -> u32 {
+    (u32::from(random) * n) >> 16
 }
 
 /// A worker's source of numbers that nobody can predict from those he has seen.
@@ -217,123 +328,4 @@ impl std::fmt::Debug for Rng {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn the_preferred_port_is_kept_when_it_is_free() {
-        let mut set = PortSet::new(|port| port >= 1024);
-        assert_eq!(set.allocate(40_000, 7), Some(40_000));
-        let other = set.allocate(40_000, 7).unwrap();
-        assert_ne!(other, 40_000);
-        assert!(set.release(40_000));
-        assert_eq!(set.allocate(40_000, 7), Some(40_000));
-    }
-
-    #[test]
-    fn allocation_never_fails_while_a_port_is_free_and_never_gives_one_twice() {
-        let mut rng = Rng::seeded(1);
-        let mut set = PortSet::new(|port| port >= 1024 && port % 3 == 1);
-        let capacity = set.capacity();
-        let mut seen = BTreeSet::new();
-        for _ in 0..capacity {
-            assert!(seen.insert(set.allocate(5000, rng.next()).unwrap()));
-        }
-        assert_eq!((set.free(), set.allocate(5000, 3)), (0, None));
-        assert!(seen.iter().all(|port| *port >= 1024 && port % 3 == 1));
-        for port in &seen {
-            assert!(set.release(*port));
-        }
-        assert_eq!(set.free(), capacity);
-    }
-
-    #[test]
-    fn the_only_free_port_is_found_from_every_start() {
-        for hole in [0u16, 1, 63, 64, 1023, 1024, 4095, 4096, 32_768, 65_535] {
-            let mut set = PortSet::new(|_| true);
-            for port in (0..=u16::MAX).filter(|port| *port != hole) {
-                assert_eq!(set.allocate(port, 0), Some(port));
-            }
-            for random in [0, 1, 63, 64, 4095, 4096, 64_511, 65_535, u64::MAX] {
-                let busy = if hole == 9 { 10 } else { 9 };
-                assert_eq!(set.allocate(busy, random), Some(hole));
-                assert!(set.release(hole));
-            }
-        }
-    }
-
-    #[test]
-    fn well_known_ports_go_to_well_known_ports_until_there_are_none() {
-        let mut set = PortSet::new(|port| (1000..1030).contains(&port));
-        let mut rng = Rng::seeded(2);
-        for _ in 0..6 {
-            assert!(set.allocate(40_000, rng.next()).unwrap() >= 1024);
-        }
-        for _ in 0..24 {
-            assert!(set.allocate(500, rng.next()).unwrap() < 1024);
-        }
-        assert_eq!(set.free(), 0);
-        assert!(set.release(1001));
-        assert_eq!(
-            set.allocate(40_000, rng.next()),
-            Some(1001),
-            "of the other class when its own is used up"
-        );
-    }
-
-    #[test]
-    fn a_port_that_was_not_taken_is_not_released() {
-        let mut set = PortSet::new(|port| port >= 1024);
-        assert!(!set.release(80), "not in the set");
-        assert!(!set.release(2000), "not taken");
-        assert_eq!(set.allocate(2000, 0), Some(2000));
-        assert!(set.release(2000));
-        assert!(!set.release(2000), "twice");
-        assert_eq!(set.free(), set.capacity());
-    }
-
-    #[test]
-    fn a_random_place_is_within_the_usable_ports_so_that_a_block_is_not_filled_in_order() {
-        let mut rng = Rng::seeded(3);
-        let mut set = PortSet::new(|port| (30_000..30_512).contains(&port));
-        let ports: Vec<u16> = (0..64).map(|_| set.allocate(5000, rng.next()).unwrap()).collect();
-        let in_order = ports.windows(2).filter(|pair| pair[1] == pair[0] + 1).count();
-        assert!(in_order < 8, "{in_order} of 64 follow their predecessor");
-    }
-
-    #[test]
-    fn an_empty_set_gives_nothing() {
-        let mut set = PortSet::new(|_| false);
-        assert_eq!((set.capacity(), set.allocate(1, 1), set.release(1)), (0, None, false));
-    }
-
-    #[test]
-    fn the_set_agrees_with_a_tree_of_ports_under_random_use() {
-        let mut rng = Rng::seeded(4);
-        let usable = |port: u16| port % 7 < 3 && port > 900;
-        let mut set = PortSet::new(usable);
-        let mut free: BTreeSet<u16> = (0..=u16::MAX).filter(|port| usable(*port)).collect();
-        let mut taken = Vec::new();
-        for _ in 0..200_000 {
-            let number = rng.next();
-            if number & 3 != 0 || taken.is_empty() {
-                let preferred = u16::try_from(number >> 48).unwrap();
-                match set.allocate(preferred, rng.next()) {
-                    Some(port) => {
-                        assert!(free.remove(&port));
-                        assert!(port == preferred || !free.contains(&preferred));
-                        taken.push(port);
-                    }
-                    None => assert!(free.is_empty()),
-                }
-            } else {
-                let index = usize::try_from(number >> 8).unwrap() % taken.len();
-                let port = taken.swap_remove(index);
-                assert!(set.release(port));
-                free.insert(port);
-            }
-            assert_eq!(set.free() as usize, free.len());
-        }
-    }
-}
+mod tests;

@@ -5,73 +5,80 @@
 //! these protocols few flows are ever seen. That a port which one of them holds is then not given to another is stricter
 //! than need be. A UDP port that is forwarded is not given to them either.
 //!
-//! A worker's sets hold only ports that the steering maps back to it, so two workers can never give out the
-//! same one and no lock is needed.
+//! No two workers ever give the same port to flows whose replies look alike: a reply has one owner, and each worker
+//! takes only ports with which it is itself. Where the port alone decides, each port is one worker's; else each may have
+//! all of them. Either way no lock is needed.
 
-use super::ports::PortSet;
+use super::ports::{PortSet, Wanted};
 use crate::classify::LocalAddresses;
 use crate::ids::WorkerId;
 use crate::steering::Steering;
+use crate::steering::classes::{ClassSet, Classes};
 use crate::wire::protocol;
+use std::ops::RangeInclusive;
 
 /// The external ports of one worker.
 #[derive(Debug)]
 pub struct PortSpace {
     /// By local address number; TCP, UDP, ICMP.
     sets: Box<[Option<Box<[PortSet; 3]>>]>,
+    classes: Classes,
+    /// The entries of the steering table that are ours.
+    entries: ClassSet,
 }
 
 impl PortSpace {
-    /// Memory of one address that may be allocated from.
-    pub const ADDRESS_BYTES: usize = 3 * PortSet::BYTES;
+    /// Memory of one address of which these ports may be allocated, in bytes.
+    pub fn address_bytes(ports: &RangeInclusive<u16>) -> usize {
+        3 * if *ports.start() < 1024 { PortSet::BYTES_WITH_LOW } else { PortSet::BYTES }
+    }
 
-    /// The ports of `worker`: allocatable, not forwarded, and mapping back to it. All are free.
+    /// The ports of `worker`: allocatable and not forwarded. All are free.
     pub fn new(local: &LocalAddresses, steering: &Steering, worker: WorkerId) -> PortSpace {
         let sets = local.iter().zip(0u16..).map(|(address, number)| {
             address.ports.as_ref()?;
             let set = |protocol| {
-                PortSet::new(|port| {
-                    steering.port_owner(port) == worker && local.is_allocatable(number, protocol, port)
-                })
+                PortSet::new(steering.classes(), |port| local.is_allocatable(number, protocol, port))
             };
             Some(Box::new([set(protocol::TCP), set(protocol::UDP), set(protocol::ICMP)]))
         });
-        PortSpace { sets: sets.collect() }
+        PortSpace {
+            sets: sets.collect(),
+            classes: steering.classes().clone(),
+            entries: steering.entries_of(worker),
+        }
     }
 
-    /// A free port of the local address `number`: `preferred` if possible, else one at random.
+    /// A free port of the local address `number` with which replies come to this worker: `preferred` if possible, else one
+    /// at random. `rest` is what such a reply adds to the index of its entry ([`Steering::rest`]).
     ///
     /// `random` is only asked when it is needed: a random number costs some 270 instructions (callgrind).
     pub fn allocate(
         &mut self,
         number: u16,
         protocol: u8,
-        preferred: u16,
+        (rest, preferred): (u16, u16),
         random: impl FnOnce() -> u64,
     ) -> Option<u16> {
-        let set = self.set(number, protocol)?;
-        let random = if set.is_free(preferred) { 0 } else { random() };
-        set.allocate(preferred, random)
+        let set = set(&mut self.sets, number, protocol)?;
+        let wanted = Wanted { classes: &self.classes, entries: &self.entries, rest };
+        let random = if set.is_free(wanted, preferred) { 0 } else { random() };
+        set.allocate(wanted, preferred, random)
     }
 
     /// Takes a port back. False if it was not allocated, which would be a bug.
     pub fn release(&mut self, number: u16, protocol: u8, port: u16) -> bool {
-        self.set(number, protocol).is_some_and(|set| set.release(port))
+        set(&mut self.sets, number, protocol).is_some_and(|set| set.release(&self.classes, port))
     }
+}
 
-    /// Free ports of the local address `number`.
-    pub fn free(&mut self, number: u16, protocol: u8) -> u32 {
-        self.set(number, protocol).map_or(0, |set| set.free())
-    }
-
-    fn set(&mut self, number: u16, protocol: u8) -> Option<&mut PortSet> {
-        let sets = self.sets.get_mut(usize::from(number))?.as_deref_mut()?;
-        match protocol {
-            protocol::TCP => Some(&mut sets[0]),
-            protocol::UDP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => Some(&mut sets[1]),
-            protocol::ICMP => Some(&mut sets[2]),
-            _ => None,
-        }
+fn set(sets: &mut [Option<Box<[PortSet; 3]>>], number: u16, protocol: u8) -> Option<&mut PortSet> {
+    let sets = sets.get_mut(usize::from(number))?.as_deref_mut()?;
+    match protocol {
+        protocol::TCP => Some(&mut sets[0]),
+        protocol::UDP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => Some(&mut sets[1]),
+        protocol::ICMP => Some(&mut sets[2]),
+        _ => None,
     }
 }
 
@@ -92,21 +99,21 @@ mod tests {
             .take(10)
             .enumerate()
         {
-            taken.push((*protocol, space.allocate(0, *protocol, 5003, || n as u64).unwrap()));
+            taken.push((*protocol, space.allocate(0, *protocol, (0, 5003), || n as u64).unwrap()));
         }
         let mut ports: Vec<u16> = taken.iter().map(|(_, port)| *port).collect();
         ports.sort_unstable();
         assert_eq!(ports, (5000..=5009).collect::<Vec<u16>>());
-        assert_eq!(space.allocate(0, protocol::SCTP, 5003, || 0), None);
-        assert_eq!(space.allocate(0, protocol::TCP, 5003, || 0), Some(5003), "TCP has its own");
+        assert_eq!(space.allocate(0, protocol::SCTP, (0, 5003), || 0), None);
+        assert_eq!(space.allocate(0, protocol::TCP, (0, 5003), || 0), Some(5003), "TCP has its own");
         for (protocol, port) in taken {
             assert!(space.release(0, protocol, port));
         }
         assert_eq!(
-            space.allocate(0, protocol::SCTP, 5003, || 0),
+            space.allocate(0, protocol::SCTP, (0, 5003), || 0),
             Some(5003),
             "its own port if it can be had"
         );
-        assert_eq!(space.allocate(0, protocol::GRE, 0, || 0), None, "has no ports");
+        assert_eq!(space.allocate(0, protocol::GRE, (0, 0), || 0), None, "has no ports");
     }
 }

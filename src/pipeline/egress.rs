@@ -7,7 +7,7 @@ use super::worker::Core;
 use crate::device::Device;
 use crate::ids::DeviceId;
 use crate::packet::{NoRoom, Packet, PacketBuf, Parsed};
-use crate::telemetry::DropReason;
+use crate::telemetry::{DropReason, HandoffCause};
 use crate::wire::ethernet::{self, EthernetHeader, VlanTag};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -45,6 +45,7 @@ impl<D: Device> Core<D> {
         let port = &mut self.ports[device.index()];
         if port.transmitter != self.id {
             let to = port.transmitter;
+            self.counters.count_handoff(HandoffCause::Transmit);
             self.hand_off(to, Handoff::Send(buf, device, note));
             return;
         }

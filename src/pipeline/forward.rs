@@ -3,10 +3,11 @@
 //! Nothing is changed, in the packet or in a session, before every check has passed.
 
 use super::Snapshot;
+use super::mesh::Work;
 use super::message::FromWorker;
 use super::setup::{Plan, check_destination, check_source, stays_inside};
 use super::snapshot::Interface;
-use super::worker::{Core, Work};
+use super::worker::Core;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
 use crate::conntrack::tracker::{self, Observed, Tracked};

@@ -1,7 +1,17 @@
 //! The handoff rings: one bounded single-producer single-consumer ring for each pair of workers.
+//!
+//! Frames for another worker are gathered in a burst of its own and put on its ring together, at the latest at the end of
+//! the turn, and taken off together: the two cores exchange cache lines once a burst. Frames stay in the order in which
+//! they were handed over, and so do the packets of a flow.
+//!
+//! What does not fit is given back to whoever handed it over, to be dropped by name: a worker that is overrun loses packets
+//! of its own flows only, and nobody waits for it.
 
+use crate::conntrack::key::V4Key;
+use crate::device::{BURST, Burst};
 use crate::ids::{DeviceId, InterfaceId};
 use crate::packet::{Packet, Parsed};
+use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// Frames in each handoff ring.
@@ -16,11 +26,22 @@ pub struct Note {
     pub generated: bool,
 }
 
+/// A packet for its owner, read once: with the key of its flow and the hash, which is the same in every shard.
+#[derive(Debug)]
+pub struct Work<B> {
+    /// The packet.
+    pub packet: Packet<B, Parsed>,
+    /// Its flow.
+    pub key: V4Key,
+    /// The key's hash in the session tables.
+    pub hash: u64,
+}
+
 /// A frame for another worker.
 #[derive(Debug)]
 pub enum Handoff<B> {
     /// The other worker owns this packet.
-    Own(Packet<B, Parsed>),
+    Own(Work<B>),
     /// The other worker collects this datagram's fragments.
     Collect(Packet<B, Parsed>),
     /// Ready to be sent, but only the other worker has a transmit queue of the device.
@@ -30,10 +51,40 @@ pub enum Handoff<B> {
 /// One worker's ends of the rings to and from each other worker; `None` at its own place.
 #[derive(Debug)]
 pub struct Peer<B> {
-    /// To the other worker.
-    pub to: Producer<Handoff<B>>,
-    /// From the other worker.
-    pub from: Consumer<Handoff<B>>,
+    to: Producer<Handoff<B>>,
+    /// On its way to the ring.
+    staged: Burst<Handoff<B>>,
+    from: Consumer<Handoff<B>>,
+}
+
+impl<B> Peer<B> {
+    /// Hands a frame over. When the burst is full it goes to the ring first, and what the ring has no room for comes back.
+    #[inline]
+    pub fn push(&mut self, handoff: Handoff<B>) -> Burst<Handoff<B>> {
+        let refused = if self.staged.is_full() { self.flush() } else { ArrayVec::new() };
+        self.staged.push(handoff);
+        refused
+    }
+
+    /// Puts what was handed over on the ring. What it has no room for comes back.
+    pub fn flush(&mut self) -> Burst<Handoff<B>> {
+        let room = self.to.slots().min(self.staged.len());
+        if room > 0
+            && let Ok(chunk) = self.to.write_chunk_uninit(room)
+        {
+            chunk.fill_from_iter(self.staged.drain(..room));
+        }
+        std::mem::take(&mut self.staged)
+    }
+
+    /// Takes a burst of what the other worker handed over.
+    pub fn take(&mut self) -> Burst<Handoff<B>> {
+        let ready = self.from.slots().min(BURST);
+        match self.from.read_chunk(ready) {
+            Ok(chunk) => chunk.into_iter().collect(),
+            Err(_) => ArrayVec::new(),
+        }
+    }
 }
 
 /// The ends of all rings, by worker.
@@ -51,6 +102,10 @@ pub fn full_mesh<B>(workers: usize, capacity: usize) -> Vec<Peers<B>> {
         }
     }
     ends.into_iter()
-        .map(|row| row.into_iter().map(|(to, from)| Some(Peer { to: to?, from: from? })).collect())
+        .map(|row| {
+            row.into_iter()
+                .map(|(to, from)| Some(Peer { to: to?, staged: ArrayVec::new(), from: from? }))
+                .collect()
+        })
         .collect()
 }

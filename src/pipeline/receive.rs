@@ -1,15 +1,17 @@
 //! Frames in: parse, what is for the gateway itself, the owner, fragments.
 
 use super::Snapshot;
-use super::mesh::Handoff;
+use super::mesh::{Handoff, Work};
 use super::setup::{check_source, is_visible};
-use super::worker::{Core, Work};
+use super::snapshot::Interface;
+use super::worker::Core;
 use crate::conntrack::key::V4Key;
 use crate::device::{Burst, Device};
-use crate::ids::{DeviceId, WorkerId};
+use crate::ids::{DeviceId, Realm, WorkerId};
 use crate::nat::fragment::{HELD_MAX, Later};
 use crate::packet::{Fragment, Frame, Kind, Packet, PacketBuf, Parsed, Raw};
-use crate::telemetry::DropReason;
+use crate::steering::toeplitz::hashes_ports;
+use crate::telemetry::{DropReason, HandoffCause};
 use crate::time::Time;
 use arrayvec::ArrayVec;
 
@@ -53,10 +55,12 @@ impl<D: Device> Core<D> {
         if packet.state.fragment == Fragment::Whole {
             self.pass_on(snap, now, packet);
         } else {
-            let collector = snap.steering.fragment_owner(&packet.state);
+            let realm = snap.interface(packet.state.interface).realm;
+            let collector = snap.steering.fragment_owner(&packet.state, realm);
             if collector == self.id {
                 self.collect(snap, now, packet);
             } else {
+                self.counters.count_handoff(HandoffCause::Fragment);
                 self.hand_off(collector, Handoff::Collect(packet));
             }
         }
@@ -94,30 +98,69 @@ impl<D: Device> Core<D> {
 
     /// Sends a packet whose ports are known to the owner of its flow.
     fn pass_on(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
-        let zone = snap.interface(packet.state.interface).zone;
-        let owner = snap.steering.owner(&packet.state.tuple, zone, &snap.local);
-        if owner == self.id {
-            self.own(snap, now, packet);
-        } else {
-            self.hand_off(owner, Handoff::Own(packet));
-        }
-    }
-
-    /// Puts a packet that this worker owns into the batch and asks memory for its bucket.
-    pub(super) fn own(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
         let state = &packet.state;
         if is_for_gateway(snap, state) {
             self.answer_echo(snap, now, packet);
             return;
         }
         let arrival = snap.interface(state.interface);
-        let key = V4Key::new(state.tuple, arrival.realm, arrival.zone);
+        let work = self.read(arrival, packet);
+        if snap.steering.workers() == 1 {
+            self.own(snap, now, work);
+            return;
+        }
+        let owner = snap.steering.owner(&work.packet.state.tuple, arrival.zone, &snap.local);
+        self.count_steering(snap, arrival.realm, owner, &work.packet.state);
+        if owner == self.id {
+            self.own(snap, now, work);
+        } else {
+            self.hand_off(owner, Handoff::Own(work));
+        }
+    }
+
+    /// Counts what the NIC did with the packets whose place it could know.
+    #[inline]
+    fn count_steering(&self, snap: &Snapshot, realm: Realm, owner: WorkerId, state: &Parsed) {
+        let counters = &self.counters.interfaces[state.interface.index()];
+        let steerable = state.fragment == Fragment::Whole
+            && matches!(state.kind, Kind::Tcp { .. } | Kind::Udp)
+            && hashes_ports(state.tuple.protocol);
+        if !steerable {
+            if owner != self.id {
+                let fragment = state.fragment != Fragment::Whole;
+                self.counters.count_handoff(if fragment {
+                    HandoffCause::Fragment
+                } else {
+                    HandoffCause::Other
+                });
+            }
+            return;
+        }
+        counters.steerable.increment();
+        if owner != self.id {
+            self.counters.count_handoff(HandoffCause::Flow);
+            counters.handed_off.increment();
+            if snap.steering.placement(&state.tuple, realm) != self.id {
+                counters.misplaced.increment();
+            }
+        }
+    }
+
+    /// Computes once what a packet is looked up by.
+    #[inline]
+    pub(super) fn read(&self, arrival: &Interface, packet: Packet<D::Buf, Parsed>) -> Work<D::Buf> {
+        let key = V4Key::new(packet.state.tuple, arrival.realm, arrival.zone);
         let hash = self.shard.hash(&key);
-        self.shard.prefetch(hash);
+        Work { packet, key, hash }
+    }
+
+    /// Puts a packet that this worker owns into the batch and asks memory for its bucket.
+    pub(super) fn own(&mut self, snap: &Snapshot, now: Time, work: Work<D::Buf>) {
+        self.shard.prefetch(work.hash);
         if self.batch.is_full() {
             self.process(snap, now);
         }
-        self.batch.push(Work { packet, key, hash });
+        self.batch.push(work);
     }
 
     /// Forwards everything in the batch.
@@ -132,18 +175,39 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// Hands a frame over; it is on the ring at the end of the turn.
     pub(super) fn hand_off(&mut self, to: WorkerId, handoff: Handoff<D::Buf>) {
-        let Some(peer) = self.peers.get_mut(to.index()).and_then(Option::as_mut) else {
-            // Can not happen: every other worker has a ring.
-            self.counters.count_drop(DropReason::HandoffFull);
-            return;
-        };
-        match peer.to.push(handoff) {
-            Ok(()) => self.counters.handed_off.increment(),
-            Err(rtrb::PushError::Full(Handoff::Send(_, _, note))) if note.generated => {
-                self.counters.generated_lost.increment();
+        let refused = match self.peers.get_mut(to.index()).and_then(Option::as_mut) {
+            Some(peer) => {
+                self.counters.handed_off.increment();
+                peer.push(handoff)
             }
-            Err(_) => self.counters.count_drop(DropReason::HandoffFull),
+            // Can not happen: every other worker has a ring.
+            None => return self.counters.count_drop(DropReason::HandoffFull),
+        };
+        self.not_handed_off(refused);
+    }
+
+    /// Puts everything that was handed over on the rings.
+    pub(super) fn flush_peers(&mut self) {
+        for peer in 0..self.peers.len() {
+            let Some(peer) = self.peers.get_mut(peer).and_then(Option::as_mut) else { continue };
+            let refused = peer.flush();
+            self.not_handed_off(refused);
+        }
+    }
+
+    #[inline]
+    fn not_handed_off(&self, refused: Burst<Handoff<D::Buf>>) {
+        if refused.is_empty() {
+            return;
+        }
+        self.counters.handed_off.subtract(refused.len() as u64);
+        for handoff in refused {
+            match handoff {
+                Handoff::Send(_, _, note) if note.generated => self.counters.generated_lost.increment(),
+                _ => self.counters.count_drop(DropReason::HandoffFull),
+            }
         }
     }
 }

@@ -6,8 +6,9 @@
 use super::Snapshot;
 use super::admission::out_of_resources;
 use super::forward::{Answer, Goal, NO_ROUTE, Stop};
+use super::mesh::Work;
 use super::snapshot::Interface;
-use super::worker::{Core, Work};
+use super::worker::Core;
 use crate::classify::martian::{is_martian_destination, is_martian_source};
 use crate::classify::{Forward, Source};
 use crate::conntrack::key::V4Key;
@@ -173,8 +174,9 @@ impl<D: Device> Core<D> {
         if protocol::is_portless(to.protocol) {
             return Ok(None);
         }
+        let rest = snap.steering.rest(&to.inverse());
         let (space, rng) = (&mut self.space, &mut self.rng);
-        let port = space.allocate(number, to.protocol, to.sport, || rng.next()).ok_or(exhausted)?;
+        let port = space.allocate(number, to.protocol, (rest, to.sport), || rng.next()).ok_or(exhausted)?;
         to.sport = port;
         Ok(Some(Lease { address: number, port, protocol: to.protocol }))
     }

@@ -3,7 +3,7 @@
 use super::Snapshot;
 use super::admission::Gate;
 use super::handover::Running;
-use super::mesh::{HANDOFF_FRAMES, Handoff, Peers};
+use super::mesh::{HANDOFF_FRAMES, Handoff, Peers, Work};
 use super::message::{FromWorker, ToWorker};
 use super::syn_proxy::SynProxy;
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
@@ -16,7 +16,6 @@ use crate::nat::fragment::FragmentTable;
 use crate::nat::icmp_make::RateLimit;
 use crate::nat::ports::Rng;
 use crate::nat::space::PortSpace;
-use crate::packet::{Packet, Parsed};
 use crate::route::NeighborTable;
 use crate::route::neighbor_table::NeighborState;
 use crate::telemetry::{DropReason, WorkerCounters};
@@ -28,8 +27,8 @@ use std::time::Duration;
 
 /// Messages of the management core that are read a turn.
 const MAIL_BUDGET: usize = 64;
-/// Frames taken from each other worker a turn.
-const PEER_BUDGET: usize = BURST;
+/// Bursts taken from each other worker a turn: work has gone into these frames, and none yet into those that wait in a NIC.
+const PEER_BUDGET: usize = 4;
 /// Datagrams in fragments that a worker collects at once, and the fragments it holds for them.
 const FRAGMENT_DATAGRAMS: usize = 1024;
 const FRAGMENTS_HELD: usize = 512;
@@ -64,7 +63,7 @@ pub struct WorkerParts<D: Device> {
     pub devices: Vec<D>,
     /// Who transmits for it, by [`DeviceId`]: itself where its handle has a transmit queue.
     pub transmitters: Vec<WorkerId>,
-    /// Its shard of the session table.
+    /// Its shard of the session table. All shards have one seed: a hash is computed once, whoever the owner is.
     pub shard: Shard<V4Key>,
     /// Handoff rings.
     pub peers: Peers<D::Buf>,
@@ -95,13 +94,6 @@ pub(super) struct Port<D: Device> {
     pub(super) out: Burst<D::Buf>,
     pub(super) notes: ArrayVec<super::mesh::Note, BURST>,
     pub(super) transmitter: WorkerId,
-}
-
-/// A packet at its owner, with its hash computed and its bucket on the way from memory.
-pub(super) struct Work<B> {
-    pub(super) packet: Packet<B, Parsed>,
-    pub(super) key: V4Key,
-    pub(super) hash: u64,
 }
 
 /// Everything of a worker but the configuration, so that stages can borrow both at once.
@@ -184,17 +176,18 @@ impl<D: Device> Worker<D> {
     pub fn poll_once(&mut self, now: Time) -> bool {
         let mut busy = self.read_mail(now);
         let snapshot = &**self.running.get();
+        for peer in 0..self.core.peers.len() {
+            busy |= self.core.take_over(snapshot, now, peer);
+        }
         for device in (0..self.core.ports.len()).filter_map(|n| u8::try_from(n).ok()).map(DeviceId) {
             busy |= self.core.receive(snapshot, now, device);
-        }
-        for peer in 0..self.core.peers.len() {
-            busy |= self.core.take_over(snapshot, now, peer, PEER_BUDGET);
         }
         if now.tick() != self.core.last_tick {
             self.core.last_tick = now.tick();
             self.core.look_after_old(snapshot, now);
         }
         self.core.flush_all();
+        self.core.flush_peers();
         self.core.count_turn(busy);
         busy
     }
@@ -246,7 +239,8 @@ impl<D: Device> Core<D> {
                 for _ in 0..PER_NEIGHBOR {
                     let Some(packet) = self.waiting.call((interface, address)) else { break };
                     if known {
-                        self.own(snap, now, packet);
+                        let work = self.read(snap.interface(packet.state.interface), packet);
+                        self.own(snap, now, work);
                     } else {
                         self.refuse(snap, now, packet, DropReason::NeighborQueueFull, None);
                     }
@@ -293,17 +287,21 @@ impl<D: Device> Core<D> {
     }
 
     /// Takes what another worker handed over.
-    fn take_over(&mut self, snap: &Snapshot, now: Time, peer: usize, budget: usize) -> bool {
+    fn take_over(&mut self, snap: &Snapshot, now: Time, peer: usize) -> bool {
         let mut taken = 0;
-        while taken < budget {
-            let Some(handoff) = self.peers[peer].as_mut().and_then(|peer| peer.from.pop().ok()) else {
+        for _ in 0..PEER_BUDGET {
+            let Some(peer) = self.peers.get_mut(peer).and_then(Option::as_mut) else { break };
+            let burst = peer.take();
+            if burst.is_empty() {
                 break;
-            };
-            taken += 1;
-            match handoff {
-                Handoff::Own(packet) => self.own(snap, now, packet),
-                Handoff::Collect(packet) => self.collect(snap, now, packet),
-                Handoff::Send(buf, device, note) => self.queue(device, buf, note),
+            }
+            taken += burst.len();
+            for handoff in burst {
+                match handoff {
+                    Handoff::Own(work) => self.own(snap, now, work),
+                    Handoff::Collect(packet) => self.collect(snap, now, packet),
+                    Handoff::Send(buf, device, note) => self.queue(device, buf, note),
+                }
             }
         }
         if taken > 0 {
@@ -344,10 +342,18 @@ impl<D: Device> Core<D> {
             self.counters.count_drop(DropReason::Shutdown);
         }
         for peer in self.peers.iter_mut().flatten() {
-            while let Ok(handoff) = peer.from.pop() {
-                match handoff {
-                    Handoff::Send(_, _, note) if note.generated => self.counters.generated_lost.increment(),
-                    _ => self.counters.count_drop(DropReason::Shutdown),
+            loop {
+                let burst = peer.take();
+                if burst.is_empty() {
+                    break;
+                }
+                for handoff in burst {
+                    match handoff {
+                        Handoff::Send(_, _, note) if note.generated => {
+                            self.counters.generated_lost.increment()
+                        }
+                        _ => self.counters.count_drop(DropReason::Shutdown),
+                    }
                 }
             }
         }

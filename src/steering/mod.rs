@@ -2,53 +2,159 @@
 //!
 //! | packet | its owner is decided by |
 //! |---|---|
-//! | to a forwarded port of ours (DNAT) | the client's endpoint: its source; with limits per source its address alone |
-//! | to another port or ICMP id of ours | that port: `port mod workers`; each worker allocates only its own |
+//! | from inside | the whole flow (addresses, and ports if it is TCP or UDP); where sources are counted, its source alone |
+//! | TCP or UDP to a port of ours | the whole flow: whoever makes a session picks a port with which the reply comes to him |
+//! | other protocols and ICMP identifiers | the port or identifier alone |
+//! | to a forwarded port (DNAT) | the whole flow; where sources are counted, its source alone |
+//! | from a backend of a forward | as the request that it answers |
 //! | of a protocol without ports | the address of the remote end: its source if the destination is ours, else its destination |
-//! | from a backend of a forward | the client's endpoint: its destination |
-//! | any other | its source address: a subscriber lives on one worker |
 //! | ICMP error | as the packet that would answer the quoted one (its tuple already is that) |
-//! | fragment | first its datagram, then, ports known, as above |
+//! | fragment | first its addresses, at whose worker the fragments meet; then, ports known, as above |
 //!
-//! Both directions of a session come out at the same worker because whoever creates a session chooses an
-//! external port that maps back to itself, or, where there is no port, because the remote end is the same. The plan
-//! is C throughout: a NIC spreads packets as it likes, and what arrives at the wrong worker is handed off.
+//! Every one of these functions is a Toeplitz hash of some fields and a table from its lowest bits to workers, because
+//! that is what NICs compute (RSS). Who carries it out is the interface's plan, which [`plan`] chooses at the start:
+//!
+//! | plan | packets of an interface reach their owner |
+//! |---|---|
+//! | A | by fields of the NIC: a key that weighs the source alone, or flow rules for the lowest bits of the port |
+//! | B | by the NIC's RSS over the whole flow, with our key and table, or its own: [`classes`] finds the port |
+//! | C | by handoff: the worker that received them computes the same function |
+//!
+//! The worker that receives a packet computes its owner in any case, so that a NIC that does something else costs time
+//! and makes nothing wrong.
+//!
+//! With [`Steering::by_port`] the port alone decides of packets to ours: for mappings that answer to anybody, and what
+//! rules of a NIC can express. A port then has one owner; otherwise each worker may give out any port, to flows whose
+//! replies come to it.
 //!
 //! Without ports a subscriber's sessions may be with any worker, so that what limits each source allow, they allow of
 //! such sessions on each worker.
 
+pub mod classes;
+pub mod plan;
+pub mod toeplitz;
+
 use crate::classify::LocalAddresses;
-use crate::ids::WorkerId;
+use crate::ids::{Realm, WorkerId};
+use crate::nat::Rng;
 use crate::packet::{Parsed, Tuple};
 use crate::wire::protocol;
+use classes::{ClassSet, Classes, MAX_CLASSES, low_mask};
 use std::net::Ipv4Addr;
+use toeplitz::{KEY_LEN, Key, Toeplitz, hashes_ports};
+
+/// Bits of the table's index unless NICs need fewer: 128 entries, as most NICs have.
+const DEFAULT_BITS: u32 = 7;
 
 /// The owner function.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Steering {
     workers: u8,
-    seed: u64,
-    /// Whether the clients of forwards are told apart by their address alone.
-    by_address: bool,
+    /// From the lowest bits of a hash to workers: what a NIC calls RETA.
+    table: Box<[WorkerId]>,
+    flows: Toeplitz,
+    /// Weighs the source address alone; `None`: sources are not kept together.
+    sources: Option<Toeplitz>,
+    classes: Classes,
+    by_port: bool,
 }
 
 impl Steering {
     /// The owner function for a number of workers (at least 1). `seed` is drawn at random at start-up, so that
     /// nobody outside can aim at one worker.
     pub fn new(workers: u8, seed: u64) -> Self {
-        Steering { workers: workers.max(1), seed, by_address: false }
+        Steering::with_bits(workers, seed, DEFAULT_BITS)
+    }
+
+    /// As [`Steering::new`], with 2^`bits` entries in the table.
+    pub fn with_bits(workers: u8, seed: u64, bits: u32) -> Self {
+        // One key of a thousand does not reach every worker by the port alone.
+        let mut keys = (0..64).map(|turn| random_key(seed, turn));
+        let table = even_table(workers, bits);
+        keys.find_map(|key| Steering::with(table.clone(), key)).unwrap_or_else(Steering::single)
+    }
+
+    /// The owner function of this table, which has a power of two of entries, and key. `None` if under this key some entry
+    /// could not be reached by the choice of a port alone.
+    pub fn with(table: Box<[WorkerId]>, key: Key) -> Option<Self> {
+        let last = table.iter().max()?;
+        let workers = last.0.checked_add(1)?;
+        if workers == 1 {
+            return Some(Steering::single());
+        }
+        if !table.len().is_power_of_two() || table.len() > MAX_CLASSES {
+            return None;
+        }
+        let flows = Toeplitz::new(key);
+        let classes = Classes::of_key(&flows, table.len().ilog2())?;
+        Some(Steering { workers, table, flows, sources: None, classes, by_port: false })
+    }
+
+    /// One worker owns everything.
+    pub fn single() -> Self {
+        let flows = Toeplitz::new([0; KEY_LEN]);
+        let classes = Classes::one();
+        Steering { workers: 1, table: [WorkerId(0)].into(), flows, sources: None, classes, by_port: false }
     }
 
     /// The same, but all sessions of one source address are on one worker, those to forwarded ports too: what is
     /// counted by source needs that. One client then has no more than one worker's power.
     #[must_use]
     pub fn sources_together(self, together: bool) -> Self {
-        Steering { by_address: together, ..self }
+        let sources = together.then(|| Toeplitz::new(source_key(self.flows.key(), self.classes.bits())));
+        Steering { sources, ..self }
+    }
+
+    /// The same, but the lowest bits of an external port alone say whose it is.
+    #[must_use]
+    pub fn by_port(self, by_port: bool) -> Self {
+        match Classes::of_low_bits(self.classes.bits()) {
+            Some(classes) if by_port => Steering { classes, by_port, ..self },
+            _ => self,
+        }
     }
 
     /// How many workers there are.
     pub fn workers(&self) -> u8 {
         self.workers
+    }
+
+    /// From the lowest bits of a hash to workers; a power of two of entries.
+    pub fn table(&self) -> &[WorkerId] {
+        &self.table
+    }
+
+    /// How the ports of an address fall into classes.
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+
+    /// Whether the port alone decides of packets to our addresses.
+    pub fn is_by_port(&self) -> bool {
+        self.by_port
+    }
+
+    /// Whether all sessions of a source are on one worker.
+    pub fn keeps_sources_together(&self) -> bool {
+        self.sources.is_some()
+    }
+
+    /// The key that a NIC on this side needs.
+    pub fn key(&self, realm: Realm) -> &Key {
+        match (&self.sources, realm) {
+            (Some(sources), Realm::Internal) => sources.key(),
+            _ => self.flows.key(),
+        }
+    }
+
+    /// The entries of the table that are a worker's.
+    pub fn entries_of(&self, worker: WorkerId) -> ClassSet {
+        let mut mine = ClassSet::default();
+        (0u16..)
+            .zip(&self.table)
+            .filter(|(_, owner)| **owner == worker)
+            .for_each(|(entry, _)| mine.insert(entry));
+        mine
     }
 
     /// The owner of the session that a packet with this tuple, which came in from `zone`, belongs to.
@@ -59,65 +165,102 @@ impl Steering {
         }
         if let Some(number) = local.find(zone, tuple.dst) {
             return if protocol::is_portless(tuple.protocol) {
-                self.address(tuple.src)
-            } else if local.forward(number, tuple.protocol, tuple.dport).is_some() {
-                self.endpoint(tuple.src, tuple.sport)
+                self.remote(tuple.src)
+            } else if let Some(forward) = local.forward(number, tuple.protocol, tuple.dport) {
+                self.client(&local.first_request(forward, tuple))
             } else {
-                self.port_owner(tuple.dport)
+                self.pick(self.rest(tuple) ^ self.classes.class(tuple.dport))
             };
         }
         if protocol::is_portless(tuple.protocol) {
-            return self.address(tuple.dst);
+            return self.remote(tuple.dst);
         }
-        if has_forwards(tuple.protocol) && local.is_backend_source(zone, tuple) {
-            return self.endpoint(tuple.dst, tuple.dport);
+        if has_forwards(tuple.protocol)
+            && let Some(request) = local.request_of(zone, tuple)
+        {
+            return self.client(&request);
         }
-        self.address(tuple.src)
+        self.from_inside(tuple)
     }
 
-    /// The worker to which an external port (or ICMP identifier) belongs.
+    /// What a packet to a port of ours adds to the index of the table's entry beside the port's class.
     #[inline]
-    pub fn port_owner(&self, port: u16) -> WorkerId {
-        WorkerId(u8::try_from(port % u16::from(self.workers)).unwrap_or(0))
-    }
-
-    /// The worker that collects the fragments of a datagram.
-    #[inline]
-    pub fn fragment_owner(&self, packet: &Parsed) -> WorkerId {
-        let Tuple { src, dst, protocol, .. } = packet.tuple;
-        let addresses = u64::from(src.to_bits()) << 32 | u64::from(dst.to_bits());
-        self.pick(
-            addresses ^ (u64::from(packet.id) << 8 | u64::from(protocol)).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        )
-    }
-
-    #[inline]
-    fn address(&self, address: Ipv4Addr) -> WorkerId {
-        self.pick(u64::from(address.to_bits()))
-    }
-
-    #[inline]
-    fn endpoint(&self, address: Ipv4Addr, port: u16) -> WorkerId {
-        if self.by_address {
-            return self.pick(u64::from(address.to_bits()));
+    pub fn rest(&self, tuple: &Tuple) -> u16 {
+        if self.by_port || !hashes_ports(tuple.protocol) {
+            return 0;
         }
-        self.pick(u64::from(address.to_bits()) << 16 | u64::from(port))
+        let rest = self.flows.addresses(tuple) ^ self.flows.source_port(tuple.sport);
+        rest & low_mask(self.classes.bits())
     }
 
-    /// Spreads a value evenly over the workers.
+    /// The worker at which the fragments of a datagram meet: where NICs deliver them.
     #[inline]
-    fn pick(&self, value: u64) -> WorkerId {
-        let first = folded_multiply(value ^ self.seed, 0x9e37_79b9_7f4a_7c15);
-        let mixed = folded_multiply(first ^ self.seed, 0xf39c_c060_5ced_c835) >> 32;
-        WorkerId(u8::try_from((mixed * u64::from(self.workers)) >> 32).unwrap_or(0))
+    pub fn fragment_owner(&self, packet: &Parsed, realm: Realm) -> WorkerId {
+        match (&self.sources, realm) {
+            (Some(sources), Realm::Internal) => self.pick(sources.source(packet.tuple.src)),
+            _ => self.pick(self.flows.addresses(&packet.tuple)),
+        }
+    }
+
+    /// Where a NIC with the key of this side delivers a whole packet.
+    #[inline]
+    pub fn placement(&self, tuple: &Tuple, realm: Realm) -> WorkerId {
+        match (&self.sources, realm) {
+            (Some(sources), Realm::Internal) => self.pick(sources.source(tuple.src)),
+            _ if self.by_port && realm == Realm::External => self.pick(self.classes.class(tuple.dport)),
+            _ => self.pick(self.flows.packet(tuple)),
+        }
+    }
+
+    /// A request to a forwarded port.
+    #[inline]
+    fn client(&self, request: &Tuple) -> WorkerId {
+        match &self.sources {
+            Some(sources) => self.pick(sources.source(request.src)),
+            None => self.pick(self.flows.packet(request)),
+        }
+    }
+
+    #[inline]
+    fn from_inside(&self, tuple: &Tuple) -> WorkerId {
+        match &self.sources {
+            Some(sources) => self.pick(sources.source(tuple.src)),
+            None => self.pick(self.flows.packet(tuple)),
+        }
+    }
+
+    #[inline]
+    fn remote(&self, address: Ipv4Addr) -> WorkerId {
+        self.pick(self.flows.source(address))
+    }
+
+    /// The worker of an entry, of whose index these are the lowest bits.
+    #[inline]
+    fn pick(&self, hash: u16) -> WorkerId {
+        self.table[usize::from(hash) & (self.table.len() - 1)]
     }
 }
 
-/// The upper and lower half of the 128-bit product, mixed: every input bit reaches every output bit.
-#[inline]
-fn folded_multiply(a: u64, b: u64) -> u64 {
-    let (low, high) = a.carrying_mul(b, 0);
-    low ^ high
+/// A table that gives every worker as many of its 2^`bits` entries as any other, but for one.
+pub fn even_table(workers: u8, bits: u32) -> Box<[WorkerId]> {
+    (0..=u8::MAX).take(usize::from(workers.max(1))).map(WorkerId).cycle().take(1 << bits).collect()
+}
+
+/// Random bits for a key.
+fn random_key(seed: u64, turn: u64) -> Key {
+    let mut rng = Rng::seeded(seed ^ turn << 56);
+    let [first, second] = [rng.next(), rng.next()];
+    (u128::from(first) << 64 | u128::from(second)).to_be_bytes()
+}
+
+/// A key under which the lowest `bits` bits of a hash depend on the source address alone, whatever else a NIC hashes:
+/// input bit `i` adds key bits `32 - bits + i` and up to them, so all from the first bit of the destination on are 0.
+///
+/// The bit before is 1. The lowest bits of the address then reach every entry: neighbours are spread evenly.
+fn source_key(random: &Key, bits: u32) -> Key {
+    let keep = 64 - bits;
+    let random = u128::from_be_bytes(*random);
+    (random & !(u128::MAX >> keep) | 1 << (128 - keep)).to_be_bytes()
 }
 
 fn has_forwards(number: u8) -> bool {
@@ -125,125 +268,4 @@ fn has_forwards(number: u8) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::classify::{Forward, Source};
-    use crate::ids::InterfaceId;
-    use proptest::prelude::*;
-
-    const OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
-    const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
-
-    fn local(source: Option<Source>) -> LocalAddresses {
-        let forward = Forward {
-            protocol: protocol::TCP,
-            ports: 80..=80,
-            to: BACKEND,
-            to_port: 8080,
-            zone: 0,
-            source,
-            syn_proxy: false,
-        };
-        LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), Some(1024..=65535))], &[(OURS, forward)])
-    }
-
-    fn tuple(src: Ipv4Addr, sport: u16, dst: Ipv4Addr, dport: u16) -> Tuple {
-        Tuple { src, dst, sport, dport, protocol: protocol::TCP }
-    }
-
-    proptest! {
-        #[test]
-        fn both_directions_of_every_kind_of_session_have_one_owner(
-            workers in 1u8..=8,
-            seed: u64,
-            client in any::<u32>().prop_map(Ipv4Addr::from_bits),
-            server in any::<u32>().prop_map(Ipv4Addr::from_bits),
-            cport: u16,
-            sport: u16,
-            pick in 0u16..7000,
-            together: bool,
-        ) {
-            prop_assume!(client != OURS && server != OURS && client != BACKEND && server != BACKEND);
-            let steering = Steering::new(workers, seed).sources_together(together);
-            let local_plain = local(None);
-            let local_full = local(Some(Source::Interface));
-
-            // SNAT: the worker allocates a port of its own.
-            let owner = steering.owner(&tuple(client, cport, server, sport), 0, &local_plain);
-            let external = (0..u16::from(workers))
-                .map(|step| 1024 + u16::from(workers) * pick + step)
-                .find(|port| steering.port_owner(*port) == owner)
-                .unwrap();
-            prop_assert_eq!(steering.owner(&tuple(server, sport, OURS, external), 0, &local_plain), owner);
-
-            // DNAT: the client's endpoint decides both ways.
-            let owner = steering.owner(&tuple(client, cport, OURS, 80), 0, &local_plain);
-            prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, client, cport), 0, &local_plain), owner);
-
-            // Full NAT: the client's endpoint, then the local port.
-            let owner = steering.owner(&tuple(client, cport, OURS, 80), 0, &local_full);
-            let external = (0..u16::from(workers))
-                .map(|step| 1024 + u16::from(workers) * pick + step)
-                .find(|port| steering.port_owner(*port) == owner)
-                .unwrap();
-            prop_assert_eq!(steering.owner(&tuple(BACKEND, 8080, OURS, external), 0, &local_full), owner);
-
-            // Other protocols with ports: source translation, also of a host that is a backend with the same number of
-            // port under another protocol.
-            for protocol in [protocol::UDP_LITE, protocol::SCTP, protocol::DCCP] {
-                for host in [client, BACKEND] {
-                    let out = Tuple { protocol, ..tuple(host, 8080, server, sport) };
-                    let owner = steering.owner(&out, 0, &local_plain);
-                    let external = (0..u16::from(workers))
-                        .map(|step| 1024 + u16::from(workers) * pick + step)
-                        .find(|port| steering.port_owner(*port) == owner)
-                        .unwrap();
-                    let back = Tuple { protocol, ..tuple(server, sport, OURS, external) };
-                    prop_assert_eq!(steering.owner(&back, 0, &local_plain), owner);
-                }
-            }
-
-            // Without ports: whichever of our addresses it is, and whichever host inside.
-            for protocol in [protocol::GRE, 50, 4, 41] {
-                for host in [client, BACKEND] {
-                    let owner = steering.owner(&Tuple { protocol, ..tuple(host, 0, server, 0) }, 0, &local_plain);
-                    let back = Tuple { protocol, ..tuple(server, 0, OURS, 0) };
-                    prop_assert_eq!(steering.owner(&back, 0, &local_plain), owner);
-                    prop_assert_eq!(steering.owner(&back, 0, &local_full), owner);
-                }
-            }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn where_sources_are_counted_all_sessions_of_one_are_on_one_worker(
-            workers in 2u8..=8,
-            seed: u64,
-            client in any::<u32>().prop_map(Ipv4Addr::from_bits),
-            ports in (any::<u16>(), any::<u16>()),
-        ) {
-            prop_assume!(client != OURS && client != BACKEND);
-            let steering = Steering::new(workers, seed).sources_together(true);
-            let local = local(None);
-            let owner = |port, to, dport| steering.owner(&tuple(client, port, to, dport), 0, &local);
-            prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, OURS, 80));
-            prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, [198, 51, 100, 1].into(), 443));
-        }
-    }
-
-    #[test]
-    fn subscribers_spread_evenly_over_any_number_of_workers() {
-        for workers in [2u8, 3, 4, 7] {
-            let steering = Steering::new(workers, 42);
-            let mut counts = vec![0u32; usize::from(workers)];
-            let local = local(None);
-            for host in 0..70_000u32 {
-                let client = Ipv4Addr::from_bits(0x0a00_0000 | host);
-                counts[steering.owner(&tuple(client, 1, BACKEND, 2), 0, &local).index()] += 1;
-            }
-            let fair = 70_000 / u32::from(workers);
-            assert!(counts.iter().all(|n| n.abs_diff(fair) < fair / 20), "{workers}: {counts:?}");
-        }
-    }
-}
+mod tests;

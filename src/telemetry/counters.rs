@@ -1,6 +1,6 @@
 //! What each worker counts. One writer a counter; readers add up.
 
-use super::{DropReason, Eviction};
+use super::{DropReason, Eviction, HandoffCause};
 use crate::ids::MAX_INTERFACES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -28,6 +28,12 @@ impl Counter {
         self.0.store(value, Relaxed);
     }
 
+    /// Takes `n` back; see [`Counter::add`].
+    #[inline]
+    pub fn subtract(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
+    }
+
     /// The value at some recent moment.
     #[inline]
     pub fn get(&self) -> u64 {
@@ -46,6 +52,12 @@ pub struct InterfaceCounters {
     pub tx_packets: Counter,
     /// Bytes sent.
     pub tx_bytes: Counter,
+    /// Whole TCP and UDP packets received, with several workers: those that a NIC can deliver to their owner.
+    pub steerable: Counter,
+    /// Of these, handed to another worker.
+    pub handed_off: Counter,
+    /// Of these, such as the NIC had to deliver to another worker if it did what its plan says.
+    pub misplaced: Counter,
 }
 
 /// Everything that one worker counts.
@@ -81,8 +93,10 @@ pub struct WorkerCounters {
     pub syn_proxy_retries: Counter,
     /// Clients of the SYN proxy whose backend did not answer.
     pub syn_proxy_given_up: Counter,
-    /// Packets handed to the worker that owns them.
+    /// Frames handed to another worker, whatever for.
     pub handed_off: Counter,
+    /// Frames handed to another worker, or dropped because its ring was full, by [`HandoffCause`].
+    pub handoffs: [Counter; HandoffCause::COUNT],
     /// Packets received from other workers.
     pub taken_over: Counter,
     /// Sessions created.
@@ -127,6 +141,7 @@ impl Default for WorkerCounters {
             syn_proxy_retries: Counter::default(),
             syn_proxy_given_up: Counter::default(),
             handed_off: Counter::default(),
+            handoffs: std::array::from_fn(|_| Counter::default()),
             taken_over: Counter::default(),
             sessions_created: Counter::default(),
             sessions_removed: Counter::default(),
@@ -148,6 +163,12 @@ impl WorkerCounters {
     #[inline]
     pub fn count_drop(&self, reason: DropReason) {
         self.drops[reason as usize].increment();
+    }
+
+    /// Counts one frame for another worker.
+    #[inline]
+    pub fn count_handoff(&self, cause: HandoffCause) {
+        self.handoffs[cause as usize].increment();
     }
 
     /// Counts one session that had to make room.

@@ -1,4 +1,4 @@
-//! Counters, and the lists of drop reasons and evictions.
+//! Counters, and the lists of drop reasons, evictions and causes of handoffs.
 //!
 //! A counter has one writer (its worker or the management core) and any number of readers: a relaxed load
 //! and store, never a locked instruction.
@@ -6,7 +6,9 @@
 pub mod counters;
 pub mod drops;
 pub mod evictions;
+pub mod handoffs;
 
 pub use counters::{Counter, InterfaceCounters, WorkerCounters};
 pub use drops::DropReason;
 pub use evictions::Eviction;
+pub use handoffs::HandoffCause;

@@ -140,7 +140,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         let peers = mesh::full_mesh(shape.workers, RING);
         for ((id, devices), peers) in devices.into_iter().enumerate().zip(peers) {
             let share = config.conntrack.max_sessions.div_ceil(shape.workers as u32);
-            let (shard, view) = Shard::new(share, 0x1234 + id as u64);
+            let (shard, view) = Shard::new(share, 0x1234);
             let (to, mail) = rtrb::RingBuffer::new(RING);
             let (management, from) = rtrb::RingBuffer::new(RING);
             let own: Arc<WorkerCounters> = Arc::default();

@@ -1,0 +1,243 @@
+use super::*;
+use crate::classify::{Forward, Source};
+use crate::ids::InterfaceId;
+use crate::nat::space::PortSpace;
+use proptest::prelude::*;
+
+const OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+const SERVICE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
+
+/// Port 80 of both addresses is forwarded to one backend.
+fn local(source: Option<Source>) -> LocalAddresses {
+    let forward = Forward {
+        protocol: protocol::TCP,
+        ports: 80..=80,
+        to: BACKEND,
+        to_port: 8080,
+        zone: 0,
+        source,
+        syn_proxy: false,
+    };
+    let addresses = vec![(OURS, Some(InterfaceId(1)), Some(1024..=65535))];
+    LocalAddresses::new(addresses, &[(OURS, forward.clone()), (SERVICE, forward)])
+}
+
+fn tuple(src: Ipv4Addr, sport: u16, dst: Ipv4Addr, dport: u16) -> Tuple {
+    Tuple { src, dst, sport, dport, protocol: protocol::TCP }
+}
+
+/// The reply to a packet of the flow that `owner` translated to a port of OURS.
+fn reply(steering: &Steering, local: &LocalAddresses, owner: WorkerId, flow: &Tuple, random: u64) -> Tuple {
+    let mut space = PortSpace::new(local, steering, owner);
+    let mut out = Tuple { src: OURS, ..*flow };
+    let wanted = (steering.rest(&out.inverse()), flow.sport);
+    out.sport = space.allocate(0, flow.protocol, wanted, || random).expect("all are free");
+    out.inverse()
+}
+
+fn any_steering() -> impl Strategy<Value = Steering> {
+    (1u8..=8, any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(workers, seed, together, by_port)| {
+        Steering::new(workers, seed).sources_together(together).by_port(by_port)
+    })
+}
+
+/// Not one of the addresses above.
+fn address() -> impl Strategy<Value = Ipv4Addr> {
+    any::<u32>()
+        .prop_map(Ipv4Addr::from_bits)
+        .prop_filter("is ours", |address| ![OURS, SERVICE, BACKEND].contains(address))
+}
+
+proptest! {
+    #[test]
+    fn both_directions_of_every_kind_of_session_have_one_owner(
+        steering in any_steering(),
+        client in address(),
+        server in address(),
+        cport: u16,
+        sport: u16,
+        random: u64,
+    ) {
+        let (plain, full) = (local(None), local(Some(Source::Interface)));
+        let owner = |tuple: &Tuple, local| steering.owner(tuple, 0, local);
+
+        // SNAT: the worker picks a port.
+        for protocol in [protocol::TCP, protocol::UDP, protocol::UDP_LITE, protocol::SCTP, protocol::DCCP, protocol::ICMP] {
+            // A backend too, with the same number of port under another protocol.
+            for host in [client, BACKEND] {
+                let out = Tuple { protocol, ..tuple(host, 8080, server, sport) };
+                let mine = owner(&out, &plain);
+                prop_assert_eq!(owner(&reply(&steering, &plain, mine, &out, random), &plain), mine);
+            }
+        }
+        let out = tuple(client, cport, server, sport);
+        let mine = owner(&out, &plain);
+        prop_assert_eq!(owner(&reply(&steering, &plain, mine, &out, random), &plain), mine);
+
+        // DNAT: the request decides both ways; that to the first address, if two lead to one backend.
+        let mine = owner(&tuple(client, cport, OURS, 80), &plain);
+        prop_assert_eq!(owner(&tuple(client, cport, SERVICE, 80), &plain), mine);
+        prop_assert_eq!(owner(&tuple(BACKEND, 8080, client, cport), &plain), mine);
+
+        // Full NAT: the request, then the port that its owner picked.
+        for ours in [OURS, SERVICE] {
+            let mine = owner(&tuple(client, cport, ours, 80), &full);
+            let to_backend = tuple(client, cport, BACKEND, 8080);
+            prop_assert_eq!(owner(&reply(&steering, &full, mine, &to_backend, random), &full), mine);
+        }
+
+        // Without ports: whichever of our addresses it is, and whichever host inside.
+        for protocol in [protocol::GRE, 50, 4, 41] {
+            for host in [client, BACKEND] {
+                let mine = owner(&Tuple { protocol, ..tuple(host, 0, server, 0) }, &plain);
+                let back = Tuple { protocol, ..tuple(server, 0, OURS, 0) };
+                prop_assert_eq!(owner(&back, &plain), mine);
+                prop_assert_eq!(owner(&back, &full), mine);
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_given_out_leads_the_reply_to_its_worker_whatever_key_and_table_are(
+        key: Key,
+        table in (1u8..=9, 0u32..=9).prop_flat_map(|(workers, bits)| {
+            proptest::collection::vec((0..workers).prop_map(WorkerId), 1 << bits)
+        }),
+        server in address(),
+        ports: (u16, u16),
+        randoms: [u64; 16],
+        udp: bool,
+    ) {
+        let local = local(None);
+        // Under a key that does not reach every entry by the port there is no such plan.
+        let Some(steering) = Steering::with(table.clone().into(), key) else { return Ok(()) };
+        let protocol = if udp { protocol::UDP } else { protocol::TCP };
+        for worker in table.iter().collect::<std::collections::BTreeSet<_>>() {
+            let mut space = PortSpace::new(&local, &steering, *worker);
+            let out = Tuple { protocol, ..tuple(OURS, ports.0, server, ports.1) };
+            for random in randoms {
+                let wanted = (steering.rest(&out.inverse()), ports.0);
+                let Some(port) = space.allocate(0, protocol, wanted, || random) else {
+                    return Err(TestCaseError::fail("no port although nearly all are free"));
+                };
+                // What a NIC computes, bit by bit, for the reply; and what it looks up.
+                let back = [
+                    &server.octets()[..], &OURS.octets(), &ports.1.to_be_bytes(), &port.to_be_bytes(),
+                ].concat();
+                let hash = toeplitz::hash(&key, &back);
+                let queue = table[hash as usize & (table.len() - 1)];
+                prop_assert_eq!(queue, if steering.workers() == 1 { queue } else { *worker });
+            }
+        }
+    }
+
+    #[test]
+    fn a_nic_with_the_keys_delivers_to_the_owner(
+        workers in 2u8..=8,
+        seed: u64,
+        together: bool,
+        client in address(),
+        server in address(),
+        cport: u16,
+        sport: u16,
+        random: u64,
+    ) {
+        let steering = Steering::new(workers, seed).sources_together(together);
+        let local = local(None);
+        // The NIC hashes the whole flow with the key that it was given, and has a table with more entries.
+        let nic = |tuple: &Tuple, realm| {
+            let input = [
+                &tuple.src.octets()[..], &tuple.dst.octets(), &tuple.sport.to_be_bytes(), &tuple.dport.to_be_bytes(),
+            ].concat();
+            let hash = toeplitz::hash(steering.key(realm), &input) as usize % 512;
+            steering.table()[hash % steering.table().len()]
+        };
+        let out = tuple(client, cport, server, sport);
+        let owner = steering.owner(&out, 0, &local);
+        prop_assert_eq!(nic(&out, Realm::Internal), owner);
+        prop_assert_eq!(steering.placement(&out, Realm::Internal), owner);
+        let back = reply(&steering, &local, owner, &out, random);
+        prop_assert_eq!(nic(&back, Realm::External), owner);
+        prop_assert_eq!(steering.placement(&back, Realm::External), owner);
+        if !together {
+            // A client's request too, if it goes to the first of several addresses.
+            let request = tuple(client, cport, OURS, 80);
+            prop_assert_eq!(nic(&request, Realm::External), steering.owner(&request, 0, &local));
+        }
+    }
+
+    #[test]
+    fn where_sources_are_counted_all_sessions_of_one_are_on_one_worker(
+        workers in 2u8..=8,
+        seed: u64,
+        client in address(),
+        ports in (any::<u16>(), any::<u16>()),
+    ) {
+        let steering = Steering::new(workers, seed).sources_together(true);
+        let local = local(None);
+        let owner = |port, to, dport| steering.owner(&tuple(client, port, to, dport), 0, &local);
+        prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, OURS, 80));
+        prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, [198, 51, 100, 1].into(), 443));
+    }
+}
+
+#[test]
+fn by_port_a_port_has_one_owner_whoever_sends_to_it() {
+    for workers in [2u8, 3, 4] {
+        let steering = Steering::new(workers, 9).by_port(true);
+        let local = local(None);
+        for port in (1024..=65_535).step_by(77) {
+            let owner = |server: [u8; 4]| steering.owner(&tuple(server.into(), 443, OURS, port), 0, &local);
+            assert_eq!(owner([198, 51, 100, 1]), owner([192, 0, 2, 77]));
+            assert_eq!(owner([198, 51, 100, 1]).0, u8::try_from(port % 128 % u16::from(workers)).unwrap());
+        }
+        // And each worker gives out its own only, all of them to one destination.
+        let mut given = 0;
+        for worker in (0..workers).map(WorkerId) {
+            let mut space = PortSpace::new(&local, &steering, worker);
+            while let Some(port) = space.allocate(0, protocol::UDP, (0, 1024), || 0) {
+                assert_eq!(port % 128 % u16::from(workers), u16::from(worker.0));
+                given += 1;
+            }
+        }
+        assert_eq!(given, 65_536 - 1024, "every port is somebody's");
+    }
+}
+
+#[test]
+fn all_workers_together_give_every_port_of_a_pool_to_one_destination_and_more_to_several() {
+    let local = LocalAddresses::new(vec![(OURS, None, Some(20_000..=20_999))], &[]);
+    for workers in [1u8, 2, 3, 4] {
+        let steering = Steering::new(workers, 5);
+        let mut spaces: Vec<_> =
+            (0..workers).map(|worker| PortSpace::new(&local, &steering, WorkerId(worker))).collect();
+        let mut take_all = |server: [u8; 4]| {
+            let rest = steering.rest(&tuple(server.into(), 443, OURS, 0));
+            let all = spaces.iter_mut().map(|space| {
+                std::iter::from_fn(|| space.allocate(0, protocol::TCP, (rest, 20_000), || 3)).count()
+            });
+            all.sum::<usize>()
+        };
+        assert_eq!(take_all([198, 51, 100, 1]), 1000, "{workers} workers");
+        let more: usize = (0..8).map(|n| take_all([192, 0, 2, n])).sum();
+        assert_eq!(more > 0, workers > 1, "{workers} workers: {more} more to other destinations");
+    }
+}
+
+#[test]
+fn subscribers_spread_evenly_over_any_number_of_workers() {
+    for workers in [2u8, 3, 4, 7] {
+        for together in [false, true] {
+            let steering = Steering::new(workers, 42).sources_together(together);
+            let mut counts = vec![0u32; usize::from(workers)];
+            let local = local(None);
+            for host in 0..70_000u32 {
+                let client = Ipv4Addr::from_bits(0x0a00_0000 | host);
+                counts[steering.owner(&tuple(client, 1, BACKEND, 2), 0, &local).index()] += 1;
+            }
+            let fair = 70_000 / u32::from(workers);
+            assert!(counts.iter().all(|n| n.abs_diff(fair) < fair / 10), "{workers}: {counts:?}");
+        }
+    }
+}

@@ -7,6 +7,7 @@ use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::pipeline::snapshot::{Interface, Snapshot, Snat};
 use crate::route::{NextHop, ZonedRoute, ZonedRoutes};
 use crate::steering::Steering;
+use crate::steering::plan::Needs;
 use ipnet::Ipv4Net;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,10 +18,24 @@ use std::ops::RangeInclusive;
 /// services.
 pub const INTERFACE_PORTS: RangeInclusive<u16> = 1024..=65535;
 
-/// Compiles a configuration.
-///
-/// `macs` are the devices' Ethernet addresses by `DeviceId`; `seed` is drawn at random once a start.
+/// What the config asks of the owner function; `seed` is drawn at random once a start.
+pub fn needs(config: &Config, seed: u64) -> Needs {
+    Needs {
+        workers: config.runtime.workers,
+        seed,
+        spread: config.runtime.spread,
+        sources_together: config.conntrack.limits.count_sources(),
+        wish: config.runtime.steering,
+    }
+}
+
+/// Compiles a configuration for NICs that are asked nothing: see [`compile_for`].
 pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> Snapshot {
+    compile_for(config, macs, needs(config, seed).steering(), revision)
+}
+
+/// Compiles a configuration. `macs` are the devices' Ethernet addresses by `DeviceId`.
+pub fn compile_for(config: &Config, macs: &[MacAddr], steering: Steering, revision: u64) -> Snapshot {
     let routes = ZonedRoutes::new(config.zones(), &routes(config));
     let numbers = Numbers::of(config);
     let interfaces: Box<[Interface]> = interface_ids(config)
@@ -63,8 +78,7 @@ pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> S
     let local = local_addresses(config, numbers, &routes);
     Snapshot {
         revision,
-        steering: Steering::new(config.runtime.workers, seed)
-            .sources_together(config.conntrack.limits.count_sources()),
+        steering,
         interfaces,
         by_device,
         routes,

@@ -10,6 +10,8 @@ use crate::conntrack::policy::{Share, TcpOptions, WhenFull};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{MacAddr, Realm};
+use crate::steering::Spread;
+use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -32,6 +34,8 @@ pub(super) struct Draft {
 pub(super) struct RuntimeDraft {
     pub(super) workers: Option<At<u8>>,
     pub(super) cpus: Option<At<Vec<usize>>>,
+    pub(super) spread: Option<Spread>,
+    pub(super) steering: Option<Wish>,
     pub(super) poll: Option<PollMode>,
     pub(super) control: Option<PathBuf>,
     pub(super) frames: Option<At<u32>>,

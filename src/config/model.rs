@@ -4,6 +4,8 @@ use crate::conntrack::policy::{Limits, TcpOptions, TrackRule};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
+use crate::steering::Spread;
+use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -50,6 +52,10 @@ pub struct RuntimeConfig {
     pub workers: u8,
     /// CPUs to pin the workers to, one each; empty: the last CPUs that the process may use.
     pub cpus: Vec<usize>,
+    /// What a packet from inside goes by on its way to a worker.
+    pub spread: Spread,
+    /// What is asked of NICs.
+    pub steering: Wish,
     /// What a worker does when there is no traffic.
     pub poll: PollMode,
     /// Path of the control socket.

@@ -146,9 +146,19 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// Goes on with a packet of ours that had to wait.
+    pub(super) fn resume(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
+        if is_for_gateway(snap, &packet.state) {
+            self.answer_echo(snap, now, packet);
+            return;
+        }
+        let work = self.read(snap.interface(packet.state.interface), packet);
+        self.own(snap, now, work);
+    }
+
     /// Computes once what a packet is looked up by.
     #[inline]
-    pub(super) fn read(&self, arrival: &Interface, packet: Packet<D::Buf, Parsed>) -> Work<D::Buf> {
+    fn read(&self, arrival: &Interface, packet: Packet<D::Buf, Parsed>) -> Work<D::Buf> {
         let key = V4Key::new(packet.state.tuple, arrival.realm, arrival.zone);
         let hash = self.shard.hash(&key);
         Work { packet, key, hash }

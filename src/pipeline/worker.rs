@@ -239,8 +239,7 @@ impl<D: Device> Core<D> {
                 for _ in 0..PER_NEIGHBOR {
                     let Some(packet) = self.waiting.call((interface, address)) else { break };
                     if known {
-                        let work = self.read(snap.interface(packet.state.interface), packet);
-                        self.own(snap, now, work);
+                        self.resume(snap, now, packet);
                     } else {
                         self.refuse(snap, now, packet, DropReason::NeighborQueueFull, None);
                     }

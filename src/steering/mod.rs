@@ -2,7 +2,7 @@
 //!
 //! | packet | its owner is decided by |
 //! |---|---|
-//! | from inside | the whole flow (addresses, and ports if it is TCP or UDP); where sources are counted, its source alone |
+//! | from inside | its source: a subscriber lives on one worker; or the whole flow (addresses, and ports if it is TCP or UDP), if the config spreads hosts over workers |
 //! | TCP or UDP to a port of ours | the whole flow: whoever makes a session picks a port with which the reply comes to him |
 //! | other protocols and ICMP identifiers | the port or identifier alone |
 //! | to a forwarded port (DNAT) | the whole flow; where sources are counted, its source alone |
@@ -46,6 +46,16 @@ use toeplitz::{KEY_LEN, Key, Toeplitz, hashes_ports};
 /// Bits of the table's index unless NICs need fewer: 128 entries, as most NICs have.
 const DEFAULT_BITS: u32 = 7;
 
+/// What a packet from inside goes by (`runtime.spread`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spread {
+    /// Its source: a host has one worker, which its fragments come to by themselves.
+    #[default]
+    Source,
+    /// The whole flow: a busy host has all of them.
+    Flow,
+}
+
 /// The owner function.
 #[derive(Clone, Debug)]
 pub struct Steering {
@@ -53,8 +63,10 @@ pub struct Steering {
     /// From the lowest bits of a hash to workers: what a NIC calls RETA.
     table: Box<[WorkerId]>,
     flows: Toeplitz,
-    /// Weighs the source address alone; `None`: sources are not kept together.
+    /// Weighs the source address alone, for packets from inside; `None`: the whole flow counts.
     sources: Option<Toeplitz>,
+    /// Whether the clients of forwards go by their address alone too.
+    together: bool,
     classes: Classes,
     by_port: bool,
 }
@@ -87,22 +99,38 @@ impl Steering {
         }
         let flows = Toeplitz::new(key);
         let classes = Classes::of_key(&flows, table.len().ilog2())?;
-        Some(Steering { workers, table, flows, sources: None, classes, by_port: false })
+        Some(Steering { workers, table, flows, sources: None, together: false, classes, by_port: false })
     }
 
     /// One worker owns everything.
     pub fn single() -> Self {
         let flows = Toeplitz::new([0; KEY_LEN]);
         let classes = Classes::one();
-        Steering { workers: 1, table: [WorkerId(0)].into(), flows, sources: None, classes, by_port: false }
+        Steering {
+            workers: 1,
+            table: [WorkerId(0)].into(),
+            flows,
+            sources: None,
+            together: false,
+            classes,
+            by_port: false,
+        }
+    }
+
+    /// The same with another spread.
+    #[must_use]
+    pub fn spread(self, spread: Spread) -> Self {
+        let source = || Toeplitz::new(source_key(self.flows.key(), self.classes.bits()));
+        let sources = (spread == Spread::Source).then(source);
+        Steering { sources, ..self }
     }
 
     /// The same, but all sessions of one source address are on one worker, those to forwarded ports too: what is
     /// counted by source needs that. One client then has no more than one worker's power.
     #[must_use]
     pub fn sources_together(self, together: bool) -> Self {
-        let sources = together.then(|| Toeplitz::new(source_key(self.flows.key(), self.classes.bits())));
-        Steering { sources, ..self }
+        let spread = if self.sources.is_some() || together { Spread::Source } else { Spread::Flow };
+        Steering { together, ..self.spread(spread) }
     }
 
     /// The same, but the lowest bits of an external port alone say whose it is.
@@ -134,9 +162,9 @@ impl Steering {
         self.by_port
     }
 
-    /// Whether all sessions of a source are on one worker.
-    pub fn keeps_sources_together(&self) -> bool {
-        self.sources.is_some()
+    /// What packets from inside go by.
+    pub fn spread_by(&self) -> Spread {
+        if self.sources.is_some() { Spread::Source } else { Spread::Flow }
     }
 
     /// The key that a NIC on this side needs.
@@ -216,8 +244,8 @@ impl Steering {
     #[inline]
     fn client(&self, request: &Tuple) -> WorkerId {
         match &self.sources {
-            Some(sources) => self.pick(sources.source(request.src)),
-            None => self.pick(self.flows.packet(request)),
+            Some(sources) if self.together => self.pick(sources.source(request.src)),
+            _ => self.pick(self.flows.packet(request)),
         }
     }
 

@@ -10,7 +10,7 @@
 
 use super::classes::{MAX_CLASSES, low_mask};
 use super::toeplitz::Key;
-use super::{DEFAULT_BITS, Steering};
+use super::{DEFAULT_BITS, Spread, Steering};
 use crate::ids::{Realm, WorkerId};
 use std::fmt;
 
@@ -149,19 +149,31 @@ pub struct Needs {
     pub workers: u8,
     /// Random: see [`Steering::new`].
     pub seed: u64,
+    /// What packets from inside go by.
+    pub spread: Spread,
     /// Sources are counted: see [`Steering::sources_together`].
     pub sources_together: bool,
     /// What the config wants.
     pub wish: Wish,
 }
 
+impl Needs {
+    /// The owner function when no NIC has to be asked.
+    pub fn steering(&self) -> Steering {
+        self.shape(Steering::new(self.workers, self.seed))
+    }
+
+    fn shape(&self, steering: Steering) -> Steering {
+        let steering = steering.spread(self.spread).sources_together(self.sources_together);
+        steering.by_port(self.wish == Wish::PortRules)
+    }
+}
+
 /// Finds the owner function and programs the NICs for it; they are started. The choices are in the order of the
 /// candidates.
 pub fn choose(needs: Needs, candidates: &mut [Candidate<'_>]) -> (Steering, Vec<Choices>) {
     let Needs { workers, seed, wish, .. } = needs;
-    let shape = |steering: Steering| {
-        steering.sources_together(needs.sources_together).by_port(wish == Wish::PortRules)
-    };
+    let shape = |steering| needs.shape(steering);
     if workers <= 1 {
         let all = candidates.iter().map(|_| Outcome::Refused(Plan::Single, String::new()));
         return (
@@ -170,7 +182,7 @@ pub fn choose(needs: Needs, candidates: &mut [Candidate<'_>]) -> (Steering, Vec<
         );
     }
     if wish == Wish::Software {
-        let steering = shape(Steering::new(workers, seed));
+        let steering = needs.steering();
         let all = candidates.iter().map(|_| refused("the config says runtime.steering = \"software\""));
         let choices = describe(&steering, candidates, &all.collect::<Vec<_>>(), &[]);
         return (steering, choices);
@@ -290,7 +302,7 @@ fn adopt(
         // Inside, a key of the NIC's own weighs more than the source.
         let flows = candidates.get(at).is_some_and(|candidate| candidate.external);
         let Some(steering) =
-            of_program(now, workers).map(&shape).filter(|s| flows || !s.keeps_sources_together())
+            of_program(now, workers).map(&shape).filter(|s| flows || s.spread_by() == Spread::Flow)
         else {
             continue;
         };
@@ -347,10 +359,10 @@ fn describe(
             Outcome::Done if steering.is_by_port() && candidate.external => {
                 handoff("its NIC has an external interface too, whose rules deliver by port")
             }
-            Outcome::Done if steering.keeps_sources_together() && candidate.external => {
+            Outcome::Done if steering.spread_by() == Spread::Source && candidate.external => {
                 handoff("its NIC has an external interface too, which needs another key")
             }
-            Outcome::Done if steering.keeps_sources_together() => {
+            Outcome::Done if steering.spread_by() == Spread::Source => {
                 choice(Plan::A, "the NIC's key weighs the source address alone", "")
             }
             Outcome::Done => choice(Plan::B, "the NIC hashes whole flows", ""),

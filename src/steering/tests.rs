@@ -36,10 +36,16 @@ fn reply(steering: &Steering, local: &LocalAddresses, owner: WorkerId, flow: &Tu
     out.inverse()
 }
 
+fn any_spread() -> impl Strategy<Value = Spread> {
+    prop_oneof![Just(Spread::Source), Just(Spread::Flow)]
+}
+
 fn any_steering() -> impl Strategy<Value = Steering> {
-    (1u8..=8, any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(workers, seed, together, by_port)| {
-        Steering::new(workers, seed).sources_together(together).by_port(by_port)
-    })
+    (1u8..=8, any::<u64>(), any_spread(), any::<bool>(), any::<bool>()).prop_map(
+        |(workers, seed, spread, together, by_port)| {
+            Steering::new(workers, seed).spread(spread).sources_together(together).by_port(by_port)
+        },
+    )
 }
 
 /// Not one of the addresses above.
@@ -136,6 +142,7 @@ proptest! {
     fn a_nic_with_the_keys_delivers_to_the_owner(
         workers in 2u8..=8,
         seed: u64,
+        spread in any_spread(),
         together: bool,
         client in address(),
         server in address(),
@@ -143,7 +150,7 @@ proptest! {
         sport: u16,
         random: u64,
     ) {
-        let steering = Steering::new(workers, seed).sources_together(together);
+        let steering = Steering::new(workers, seed).spread(spread).sources_together(together);
         let local = local(None);
         // The NIC hashes the whole flow with the key that it was given, and has a table with more entries.
         let nic = |tuple: &Tuple, realm| {
@@ -228,8 +235,8 @@ fn all_workers_together_give_every_port_of_a_pool_to_one_destination_and_more_to
 #[test]
 fn subscribers_spread_evenly_over_any_number_of_workers() {
     for workers in [2u8, 3, 4, 7] {
-        for together in [false, true] {
-            let steering = Steering::new(workers, 42).sources_together(together);
+        for spread in [Spread::Source, Spread::Flow] {
+            let steering = Steering::new(workers, 42).spread(spread);
             let mut counts = vec![0u32; usize::from(workers)];
             let local = local(None);
             for host in 0..70_000u32 {

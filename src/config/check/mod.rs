@@ -74,6 +74,8 @@ fn runtime(
     RuntimeConfig {
         workers,
         cpus: draft.cpus.as_ref().map(|cpus| cpus.value.clone()).unwrap_or_default(),
+        spread: draft.spread.unwrap_or_default(),
+        steering: draft.steering.unwrap_or_default(),
         poll: draft.poll.unwrap_or(PollMode::Busy),
         control: draft.control.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         frames,

@@ -305,6 +305,20 @@ static RUNTIME: &[Key] = &[
         "CPUs to pin the workers to, one each.",
     ),
     default(
+        "spread",
+        "`\"source\"` or `\"flow\"`",
+        "\"source\"",
+        "\"flow\"",
+        "What decides which worker a packet from inside goes to: its source, so that a host has one worker, or its addresses and ports, so that a busy host has all of them. `\"flow\"` and limits per source exclude each other.",
+    ),
+    default(
+        "steering",
+        "`\"auto\"`, `\"port-rules\"` or `\"software\"`",
+        "\"auto\"",
+        "\"software\"",
+        "How packets reach their worker (see steering.md): as well as the NICs can; by external port, with rules of the NICs; or by handoff alone, with nothing asked of the NICs.",
+    ),
+    default(
         "poll",
         "`\"busy\"` or `\"adaptive\"`",
         "\"busy\"",

@@ -14,11 +14,16 @@ use crate::config::reader::{At, Field, Findings, Table};
 use crate::config::units::{self, ValueError};
 use crate::device::spec::DeviceSpec;
 use crate::ids::{MAX_WORKERS, MacAddr, Realm};
+use crate::steering::Spread;
+use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
 use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 
 const REALMS: &[(&str, Realm)] = &[("internal", Realm::Internal), ("external", Realm::External)];
+const SPREADS: &[(&str, Spread)] = &[("source", Spread::Source), ("flow", Spread::Flow)];
+const STEERING: &[(&str, Wish)] =
+    &[("auto", Wish::Auto), ("port-rules", Wish::PortRules), ("software", Wish::Software)];
 const POLL_MODES: &[(&str, PollMode)] = &[("busy", PollMode::Busy), ("adaptive", PollMode::Adaptive)];
 /// IANA protocol numbers.
 const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
@@ -308,6 +313,11 @@ fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
     RuntimeDraft {
         workers: table.get("workers").and_then(|field| field.integer(1..=workers, findings)),
         cpus: table.get("cpus").and_then(|field| cpus(&field, findings)),
+        spread: table.get("spread").and_then(|field| field.word(SPREADS, findings)).map(|word| word.value),
+        steering: table
+            .get("steering")
+            .and_then(|field| field.word(STEERING, findings))
+            .map(|word| word.value),
         poll: table.get("poll").and_then(|field| field.word(POLL_MODES, findings)).map(|poll| poll.value),
         control: table.get("control").and_then(|field| socket(&field, findings)),
         frames: table.get("frames").and_then(|field| field.integer(FRAMES, findings)),

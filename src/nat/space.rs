@@ -1,9 +1,9 @@
 //! The external ports of one worker: a [`PortSet`] for each local address that may be allocated from, and each of
-//! TCP, UDP and ICMP (identifiers).
+//! TCP, UDP and all others.
 //!
-//! UDP-Lite, SCTP and DCCP take their ports out of UDP's set: a set takes 16 KiB for each address and worker, and of
-//! these protocols few flows are ever seen. That a port which one of them holds is then not given to another is stricter
-//! than need be. A UDP port that is forwarded is not given to them either.
+//! The others are ICMP (identifiers), UDP-Lite, SCTP and DCCP: a set takes 16 KiB for each address and worker, and of these
+//! protocols few flows are ever seen. That a port which one of them holds is then not given to another is stricter than
+//! need be. No NIC is sure to read their ports, so that each port is one worker's, by its lowest bits.
 //!
 //! No two workers ever give the same port to flows whose replies look alike: a reply has one owner, and each worker
 //! takes only ports with which it is itself. Where the port alone decides, each port is one worker's; else each may have
@@ -17,12 +17,16 @@ use crate::steering::classes::{ClassSet, Classes};
 use crate::wire::protocol;
 use std::ops::RangeInclusive;
 
+/// A protocol of each set.
+const SETS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::ICMP];
+
 /// The external ports of one worker.
 #[derive(Debug)]
 pub struct PortSpace {
-    /// By local address number; TCP, UDP, ICMP.
+    /// By local address number; TCP, UDP, others.
     sets: Box<[Option<Box<[PortSet; 3]>>]>,
-    classes: Classes,
+    /// In the same order.
+    classes: [Classes; 3],
     /// The entries of the steering table that are ours.
     entries: ClassSet,
 }
@@ -38,13 +42,13 @@ impl PortSpace {
         let sets = local.iter().zip(0u16..).map(|(address, number)| {
             address.ports.as_ref()?;
             let set = |protocol| {
-                PortSet::new(steering.classes(), |port| local.is_allocatable(number, protocol, port))
+                PortSet::new(steering.classes(protocol), |port| local.is_allocatable(number, protocol, port))
             };
-            Some(Box::new([set(protocol::TCP), set(protocol::UDP), set(protocol::ICMP)]))
+            Some(Box::new(SETS.map(set)))
         });
         PortSpace {
             sets: sets.collect(),
-            classes: steering.classes().clone(),
+            classes: SETS.map(|protocol| steering.classes(protocol).clone()),
             entries: steering.entries_of(worker),
         }
     }
@@ -60,25 +64,27 @@ impl PortSpace {
         (rest, preferred): (u16, u16),
         random: impl FnOnce() -> u64,
     ) -> Option<u16> {
-        let set = set(&mut self.sets, number, protocol)?;
-        let wanted = Wanted { classes: &self.classes, entries: &self.entries, rest };
+        let (set, classes, entries) = self.set(number, protocol)?;
+        let wanted = Wanted { classes, entries, rest };
         let random = if set.is_free(wanted, preferred) { 0 } else { random() };
         set.allocate(wanted, preferred, random)
     }
 
     /// Takes a port back. False if it was not allocated, which would be a bug.
     pub fn release(&mut self, number: u16, protocol: u8, port: u16) -> bool {
-        set(&mut self.sets, number, protocol).is_some_and(|set| set.release(&self.classes, port))
+        self.set(number, protocol).is_some_and(|(set, classes, _)| set.release(classes, port))
     }
-}
 
-fn set(sets: &mut [Option<Box<[PortSet; 3]>>], number: u16, protocol: u8) -> Option<&mut PortSet> {
-    let sets = sets.get_mut(usize::from(number))?.as_deref_mut()?;
-    match protocol {
-        protocol::TCP => Some(&mut sets[0]),
-        protocol::UDP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => Some(&mut sets[1]),
-        protocol::ICMP => Some(&mut sets[2]),
-        _ => None,
+    #[inline]
+    fn set(&mut self, number: u16, protocol: u8) -> Option<(&mut PortSet, &Classes, &ClassSet)> {
+        let at = match protocol {
+            protocol::TCP => 0,
+            protocol::UDP => 1,
+            protocol::ICMP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => 2,
+            _ => return None,
+        };
+        let sets = self.sets.get_mut(usize::from(number))?.as_deref_mut()?;
+        Some((&mut sets[at], &self.classes[at], &self.entries))
     }
 }
 
@@ -93,7 +99,7 @@ mod tests {
         let local = LocalAddresses::new(vec![(address, None, Some(5000..=5009))], &[]);
         let mut space = PortSpace::new(&local, &Steering::new(1, 0), WorkerId(0));
         let mut taken = Vec::new();
-        for (n, protocol) in [protocol::UDP, protocol::SCTP, protocol::DCCP, protocol::UDP_LITE]
+        for (n, protocol) in [protocol::ICMP, protocol::SCTP, protocol::DCCP, protocol::UDP_LITE]
             .iter()
             .cycle()
             .take(10)
@@ -106,6 +112,7 @@ mod tests {
         assert_eq!(ports, (5000..=5009).collect::<Vec<u16>>());
         assert_eq!(space.allocate(0, protocol::SCTP, (0, 5003), || 0), None);
         assert_eq!(space.allocate(0, protocol::TCP, (0, 5003), || 0), Some(5003), "TCP has its own");
+        assert_eq!(space.allocate(0, protocol::UDP, (0, 5003), || 0), Some(5003), "UDP too");
         for (protocol, port) in taken {
             assert!(space.release(0, protocol, port));
         }

@@ -66,6 +66,12 @@ impl<B> Peer<B> {
         refused
     }
 
+    /// Whether something was handed over that is not on the ring yet.
+    #[inline]
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
     /// Puts what was handed over on the ring. What it has no room for comes back.
     pub fn flush(&mut self) -> Burst<Handoff<B>> {
         let room = self.to.slots().min(self.staged.len());

@@ -198,13 +198,18 @@ impl<D: Device> Core<D> {
         self.not_handed_off(refused);
     }
 
-    /// Puts everything that was handed over on the rings.
-    pub(super) fn flush_peers(&mut self) {
+    /// Puts everything that was handed over on the rings. Returns whether there was anything.
+    pub(super) fn flush_peers(&mut self) -> bool {
+        let mut any = false;
         for peer in 0..self.peers.len() {
             let Some(peer) = self.peers.get_mut(peer).and_then(Option::as_mut) else { continue };
-            let refused = peer.flush();
-            self.not_handed_off(refused);
+            if peer.has_staged() {
+                any = true;
+                let refused = peer.flush();
+                self.not_handed_off(refused);
+            }
         }
+        any
     }
 
     #[inline]

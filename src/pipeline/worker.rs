@@ -187,7 +187,7 @@ impl<D: Device> Worker<D> {
             self.core.look_after_old(snapshot, now);
         }
         self.core.flush_all();
-        self.core.flush_peers();
+        busy |= self.core.flush_peers();
         self.core.count_turn(busy);
         busy
     }

@@ -96,6 +96,15 @@ impl Classes {
         })
     }
 
+    /// Whether as many ports in a row as there are classes, from a multiple of that on, are one of each: a small range of
+    /// ports then has some of every class.
+    pub fn are_even(&self) -> bool {
+        let mut seen = ClassSet::default();
+        let count = 1 << self.bits;
+        (0..count).for_each(|port| seen.insert(self.class(port)));
+        (0..count).all(|class| seen.contains(class))
+    }
+
     /// Bits of an index.
     pub fn bits(&self) -> u32 {
         self.bits

@@ -67,7 +67,10 @@ pub struct Steering {
     sources: Option<Toeplitz>,
     /// Whether the clients of forwards go by their address alone too.
     together: bool,
-    classes: Classes,
+    /// Classes of ports by what they add to the hash of a flow.
+    by_flow: Classes,
+    /// Classes of ports by their lowest bits, where the port alone decides.
+    alone: Classes,
     by_port: bool,
 }
 
@@ -80,10 +83,10 @@ impl Steering {
 
     /// As [`Steering::new`], with 2^`bits` entries in the table.
     pub fn with_bits(workers: u8, seed: u64, bits: u32) -> Self {
-        // One key of a thousand does not reach every worker by the port alone.
-        let mut keys = (0..64).map(|turn| random_key(seed, turn));
         let table = even_table(workers, bits);
-        keys.find_map(|key| Steering::with(table.clone(), key)).unwrap_or_else(Steering::single)
+        // Three keys of ten are good enough.
+        let mut all = (0..256).filter_map(|turn| Steering::with(table.clone(), random_key(seed, turn)));
+        all.find(|steering| steering.by_flow.are_even()).unwrap_or_else(Steering::single)
     }
 
     /// The owner function of this table, which has a power of two of entries, and key. `None` if under this key some entry
@@ -98,21 +101,32 @@ impl Steering {
             return None;
         }
         let flows = Toeplitz::new(key);
-        let classes = Classes::of_key(&flows, table.len().ilog2())?;
-        Some(Steering { workers, table, flows, sources: None, together: false, classes, by_port: false })
+        let bits = table.len().ilog2();
+        let (by_flow, alone) = (Classes::of_key(&flows, bits)?, Classes::of_low_bits(bits)?);
+        Some(Steering {
+            workers,
+            table,
+            flows,
+            sources: None,
+            together: false,
+            by_flow,
+            alone,
+            by_port: false,
+        })
     }
 
     /// One worker owns everything.
     pub fn single() -> Self {
         let flows = Toeplitz::new([0; KEY_LEN]);
-        let classes = Classes::one();
+        let (by_flow, alone) = (Classes::one(), Classes::one());
         Steering {
             workers: 1,
             table: [WorkerId(0)].into(),
             flows,
             sources: None,
             together: false,
-            classes,
+            by_flow,
+            alone,
             by_port: false,
         }
     }
@@ -120,7 +134,7 @@ impl Steering {
     /// The same with another spread.
     #[must_use]
     pub fn spread(self, spread: Spread) -> Self {
-        let source = || Toeplitz::new(source_key(self.flows.key(), self.classes.bits()));
+        let source = || Toeplitz::new(source_key(self.flows.key(), self.by_flow.bits()));
         let sources = (spread == Spread::Source).then(source);
         Steering { sources, ..self }
     }
@@ -136,10 +150,7 @@ impl Steering {
     /// The same, but the lowest bits of an external port alone say whose it is.
     #[must_use]
     pub fn by_port(self, by_port: bool) -> Self {
-        match Classes::of_low_bits(self.classes.bits()) {
-            Some(classes) if by_port => Steering { classes, by_port, ..self },
-            _ => self,
-        }
+        Steering { by_port, ..self }
     }
 
     /// How many workers there are.
@@ -152,9 +163,10 @@ impl Steering {
         &self.table
     }
 
-    /// How the ports of an address fall into classes.
-    pub fn classes(&self) -> &Classes {
-        &self.classes
+    /// How the ports of an address fall into classes for this protocol.
+    #[inline]
+    pub fn classes(&self, number: u8) -> &Classes {
+        if self.by_port || !hashes_ports(number) { &self.alone } else { &self.by_flow }
     }
 
     /// Whether the port alone decides of packets to our addresses.
@@ -197,7 +209,7 @@ impl Steering {
             } else if let Some(forward) = local.forward(number, tuple.protocol, tuple.dport) {
                 self.client(&local.first_request(forward, tuple))
             } else {
-                self.pick(self.rest(tuple) ^ self.classes.class(tuple.dport))
+                self.pick(self.rest(tuple) ^ self.classes(tuple.protocol).class(tuple.dport))
             };
         }
         if protocol::is_portless(tuple.protocol) {
@@ -218,7 +230,7 @@ impl Steering {
             return 0;
         }
         let rest = self.flows.addresses(tuple) ^ self.flows.source_port(tuple.sport);
-        rest & low_mask(self.classes.bits())
+        rest & low_mask(self.by_flow.bits())
     }
 
     /// The worker at which the fragments of a datagram meet: where NICs deliver them.
@@ -235,7 +247,7 @@ impl Steering {
     pub fn placement(&self, tuple: &Tuple, realm: Realm) -> WorkerId {
         match (&self.sources, realm) {
             (Some(sources), Realm::Internal) => self.pick(sources.source(tuple.src)),
-            _ if self.by_port && realm == Realm::External => self.pick(self.classes.class(tuple.dport)),
+            _ if self.by_port && realm == Realm::External => self.pick(self.alone.class(tuple.dport)),
             _ => self.pick(self.flows.packet(tuple)),
         }
     }

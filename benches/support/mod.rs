@@ -1,4 +1,4 @@
-//! What the benchmarks share: a device in memory without a lock, frames, and one worker behind it.
+//! What the benchmarks share: a device in memory without a lock, frames, and workers behind it.
 //!
 //! Two VLANs of one device are the two sides, so that frames go round without a lock. Frames are real: 64 bytes on
 //! the wire at least, with right checksums; the benchmark takes what comes out and can look at it.
@@ -22,8 +22,9 @@ use natgate::ids::{InterfaceId, MacAddr, WorkerId};
 use natgate::management::{Management, WorkerLink};
 use natgate::memory::Pages;
 use natgate::packet::{NoRoom, PacketBuf};
+use natgate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
 use natgate::pipeline::message::ToWorker;
-use natgate::pipeline::{Worker, WorkerParts};
+use natgate::pipeline::{Snapshot, Worker, WorkerParts};
 use natgate::telemetry::{DropReason, WorkerCounters};
 use natgate::time::Time;
 use natgate::wire::checksum::{Sum, checksum};
@@ -197,11 +198,35 @@ pub(crate) struct Gateway<F: Feed> {
     pub(crate) now: Time,
 }
 
-impl<F: Feed> Gateway<F> {
-    /// A gateway with one worker; the next hops are known.
-    pub(crate) fn new(config: &Config, feed: F) -> Gateway<F> {
-        let snapshot = Arc::new(compile(config, &[MAC], 1, 1));
-        let now = Time::from_secs(3600);
+/// A worker and what belongs to it.
+pub(crate) struct Built<F: Feed> {
+    /// The worker.
+    pub(crate) worker: Worker<Loop<F>>,
+    /// The other end of its device.
+    pub(crate) feed: Arc<Mutex<F>>,
+    /// What it counts.
+    pub(crate) counters: Arc<WorkerCounters>,
+    /// Its sessions.
+    pub(crate) sessions: SessionView<V4Key>,
+    /// What sessions and index lie in.
+    pub(crate) pages: (Pages, Pages),
+}
+
+/// The time at which benchmarks begin.
+pub(crate) fn start() -> Time {
+    Time::from_secs(3600)
+}
+
+/// A worker for each feed, and their management core; the next hops are known. `sessions` is the size of each shard.
+pub(crate) fn build<F: Feed>(
+    snapshot: Snapshot,
+    sessions: u32,
+    feeds: impl IntoIterator<Item = F>,
+) -> (Vec<Built<F>>, Management) {
+    let snapshot = Arc::new(snapshot);
+    let feeds: Vec<_> = feeds.into_iter().map(|feed| Arc::new(Mutex::new(feed))).collect();
+    let (mut all, mut links) = (Vec::new(), Vec::new());
+    for ((id, feed), peers) in (0u8..).zip(&feeds).zip(full_mesh(feeds.len(), HANDOFF_FRAMES)) {
         let (mut to_worker, mail) = RingBuffer::new(4096);
         let (management, from_worker) = RingBuffer::new(4096);
         let (timer_posts, timers) = RingBuffer::new(65_536);
@@ -210,33 +235,42 @@ impl<F: Feed> Gateway<F> {
             let known = ToWorker::Neighbor { interface, address, mac: MacAddr(PEER) };
             to_worker.push(known).expect("room");
         }
-        let feed = Arc::new(Mutex::new(feed));
-        let (shard, sessions) = Shard::new(config.conntrack.max_sessions, 3);
+        let (shard, view) = Shard::new(sessions, 3);
         let pages = shard.pages();
         let counters: Arc<WorkerCounters> = Arc::default();
+        links.push(WorkerLink {
+            to: to_worker,
+            from: from_worker,
+            sessions: view.clone(),
+            timers,
+            counters: counters.clone(),
+        });
         let worker = Worker::new(WorkerParts {
-            id: WorkerId(0),
+            id: WorkerId(id),
             snapshot: snapshot.clone(),
-            devices: vec![Loop::new(&feed)],
-            transmitters: vec![WorkerId(0)],
+            devices: vec![Loop::new(feed)],
+            transmitters: vec![WorkerId(id)],
             shard,
-            peers: vec![None],
+            peers,
             mail,
             management,
             timers: timer_posts,
             counters: counters.clone(),
             icmp_errors_per_second: 0,
-            rng: natgate::nat::Rng::seeded(5),
+            rng: natgate::nat::Rng::seeded(5 + u64::from(id)),
         });
-        let link = WorkerLink {
-            to: to_worker,
-            from: from_worker,
-            sessions: sessions.clone(),
-            timers,
-            counters: counters.clone(),
-        };
-        let management = Management::new(snapshot, vec![link], now);
-        Gateway { worker, management, feed, counters, sessions, pages, now }
+        all.push(Built { worker, feed: feed.clone(), counters, sessions: view, pages });
+    }
+    (all, Management::new(snapshot, links, start()))
+}
+
+impl<F: Feed> Gateway<F> {
+    /// A gateway with one worker; the next hops are known.
+    pub(crate) fn new(config: &Config, feed: F) -> Gateway<F> {
+        let (mut built, management) =
+            build(compile(config, &[MAC], 1, 1), config.conntrack.max_sessions, [feed]);
+        let Built { worker, feed, counters, sessions, pages } = built.remove(0);
+        Gateway { worker, management, feed, counters, sessions, pages, now: start() }
     }
 
     /// Turns until the feed has nothing more.

@@ -11,33 +11,58 @@ use std::time::Duration;
 const PACKETS: usize = 3000;
 
 /// External ports and identifiers by the order in which they first appear.
+///
+/// A port is known together with who is at the other end: several workers may give out the same port to flows with
+/// different remote ends, and one worker gives out each once. Never may two flows look alike to a remote end.
 #[derive(Default)]
-struct Names(HashMap<String, usize>);
+struct Names(HashMap<[String; 4], usize>);
 
 impl Names {
     /// The packet in words, with external ports and identifiers replaced by their names.
     fn rename(&mut self, words: &str) -> String {
-        // Of an error the quoted packet's protocol counts.
-        let protocol = ["udp ", "tcp ", "icmp ", "sctp ", "dccp ", "udplite "]
-            .into_iter()
-            .max_by_key(|name| words.rfind(name))
-            .unwrap_or_default();
-        let rename = |word: &str| {
-            let ours = ["203.0.113.2:", "203.0.113.9:", "192.168.1.1:"];
-            let port = ours.iter().find_map(|address| word.strip_prefix(address)?.parse::<u16>().ok());
-            let given = match port {
-                // Forwarded ports are nobody's.
-                Some(53 | 8080 | 30001) | None => word.starts_with("id="),
-                Some(_) => true,
-            };
-            if !given {
-                return word.to_owned();
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut out: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        // Of the packet, or of the one that it quotes.
+        let mut ends = None;
+        for (at, word) in words.iter().enumerate() {
+            if *word == ">" {
+                let protocol = words[..at].iter().rev().find(|word| word.starts_with(starts_protocol));
+                let protocol = protocol.map_or("", |word| word.trim_start_matches('['));
+                let (from, to) = (words[at - 1], words[at + 1]);
+                for (place, end, other) in [(at - 1, from, to), (at + 1, to, from)] {
+                    if let Some(address) = given(end) {
+                        out[place] = format!("{address}:{}", self.name([protocol, end, other, ""]));
+                    }
+                }
+                ends = Some((from, to));
+            } else if let (Some(id), Some((from, to))) = (word.strip_prefix("id="), ends)
+                && (OURS.contains(&from) || OURS.contains(&to))
+            {
+                let [one, other] = if OURS.contains(&from) { [from, to] } else { [to, from] };
+                out[at] = format!("id={}", self.name(["icmp", one, other, id]));
             }
-            let next = self.0.len();
-            format!("#{}", self.0.entry(format!("{protocol} {word}")).or_insert(next))
-        };
-        words.split(' ').map(rename).collect::<Vec<_>>().join(" ")
+        }
+        out.join(" ")
     }
+
+    fn name(&mut self, what: [&str; 4]) -> String {
+        let next = self.0.len();
+        format!("#{}", self.0.entry(what.map(str::to_owned)).or_insert(next))
+    }
+}
+
+/// Our addresses.
+const OURS: [&str; 3] = ["203.0.113.2", "203.0.113.9", "192.168.1.1"];
+
+/// The address of an end of ours whose port is given out. Forwarded ports are nobody's.
+fn given(end: &str) -> Option<&str> {
+    let (address, port) = end.split_once(':')?;
+    (OURS.contains(&address) && !["53", "8080", "30001"].contains(&port)).then_some(address)
+}
+
+/// Protocols, and nothing else that comes before the ends of a packet, start with a letter.
+fn starts_protocol(first: char) -> bool {
+    first == '[' || first.is_ascii_lowercase()
 }
 
 /// Sends random packets one by one; returns what became of each.

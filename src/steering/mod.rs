@@ -56,6 +56,29 @@ pub enum Spread {
     Flow,
 }
 
+/// By source address alone.
+#[derive(Clone, Debug)]
+struct Sources {
+    key: Toeplitz,
+    /// With the entries of the other table in the order of the reversed index: what the lowest bits of an address add to the
+    /// index under such a key is in its upper bits alone, and neighbours shall not all be with one worker.
+    table: Box<[WorkerId]>,
+}
+
+impl Sources {
+    fn new(key: Key, table: &[WorkerId]) -> Sources {
+        let bits = table.len().ilog2();
+        let reversed = |entry: usize| entry.reverse_bits().checked_shr(usize::BITS - bits).unwrap_or(0);
+        let table = (0..table.len()).map(|entry| table[reversed(entry)]).collect();
+        Sources { key: Toeplitz::new(key), table }
+    }
+
+    #[inline]
+    fn owner(&self, source: Ipv4Addr) -> WorkerId {
+        pick(&self.table, self.key.source(source))
+    }
+}
+
 /// The owner function.
 #[derive(Clone, Debug)]
 pub struct Steering {
@@ -64,7 +87,7 @@ pub struct Steering {
     table: Box<[WorkerId]>,
     flows: Toeplitz,
     /// Weighs the source address alone, for packets from inside; `None`: the whole flow counts.
-    sources: Option<Toeplitz>,
+    sources: Option<Sources>,
     /// Whether the clients of forwards go by their address alone too.
     together: bool,
     /// Classes of ports by what they add to the hash of a flow.
@@ -134,7 +157,7 @@ impl Steering {
     /// The same with another spread.
     #[must_use]
     pub fn spread(self, spread: Spread) -> Self {
-        let source = || Toeplitz::new(source_key(self.flows.key(), self.by_flow.bits()));
+        let source = || Sources::new(source_key(self.flows.key(), self.by_flow.bits()), &self.table);
         let sources = (spread == Spread::Source).then(source);
         Steering { sources, ..self }
     }
@@ -163,6 +186,14 @@ impl Steering {
         &self.table
     }
 
+    /// The table that a NIC on this side needs.
+    pub fn table_of(&self, realm: Realm) -> &[WorkerId] {
+        match (&self.sources, realm) {
+            (Some(sources), Realm::Internal) => &sources.table,
+            _ => &self.table,
+        }
+    }
+
     /// How the ports of an address fall into classes for this protocol.
     #[inline]
     pub fn classes(&self, number: u8) -> &Classes {
@@ -182,7 +213,7 @@ impl Steering {
     /// The key that a NIC on this side needs.
     pub fn key(&self, realm: Realm) -> &Key {
         match (&self.sources, realm) {
-            (Some(sources), Realm::Internal) => sources.key(),
+            (Some(sources), Realm::Internal) => sources.key.key(),
             _ => self.flows.key(),
         }
     }
@@ -237,7 +268,7 @@ impl Steering {
     #[inline]
     pub fn fragment_owner(&self, packet: &Parsed, realm: Realm) -> WorkerId {
         match (&self.sources, realm) {
-            (Some(sources), Realm::Internal) => self.pick(sources.source(packet.tuple.src)),
+            (Some(sources), Realm::Internal) => sources.owner(packet.tuple.src),
             _ => self.pick(self.flows.addresses(&packet.tuple)),
         }
     }
@@ -246,7 +277,7 @@ impl Steering {
     #[inline]
     pub fn placement(&self, tuple: &Tuple, realm: Realm) -> WorkerId {
         match (&self.sources, realm) {
-            (Some(sources), Realm::Internal) => self.pick(sources.source(tuple.src)),
+            (Some(sources), Realm::Internal) => sources.owner(tuple.src),
             _ if self.by_port && realm == Realm::External => self.pick(self.alone.class(tuple.dport)),
             _ => self.pick(self.flows.packet(tuple)),
         }
@@ -256,7 +287,7 @@ impl Steering {
     #[inline]
     fn client(&self, request: &Tuple) -> WorkerId {
         match &self.sources {
-            Some(sources) if self.together => self.pick(sources.source(request.src)),
+            Some(sources) if self.together => sources.owner(request.src),
             _ => self.pick(self.flows.packet(request)),
         }
     }
@@ -264,7 +295,7 @@ impl Steering {
     #[inline]
     fn from_inside(&self, tuple: &Tuple) -> WorkerId {
         match &self.sources {
-            Some(sources) => self.pick(sources.source(tuple.src)),
+            Some(sources) => sources.owner(tuple.src),
             None => self.pick(self.flows.packet(tuple)),
         }
     }
@@ -277,8 +308,13 @@ impl Steering {
     /// The worker of an entry, of whose index these are the lowest bits.
     #[inline]
     fn pick(&self, hash: u16) -> WorkerId {
-        self.table[usize::from(hash) & (self.table.len() - 1)]
+        pick(&self.table, hash)
     }
+}
+
+#[inline]
+fn pick(table: &[WorkerId], hash: u16) -> WorkerId {
+    table[usize::from(hash) & (table.len() - 1)]
 }
 
 /// A table that gives every worker as many of its 2^`bits` entries as any other, but for one.
@@ -296,7 +332,8 @@ fn random_key(seed: u64, turn: u64) -> Key {
 /// A key under which the lowest `bits` bits of a hash depend on the source address alone, whatever else a NIC hashes:
 /// input bit `i` adds key bits `32 - bits + i` and up to them, so all from the first bit of the destination on are 0.
 ///
-/// The bit before is 1. The lowest bits of the address then reach every entry: neighbours are spread evenly.
+/// The bit before is 1: the lowest bit of the address changes the highest of the index, the two lowest the two highest, and
+/// so on. Neighbours then reach every entry, and under the table of [`Sources`] every worker in turn.
 fn source_key(random: &Key, bits: u32) -> Key {
     let keep = 64 - bits;
     let random = u128::from_be_bytes(*random);

@@ -264,7 +264,7 @@ fn program_all(
 fn program(steering: &Steering, candidate: &mut Candidate<'_>, entries: u16) -> Outcome {
     // One key a NIC: on the outside no handoff is cheaper than on the inside.
     let realm = if candidate.external { Realm::External } else { Realm::Internal };
-    let table = steering.table().iter().map(|worker| u16::from(worker.0));
+    let table = steering.table_of(realm).iter().map(|worker| u16::from(worker.0));
     let wanted = Program {
         key: *steering.key(realm),
         table: table.cycle().take(usize::from(entries)).collect(),

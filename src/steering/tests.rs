@@ -158,7 +158,8 @@ proptest! {
                 &tuple.src.octets()[..], &tuple.dst.octets(), &tuple.sport.to_be_bytes(), &tuple.dport.to_be_bytes(),
             ].concat();
             let hash = toeplitz::hash(steering.key(realm), &input) as usize % 512;
-            steering.table()[hash % steering.table().len()]
+            let table = steering.table_of(realm);
+            table[hash % table.len()]
         };
         let out = tuple(client, cport, server, sport);
         let owner = steering.owner(&out, 0, &local);
@@ -246,5 +247,25 @@ fn subscribers_spread_evenly_over_any_number_of_workers() {
             let fair = 70_000 / u32::from(workers);
             assert!(counts.iter().all(|n| n.abs_diff(fair) < fair / 10), "{workers}: {counts:?}");
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn neighbours_spread_evenly_over_any_number_of_workers(
+        workers in 2u8..=8,
+        seed: u64,
+        subnet: u32,
+        bits in 1u32..=7,
+    ) {
+        // A site's hosts are mostly consecutive addresses.
+        let (steering, local) = (Steering::new(workers, seed).spread(Spread::Source), local(None));
+        let mut counts = vec![0u32; usize::from(workers)];
+        for host in 0..1u32 << bits {
+            let client = Ipv4Addr::from_bits(subnet >> bits << bits | host);
+            counts[steering.owner(&tuple(client, 1, [198, 51, 100, 1].into(), 2), 0, &local).index()] += 1;
+        }
+        let (least, most) = (counts.iter().min(), counts.iter().max());
+        prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{counts:?}");
     }
 }

@@ -17,6 +17,8 @@ const INSTALL: &str = "install it with `apt install libdpdk-dev pkg-config clang
 
 fn main() {
     println!("cargo::rerun-if-changed=kernel.c");
+    println!("cargo::rerun-if-changed=rss.c");
+    println!("cargo::rerun-if-changed=rss.h");
     println!("cargo::rerun-if-changed=shim.c");
     println!("cargo::rerun-if-changed=shim.h");
     if let Err(sentence) = build() {
@@ -28,7 +30,7 @@ fn build() -> Result<(), String> {
     let dpdk = find()?;
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     cc::Build::new()
-        .files(["shim.c", "kernel.c"])
+        .files(["shim.c", "rss.c", "kernel.c"])
         .flags(compiler_flags()?)
         .define("ALLOW_EXPERIMENTAL_API", None)
         .flag_if_supported("-std=gnu11")

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #endif
 #include "shim.h"
+#include "rss.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -385,7 +386,6 @@ int ng_port_info(uint16_t port, struct ng_port_info *info)
 	info->max_rx_queues = theirs.max_rx_queues;
 	info->max_tx_queues = theirs.max_tx_queues;
 	info->max_frame = theirs.max_rx_pktlen;
-	info->rss = (theirs.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP)) != 0;
 	return 0;
 }
 
@@ -406,8 +406,8 @@ int ng_port_configure(uint16_t port, const struct ng_port_config *config, struct
 	memset(&conf, 0, sizeof(conf));
 	conf.rxmode.mtu = config->mtu;
 	if (config->rx_queues > 1) {
-		conf.rx_adv_conf.rss_conf.rss_hf =
-			info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_TCP);
+		/* Some drivers hash later only if they are told to here. */
+		conf.rx_adv_conf.rss_conf.rss_hf = ng_rss_types(info.flow_type_rss_offloads, true);
 		if (conf.rx_adv_conf.rss_conf.rss_hf != 0)
 			conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 	}

@@ -45,7 +45,6 @@ struct ng_port_info {
 	uint16_t max_rx_queues;
 	uint16_t max_tx_queues;
 	uint32_t max_frame;      /* bytes of the longest frame */
-	bool rss;                /* spreads by addresses and ports */
 };
 
 /* How to configure a port. */
@@ -60,6 +59,22 @@ struct ng_port_config {
 struct ng_port_stats {
 	uint64_t rx_packets, rx_bytes, rx_missed, rx_errors, rx_no_buffer;
 	uint64_t tx_packets, tx_bytes, tx_errors;
+};
+
+/* Bytes of the key that IPv4 needs: the first ones of a NIC's. */
+#define NG_KEY 16
+
+/* How a port can spread packets over its queues. */
+struct ng_rss {
+	uint16_t table;          /* entries of the redirection table; 0: it has none, or none that can be read */
+	bool hashes_ports;       /* those of TCP and of UDP over IPv4 */
+};
+
+/* TCP and UDP packets over IPv4 whose destination port is `port` under `mask` go to `queue`. */
+struct ng_port_rule {
+	uint16_t port;
+	uint16_t mask;
+	uint16_t queue;
 };
 
 struct ng_link {
@@ -143,6 +158,27 @@ int ng_port_promiscuous(uint16_t port, bool on);
 /* Any thread. */
 int ng_port_stats(uint16_t port, struct ng_port_stats *stats);
 int ng_port_link(uint16_t port, struct ng_link *link);
+
+/* --- Spreading packets over queues: of a started port with several, while queues may be polled ------------------ */
+
+int ng_rss_ability(uint16_t port, struct ng_rss *ability);
+/*
+ * Hashes the addresses of every IP packet and, if `ports`, the ports of TCP and UDP, by Toeplitz with this key; what a
+ * NIC's key has beyond becomes 0.
+ */
+int ng_rss_set_hash(uint16_t port, const uint8_t key[NG_KEY], bool ports);
+/* `ports`: whether those of TCP and of UDP over IPv4 are hashed. -EPROTO if the hash is not Toeplitz. */
+int ng_rss_get_hash(uint16_t port, uint8_t key[NG_KEY], bool *ports);
+/* The queue of each entry: all of the NIC's table, no fewer. */
+int ng_rss_set_table(uint16_t port, const uint16_t *queues, uint16_t entries);
+int ng_rss_get_table(uint16_t port, uint16_t *queues, uint16_t entries);
+/*
+ * Makes these the port's only flow rules: all or none. On failure `why` has the driver's words, or is empty. -ENOSYS if the
+ * driver knows no rules at all.
+ */
+int ng_flow_set(uint16_t port, const struct ng_port_rule *rules, uint16_t count, char *why, size_t room);
+/* Takes the port's flow rules away. */
+int ng_flow_clear(uint16_t port);
 
 /* --- Kernel interfaces -------------------------------------------------------------------------------------- */
 

@@ -9,8 +9,10 @@
 
 #[cfg(feature = "dpdk")]
 pub mod process;
+#[cfg(feature = "dpdk")]
+mod steer;
 
-use crate::config::compile::compile;
+use crate::config::compile::compile_for;
 use crate::config::model::{Config, PollMode};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::{SessionView, Shard};
@@ -21,6 +23,7 @@ use crate::management::{Management, WorkerLink};
 use crate::nat::Rng;
 use crate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
 use crate::pipeline::{Snapshot, Worker, WorkerParts};
+use crate::steering::Steering;
 use crate::telemetry::WorkerCounters;
 use crate::time::Time;
 use core_affinity::CoreId;
@@ -110,22 +113,23 @@ where
 {
     /// Starts the workers and the management core.
     ///
-    /// `devices` are the handles by worker and device, `macs` the devices' Ethernet addresses. `watch` sees
-    /// the management core after each of its turns, to publish what it knows.
+    /// `steering` is for as many workers as there are, and what the devices were told. `devices` are the handles by worker
+    /// and device, `macs` the devices' Ethernet addresses. `watch` sees the management core after each of its turns, to
+    /// publish what it knows.
     ///
     /// # Errors
     /// A CPU that may not be used, no random numbers, or no threads.
     pub fn start(
         config: &Config,
+        steering: Steering,
         devices: Vec<Vec<D>>,
         macs: &[MacAddr],
         setup: ThreadSetup,
         watch: impl FnMut(&mut Management, Time) + Send + 'static,
     ) -> Result<Gateway<D>, GatewayError> {
         let count = devices.len();
-        let seed = random()?;
         let table_seed = random()?;
-        let snapshot = Arc::new(compile(config, macs, seed, 1));
+        let snapshot = Arc::new(compile_for(config, macs, steering, 1));
         let transmitters = transmitters(&devices);
         let share = config.conntrack.max_sessions.div_ceil(u32::try_from(count.max(1)).unwrap_or(u32::MAX));
         let cpus =

@@ -1,14 +1,18 @@
 //! The process of `natgate run`: opens the devices, starts a [`Gateway`] and the control socket, waits for a
 //! signal, and takes everything down in the opposite order.
 
-use super::{Gateway, GatewayError, ThreadSetup};
+use super::steer::steer;
+use super::{Gateway, GatewayError, ThreadSetup, random};
 use crate::config::model::Config;
 use crate::control::publish::Publisher;
 use crate::control::server::{Claim, Limits, Server, ServerError};
 use crate::control::state::{ControlState, DEFAULT_SET, InterfaceInfo, Started, TimeoutSet};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
+use crate::management::Management;
 use crate::pipeline::held_frames;
+use crate::steering::Steering;
+use crate::steering::plan::Choices;
 use crate::telemetry::{Counter, DropReason, WorkerCounters};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -50,7 +54,8 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     }
     let claim = Claim::new(&config.runtime.control)?;
     let options = device_options(config);
-    let dpdk::Started { dpdk, queues, devices } = Dpdk::start(&DpdkOptions {
+    let seed = random()?;
+    let dpdk::Started { mut dpdk, queues, devices } = Dpdk::start(&DpdkOptions {
         devices: &options,
         workers: usize::from(config.runtime.workers),
         frames: config.runtime.frames,
@@ -58,7 +63,8 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         memory_mib: config.runtime.memory_mib,
         eal_args: &config.runtime.eal_args,
     })?;
-    let served = serve(config, path, claim, &dpdk, queues, &devices, &stop);
+    let steered = steer(config, seed, &mut dpdk, &devices);
+    let served = serve(config, path, claim, &dpdk, queues, &devices, steered, &stop);
     // Only now nobody holds a frame or a queue any more.
     let stopped = dpdk.stop();
     served?;
@@ -88,14 +94,14 @@ fn serve(
     dpdk: &Dpdk,
     queues: Vec<Vec<DpdkQueue>>,
     devices: &[DeviceInfo],
+    (steering, choices): (Steering, Vec<Choices>),
     stop: &AtomicBool,
 ) -> Result<(), RunError> {
     let macs: Vec<MacAddr> = devices.iter().map(|device| device.mac).collect();
     let published = Publisher::default();
     let mut publisher = published.clone();
-    let gateway = Gateway::start(config, queues, &macs, registering(dpdk), move |management, now| {
-        publisher.look(management, now);
-    })?;
+    let watch = move |management: &mut Management, now| publisher.look(management, now);
+    let gateway = Gateway::start(config, steering, queues, &macs, registering(dpdk), watch)?;
     let clock = gateway.clock;
     let state = ControlState {
         started: Started::now(),
@@ -104,6 +110,7 @@ fn serve(
         config_path: path.to_owned(),
         workers: gateway.counters.clone(),
         interfaces: interface_infos(config, devices),
+        steering: choices,
         sessions: gateway.sessions.clone(),
         published,
         commands: gateway.commands.clone(),

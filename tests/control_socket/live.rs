@@ -73,7 +73,8 @@ impl Live {
         let published = Publisher::default();
         let mut publisher = published.clone();
         let watch = move |management: &mut Management, now| publisher.look(management, now);
-        let gateway = Gateway::start(&config, devices, &[LAN, WAN], setup, watch).unwrap();
+        let steering = config::compile::needs(&config, 1).steering();
+        let gateway = Gateway::start(&config, steering, devices, &[LAN, WAN], setup, watch).unwrap();
         let clock = gateway.clock;
         let timeouts = config.conntrack.timeouts.clone();
         let state = Arc::new(ControlState {
@@ -83,6 +84,7 @@ impl Live {
             config_path: "live.toml".into(),
             workers: gateway.counters.clone(),
             interfaces: Vec::new(),
+            steering: Vec::new(),
             sessions: gateway.sessions.clone(),
             published,
             commands: gateway.commands.clone(),

@@ -24,12 +24,14 @@ mod pci;
 mod port;
 mod privileges;
 mod queue;
+mod rss;
 
 pub use eal::{Eal, EalOptions, version};
 pub use error::DpdkError;
 pub use mbuf::Mbuf;
 pub use memory::{MemoryPlan, Pool};
 pub use queue::DpdkQueue;
+pub use rss::PortNic;
 
 use super::BURST;
 use super::sizing::{SIZES, frames_needed};
@@ -202,6 +204,11 @@ impl Dpdk {
     /// The devices as they are now.
     pub fn devices(&self) -> Vec<DeviceInfo> {
         self.shared.ports.iter().map(Port::info).collect()
+    }
+
+    /// The devices as NICs that can be told how to spread packets over their queues, in the same order.
+    pub fn nics(&mut self) -> Vec<PortNic<'_>> {
+        self.shared.ports.iter().map(PortNic::new).collect()
     }
 
     /// What a device counted; `None` if there is no such device or it does not tell.

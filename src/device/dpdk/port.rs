@@ -14,6 +14,7 @@ use dpdk_sys::{ng_link, ng_mbuf, ng_port_config, ng_port_info, ng_port_stats};
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The most bursts that are thrown away per queue when a port closes.
 const DRAIN_BURSTS: usize = 1024;
@@ -32,6 +33,8 @@ pub(super) struct Port {
     kept: u32,
     started: bool,
     promiscuous: bool,
+    /// Whether the device has flow rules of ours.
+    ruled: AtomicBool,
     /// Frames in several segments that did not fit in one, by receive queue.
     unusable: Box<[Counter]>,
 }
@@ -74,17 +77,12 @@ impl Port {
             kept: plan.kept,
             started: false,
             promiscuous: false,
+            ruled: AtomicBool::new(false),
             unusable: (0..rx_queues).map(|_| Counter::default()).collect(),
         };
         if result != 0 {
             let _ = port.close();
             return Err(fail(result));
-        }
-        if rx_queues > 1 && !info.rss && matches!(options.spec, DeviceSpec::Pci(_)) {
-            tracing::info!(
-                "{}: the NIC does not spread flows over queues, so workers hand packets over",
-                port.name
-            );
         }
         Ok(port)
     }
@@ -162,6 +160,10 @@ impl Port {
                 // SAFETY: the port is open. Without effect if it fails: the port is about to go.
                 let _ = unsafe { dpdk_sys::ng_port_promiscuous(self.id, false) };
             }
+            if *self.ruled.get_mut() {
+                // SAFETY: the port is open. Without effect if it fails: the port is about to go.
+                let _ = unsafe { dpdk_sys::ng_flow_clear(self.id) };
+            }
             // SAFETY: the port is started and no queue handle is left.
             outcome = unsafe { dpdk_sys::ng_port_stop(self.id) };
             self.started = false;
@@ -238,6 +240,11 @@ impl Port {
     /// DPDK's number.
     pub(super) fn id(&self) -> u16 {
         self.id
+    }
+
+    /// Remembers that the device has flow rules, which go when it closes.
+    pub(super) fn keep_rules(&self) {
+        self.ruled.store(true, Ordering::Relaxed);
     }
 
     /// Receive queues in use: those of the first workers.

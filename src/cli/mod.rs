@@ -15,6 +15,7 @@ pub mod sessions;
 pub mod show;
 pub mod show_events;
 pub mod show_pressure;
+pub mod show_steering;
 pub mod show_timers;
 pub mod table;
 

@@ -3,6 +3,7 @@
 use super::report::colours;
 use super::show_events::write_events;
 use super::show_pressure::write_pressure;
+use super::show_steering::write_steering;
 use super::show_timers::write_timers;
 use super::table::{Align, Table, duration, grouped, json, percent, to_stdout};
 use crate::control::client::Client;
@@ -18,8 +19,10 @@ Examples:
   natgate show drops              what was dropped and why
   natgate show drops --all        also reasons for which nothing was dropped
   natgate show timers             every timeout, beside Linux's and the RFCs'
+  natgate show steering           which worker gets which packets, and how
   natgate show events             what happened: a table that filled, a flood
   natgate show interfaces --json  for scripts
+  natgate show steering --json | jq .handoff_ratio
   natgate show status -s n.sock   if runtime.control = \"n.sock\" in its config
 
 Exit codes: 0 shown, 1 no answer from a gateway, 2 wrong usage.")]
@@ -56,7 +59,9 @@ pub enum What {
         #[arg(long)]
         all: bool,
     },
-    /// The last 256 events: watermarks of the table, refusals, deletions.
+    /// How packets reach the worker that owns them: the plan of each interface, each worker's share, handoffs.
+    Steering,
+    /// The last 256 events: watermarks of the table, refusals, deletions, skew.
     Events {
         /// Only those after the event with this number.
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
@@ -91,6 +96,10 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
         What::Timers { all } => {
             let timers: api::Timers = client.get_json("/v1/timers")?;
             output(args.json, &timers, |out| write_timers(out, &timers, all))
+        }
+        What::Steering => {
+            let steering: api::Steering = client.get_json("/v1/steering")?;
+            output(args.json, &steering, |out| write_steering(out, &steering))
         }
         What::Events { after } => {
             let events: api::Events = client.get_json(&format!("/v1/events?after={after}"))?;
@@ -143,7 +152,7 @@ pub fn write_status(out: &mut dyn Write, status: &api::Status, colour: bool) -> 
     writeln!(out)?;
     writeln!(
         out,
-        "made by the gateway itself: {} sent, {} not sent; ICMP errors held back by the rate limit: {}",
+        "made by the gateway itself: {} sent, {} not sent; {} ICMP errors over the limit",
         grouped(total.generated),
         grouped(total.generated_lost),
         grouped(total.icmp_limited),
@@ -160,7 +169,7 @@ pub fn write_status(out: &mut dyn Write, status: &api::Status, colour: bool) -> 
     }
     writeln!(
         out,
-        "handed from worker to worker: {} ({} of received)",
+        "handed to other workers: {} ({} of received; see `natgate show steering`)",
         grouped(total.handed_off),
         Some(percent(total.handed_off, total.rx)).filter(|text| !text.is_empty()).unwrap_or("none".into()),
     )?;
@@ -181,24 +190,19 @@ fn balance(unaccounted: i64) -> String {
 }
 
 fn write_workers(out: &mut dyn Write, workers: &[api::WorkerStatus]) -> io::Result<()> {
-    let numbers = ["sessions", "capacity", "received", "sent", "consumed", "dropped", "held"];
-    let more = ["handed off", "taken over", "busy polls"];
-    let names = ["worker"].into_iter().chain(numbers).chain(more);
-    let columns: Vec<_> = names.map(|name| (name, Align::Right)).collect();
-    let mut table = Table::new(&columns);
+    // What they hand over is in `show steering`.
+    let columns = ["worker", "sessions", "received", "sent", "consumed", "dropped", "held", "busy polls"];
+    let mut table = Table::new(&columns.map(|name| (name, Align::Right)));
     for worker in workers {
         let counts = &worker.counts;
         let numbers = [
             worker.worker,
             worker.sessions.used,
-            worker.sessions.capacity,
             counts.rx,
             counts.sent,
             counts.consumed,
             counts.dropped,
             counts.held,
-            counts.handed_off,
-            counts.taken_over,
         ];
         table.row(numbers.map(grouped).into_iter().chain([percent(worker.busy_polls, worker.polls)]));
     }

@@ -4,6 +4,7 @@
 //! grow. Fields may be added in later versions and are ignored by older clients; none changes its meaning.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 /// The answer to a request that failed: any status other than 200.
@@ -268,6 +269,95 @@ pub struct Timeout {
     pub rfc: Option<String>,
     /// What sessions it is for, and what RFCs and Linux say.
     pub help: String,
+}
+
+/// `GET /v1/steering`: how packets reach the workers that own them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Steering {
+    /// What decides which worker a packet from inside goes to: `source` or `flow`.
+    pub spread: String,
+    /// Whole TCP and UDP packets received, with several workers: those that a NIC can deliver to their owner.
+    pub packets: u64,
+    /// Of these, handed to another worker.
+    pub handed_off: u64,
+    /// `handed_off / packets`; `null` without packets.
+    pub handoff_ratio: Option<f64>,
+    /// Frames that were handed over, by cause; those that found the ring full too.
+    pub handoffs: Vec<Handoff>,
+    /// Packets dropped because the ring to their owner was full (`handoff_full`).
+    pub handoff_full: u64,
+    /// The interfaces, in the order of the config; empty until the management core has turned once.
+    pub interfaces: Vec<InterfaceSteering>,
+    /// Each worker, in the order of their numbers.
+    pub workers: Vec<WorkerSteering>,
+}
+
+/// One cause in [`Steering`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handoff {
+    /// The cause's name, as in metrics.
+    pub cause: String,
+    /// Frames handed over by all workers.
+    pub packets: u64,
+    /// What they are.
+    pub help: String,
+}
+
+/// One interface in [`Steering`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InterfaceSteering {
+    /// Name in the config.
+    pub name: String,
+    /// The device as the config writes it.
+    pub device: String,
+    /// The plan by which packets reach their owners: `A`, `B`, `C`, or `single` with one worker.
+    pub plan: String,
+    /// The plan that was chosen at the start: another one only if that is broken.
+    pub chosen: String,
+    /// How it works.
+    pub how: String,
+    /// Why it is not a better one; empty if there is none.
+    pub why_not: String,
+    /// Whether the chosen plan does what it says: `proving` (too few packets yet), `holds`, `broken`; `null` where
+    /// nothing is expected of the NIC (`C` and `single`).
+    pub state: Option<String>,
+    /// Packets that the proof needs.
+    pub sample: u64,
+    /// Whole TCP and UDP packets received, with several workers.
+    pub packets: u64,
+    /// Of these, handed to another worker.
+    pub handed_off: u64,
+    /// Of these, such as the NIC had to deliver to another worker if it did what a plan A or B says.
+    pub misplaced: u64,
+    /// `handed_off / packets`; `null` without packets.
+    pub handoff_ratio: Option<f64>,
+}
+
+/// One worker in [`Steering`]. Shares are parts of 1, of all workers together; `null` if there is nothing to share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerSteering {
+    /// The worker's number, from 0.
+    pub worker: u64,
+    /// Packets received from NICs.
+    pub rx: u64,
+    /// Their share.
+    pub rx_share: Option<f64>,
+    /// Packets that the worker had to do with: received from NICs or taken over from other workers.
+    pub processed: u64,
+    /// Their share.
+    pub processed_share: Option<f64>,
+    /// Sessions in the table.
+    pub sessions: u64,
+    /// Their share.
+    pub sessions_share: Option<f64>,
+    /// Frames handed to other workers.
+    pub handed_off: u64,
+    /// Frames handed to other workers by cause, as in [`Steering::handoffs`].
+    pub handoffs: BTreeMap<String, u64>,
+    /// Packets received from other workers.
+    pub taken_over: u64,
+    /// Whether it carries more than twice its share, as the event `skew_began` says.
+    pub skewed: bool,
 }
 
 /// `GET /v1/events`.

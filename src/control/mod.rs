@@ -9,7 +9,7 @@
 //! | [`api`] | the answers as types; the server writes them and the client reads them |
 //! | [`socket`] | the socket file: owner-only from its creation, one gateway a path, stale files replaced |
 //! | [`server`] | the thread, the connections and their limits |
-//! | [`routes`], [`session_routes`] | which path gives which answer |
+//! | [`routes`], [`session_routes`], `steering` | which path gives which answer |
 //! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
 //! | [`sessions`] | the session list, written one line at a time |
@@ -43,6 +43,7 @@ pub mod session_routes;
 pub mod sessions;
 pub mod socket;
 pub mod state;
+mod steering;
 pub mod tally;
 pub mod walk;
 

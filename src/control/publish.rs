@@ -1,4 +1,4 @@
-//! What the management core publishes for the control thread: neighbours, timers, how full the table is, events.
+//! What the management core publishes for the control thread: neighbours, timers, how full the table is, steering, events.
 //!
 //! [`Publisher`] looks at the management core after its turns, on the management core's own thread, and replaces what
 //! was published before. Readers take the whole of it at once. No worker knows of any of this.
@@ -6,6 +6,7 @@
 use super::state::{EventLog, EventRow, NeighborRow};
 use crate::management::Management;
 use crate::management::expiry::TimerStatus;
+use crate::management::steering::SteeringStatus;
 use crate::management::watermarks::PressureStatus;
 use crate::route::neighbors::Neighbor;
 use crate::time::Time;
@@ -49,6 +50,8 @@ pub struct Publisher {
     pub timers: Published<Vec<TimerStatus>>,
     /// How full the session table is and how fast it fills, once a second; `None` during the first one.
     pub pressure: Published<Option<PressureStatus>>,
+    /// How packets reach their owners, once a second.
+    pub steering: Published<SteeringStatus>,
     /// The last events; the control thread adds its own.
     pub events: EventLog,
     next: Time,
@@ -74,6 +77,7 @@ impl Publisher {
             self.next = now + PERIOD;
             self.pressure.publish(Some(management.pressure_status()));
             self.timers.publish(management.timer_status());
+            self.steering.publish(management.steering_status());
         }
     }
 }

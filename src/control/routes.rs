@@ -8,6 +8,7 @@ use super::api;
 use super::filter::digits;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
+use super::steering::steering;
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::{DropReason, Eviction, WorkerCounters};
@@ -29,6 +30,7 @@ pub fn router(state: Arc<ControlState>) -> Router {
         .route("/v1/interfaces", get(async |State(state): Shared| Json(interfaces(&state))))
         .route("/v1/neighbors", get(async |State(state): Shared| Json(neighbors(&state))))
         .route("/v1/timers", get(async |State(state): Shared| Json(timers(&state))))
+        .route("/v1/steering", get(async |State(state): Shared| Json(steering(&state))))
         .route("/v1/events", get(events))
         .merge(session_routes::router())
         .method_not_allowed_fallback(async || {

@@ -48,6 +48,9 @@ kinds! {
     RefusalsEnded, "refusals_ended", true, "No new session has been refused for that reason for a while.";
     EarlyDropsBegan, "early_drops_began", false, "Sessions are evicted to make room for new ones.";
     EarlyDropsEnded, "early_drops_ended", true, "No session has been evicted for that reason for a while.";
+    SteeringBroken, "steering_broken", false, "A NIC does not deliver packets as its plan says: workers hand them over.";
+    SkewBegan, "skew_began", false, "One worker carries more than twice its share of the packets.";
+    SkewEnded, "skew_ended", true, "That worker has carried no more than that for a while.";
 }
 
 /// Something that an operator has to hear of once.
@@ -76,6 +79,16 @@ impl Events {
             self.lost += 1;
         }
         self.queue.push_back(event);
+    }
+
+    /// Logs an event and adds it.
+    pub(super) fn say(&mut self, event: Event) {
+        if event.kind.is_relief() {
+            tracing::info!(event = event.kind.name(), "{}", event.text);
+        } else {
+            tracing::warn!(event = event.kind.name(), "{}", event.text);
+        }
+        self.push(event);
     }
 
     /// Takes them all out, the oldest first.

@@ -18,6 +18,7 @@
 //! | [`expiry`] | the timers: finds idle sessions and has them removed |
 //! | [`commands`] | deletions that the operator orders, passed on as there is room |
 //! | `publish` | a new configuration for all workers |
+//! | [`steering`] | whether NICs keep to their plans, and no worker carries too much |
 //! | `sweep` | the pace of the sweep that makes up for lost posts |
 
 mod announce;
@@ -28,6 +29,7 @@ mod mail;
 mod neighbors;
 mod pressure;
 mod publish;
+pub mod steering;
 mod sweep;
 pub mod watermarks;
 
@@ -46,6 +48,7 @@ use expiry::Expiry;
 use rtrb::{Consumer, Producer};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use steering::SteeringWatch;
 use watermarks::Watermarks;
 
 /// The management core's side of one worker.
@@ -86,6 +89,7 @@ pub struct Management {
     announcements: VecDeque<Announcement>,
     counters: Vec<Arc<WorkerCounters>>,
     watermarks: Watermarks,
+    steering: SteeringWatch,
     events: Events,
     /// What the operator orders, by worker; empty if nobody can.
     orders: Vec<commands::Orders>,
@@ -97,7 +101,7 @@ impl Management {
         let counters = workers.iter().map(|worker| worker.counters.clone()).collect();
         let capacities: Vec<_> = workers.iter().map(|worker| worker.sessions.capacity()).collect();
         let revisions = workers.iter().map(|worker| worker.counters.revision.clone()).collect();
-        let links = workers
+        let links: Vec<_> = workers
             .into_iter()
             .map(|WorkerLink { to, from, sessions, timers, counters }| Link {
                 to,
@@ -109,6 +113,7 @@ impl Management {
             .collect();
         let mut management = Management {
             watermarks: Watermarks::new(&snapshot.conntrack, &capacities),
+            steering: SteeringWatch::new(&snapshot, links.len(), &[]),
             events: Events::default(),
             counters,
             neighbors: Neighbors::new(NEIGHBORS, snapshot.routes.next_hops()),
@@ -131,6 +136,7 @@ impl Management {
         let mut busy = self.read_mail(now);
         self.poll_neighbors(now);
         self.watch_table(now);
+        self.poll_steering(now);
         busy |= self.pass_orders_on();
         self.poll_timers(now) || busy
     }

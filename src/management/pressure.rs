@@ -54,12 +54,7 @@ impl Management {
     /// Says what there is to say of the session table, once a second.
     pub(super) fn watch_table(&mut self, now: Time) {
         for event in self.watermarks.poll(now, &self.counters) {
-            if event.kind.is_relief() {
-                tracing::info!(event = event.kind.name(), "{}", event.text);
-            } else {
-                tracing::warn!(event = event.kind.name(), "{}", event.text);
-            }
-            self.events.push(event);
+            self.events.say(event);
         }
     }
 

@@ -16,8 +16,11 @@ use natgate::control::state::{InterfaceInfo, NeighborRow, Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
 use natgate::management::commands;
+use natgate::management::steering::{InterfaceSteering, SteeringStatus};
 use natgate::packet::Tuple;
-use natgate::telemetry::{DropReason, WorkerCounters};
+use natgate::steering::Spread;
+use natgate::steering::plan::{Choice, Plan, ProofState};
+use natgate::telemetry::{DropReason, HandoffCause, WorkerCounters};
 use natgate::time::Tick;
 use natgate::wire::checksum::Delta;
 use natgate::wire::protocol;
@@ -75,6 +78,7 @@ impl Gateway {
             state: "reachable",
             updated: Tick(NOW.0 - 75),
         }]);
+        published.steering.publish(steering(ProofState::Holds));
         let state = ControlState {
             started: Started::now(),
             version: "0.1.0".into(),
@@ -134,6 +138,22 @@ impl Gateway {
     }
 }
 
+/// Plan C inside and B outside, of which the packets say this.
+pub fn steering(proof: ProofState) -> SteeringStatus {
+    let interface = |plan, how: &str, why_not: &str, proof| InterfaceSteering {
+        choice: Choice { plan, how: how.into(), why_not: why_not.into() },
+        proof,
+    };
+    SteeringStatus {
+        spread: Spread::Source,
+        interfaces: vec![
+            interface(Plan::C, "by hand", "it has 1 receive queue for 2 workers", ProofState::Waiting),
+            interface(Plan::B, "the NIC hashes whole flows", "", proof),
+        ],
+        skewed: vec![true, false],
+    }
+}
+
 /// Timeouts for questions that are answered at once.
 fn dns() -> Timeouts {
     let mut timeouts = Timeouts::default();
@@ -184,6 +204,8 @@ fn count(workers: &[Arc<WorkerCounters>]) {
     a.busy_polls.set(1_000);
     a.drops[DropReason::NoRoute as usize].set(9_990);
     a.consumed.set(10);
+    a.handoffs[HandoffCause::Flow as usize].set(380_000);
+    a.handoffs[HandoffCause::Other as usize].set(10_000);
     b.taken_over.set(390_000);
     b.sent.set(389_000);
     b.drops[DropReason::NoRoute as usize].set(5);
@@ -191,6 +213,8 @@ fn count(workers: &[Arc<WorkerCounters>]) {
     b.held.set(5);
     a.interfaces[0].rx_packets.set(1_000_000);
     a.interfaces[0].rx_bytes.set(64_000_000);
+    a.interfaces[0].steerable.set(950_000);
+    a.interfaces[0].handed_off.set(380_000);
     a.interfaces[1].tx_packets.set(600_000);
     b.interfaces[1].tx_packets.set(389_000);
 }

@@ -10,7 +10,6 @@ use crate::conntrack::table::SessionView;
 use crate::conntrack::timeouts::Timeouts;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::management::commands::Commands;
-use crate::steering::plan::Choices;
 use crate::telemetry::WorkerCounters;
 use crate::time::Tick;
 use ipnet::Ipv4Net;
@@ -34,8 +33,6 @@ pub struct ControlState {
     pub workers: Vec<Arc<WorkerCounters>>,
     /// The interfaces, in the order of their [`InterfaceId`]s.
     pub interfaces: Vec<InterfaceInfo>,
-    /// How packets reach their owners, by device.
-    pub steering: Vec<Choices>,
     /// The session table of each worker, in the order of their numbers.
     pub sessions: Vec<SessionView<V4Key>>,
     /// What the management core publishes; the control thread adds events of its own.

@@ -112,7 +112,8 @@ impl PortSet {
 }
 
 /// Words of a bitmap with one bit for each port.
-const WORDS: usize = 1024;
+const WORDS: usize = 1 << WORD_BITS;
+const WORD_BITS: u32 = 10;
 
 /// The ports on one side of 1024, by place.
 #[derive(Debug)]
@@ -212,7 +213,7 @@ struct Stretch {
 impl Stretch {
     #[inline]
     fn of(class: u16, bits: u32) -> Stretch {
-        let len = WORDS as u16 >> bits;
+        let len = 1 << WORD_BITS.saturating_sub(bits);
         Stretch { first: class * len, len }
     }
 

@@ -24,6 +24,7 @@ use crate::nat::Rng;
 use crate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
 use crate::pipeline::{Snapshot, Worker, WorkerParts};
 use crate::steering::Steering;
+use crate::steering::plan::Choices;
 use crate::telemetry::WorkerCounters;
 use crate::time::Time;
 use core_affinity::CoreId;
@@ -113,7 +114,7 @@ where
 {
     /// Starts the workers and the management core.
     ///
-    /// `steering` is for as many workers as there are, and what the devices were told. `devices` are the handles by worker
+    /// `steering` is for as many workers as there are and what the devices were told, with the plans by device. `devices` are the handles by worker
     /// and device, `macs` the devices' Ethernet addresses. `watch` sees the management core after each of its turns, to
     /// publish what it knows.
     ///
@@ -121,7 +122,7 @@ where
     /// A CPU that may not be used, no random numbers, or no threads.
     pub fn start(
         config: &Config,
-        steering: Steering,
+        (steering, choices): (Steering, &[Choices]),
         devices: Vec<Vec<D>>,
         macs: &[MacAddr],
         setup: ThreadSetup,
@@ -194,6 +195,7 @@ where
             workers.push(thread);
         }
         let mut core = Management::new(snapshot.clone(), links, clock.now());
+        core.watch_steering(choices);
         core.announce(clock.now());
         let (commands, orders) = commands::channel(count);
         core.take_orders(orders);

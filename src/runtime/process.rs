@@ -64,7 +64,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         eal_args: &config.runtime.eal_args,
     })?;
     let steered = steer(config, seed, &mut dpdk, &devices);
-    let served = serve(config, path, claim, &dpdk, queues, &devices, steered, &stop);
+    let served = serve(config, path, claim, &dpdk, queues, steered, &stop);
     // Only now nobody holds a frame or a queue any more.
     let stopped = dpdk.stop();
     served?;
@@ -93,15 +93,15 @@ fn serve(
     claim: Claim,
     dpdk: &Dpdk,
     queues: Vec<Vec<DpdkQueue>>,
-    devices: &[DeviceInfo],
     (steering, choices): (Steering, Vec<Choices>),
     stop: &AtomicBool,
 ) -> Result<(), RunError> {
+    let devices = &dpdk.devices()[..];
     let macs: Vec<MacAddr> = devices.iter().map(|device| device.mac).collect();
     let published = Publisher::default();
     let mut publisher = published.clone();
     let watch = move |management: &mut Management, now| publisher.look(management, now);
-    let gateway = Gateway::start(config, steering, queues, &macs, registering(dpdk), watch)?;
+    let gateway = Gateway::start(config, (steering, &choices), queues, &macs, registering(dpdk), watch)?;
     let clock = gateway.clock;
     let state = ControlState {
         started: Started::now(),
@@ -110,7 +110,6 @@ fn serve(
         config_path: path.to_owned(),
         workers: gateway.counters.clone(),
         interfaces: interface_infos(config, devices),
-        steering: choices,
         sessions: gateway.sessions.clone(),
         published,
         commands: gateway.commands.clone(),

@@ -71,7 +71,7 @@ impl Classes {
         }
         let place = |port: u16| {
             let set = |bit: usize| port >> bit & 1;
-            let class = (0..16).fold(0, |sum, bit| sum ^ class[bit] * set(bit));
+            let class = (0..16).fold(0, |sum, bit| sum ^ (class[bit] * set(bit)));
             let rank = others.iter().rev().fold(0, |rank, bit| rank << 1 | set(*bit));
             // With 0 bits there is no class to shift.
             u32::from(class) << (16 - bits) | u32::from(rank)

@@ -251,7 +251,7 @@ impl Steering {
         {
             return self.client(&request);
         }
-        self.from_inside(tuple)
+        self.outbound(tuple)
     }
 
     /// What a packet to a port of ours adds to the index of the table's entry beside the port's class.
@@ -293,7 +293,7 @@ impl Steering {
     }
 
     #[inline]
-    fn from_inside(&self, tuple: &Tuple) -> WorkerId {
+    fn outbound(&self, tuple: &Tuple) -> WorkerId {
         match &self.sources {
             Some(sources) => sources.owner(tuple.src),
             None => self.pick(self.flows.packet(tuple)),

@@ -89,7 +89,6 @@ impl Gateway {
                 interface("lan", 1, Realm::Internal, "192.168.1.1/24"),
                 interface("wan", 2, Realm::External, "203.0.113.2/24"),
             ],
-            steering: Vec::new(),
             sessions: views,
             published,
             commands: commands::channel(2).0,

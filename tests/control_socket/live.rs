@@ -74,7 +74,7 @@ impl Live {
         let mut publisher = published.clone();
         let watch = move |management: &mut Management, now| publisher.look(management, now);
         let steering = config::compile::needs(&config, 1).steering();
-        let gateway = Gateway::start(&config, steering, devices, &[LAN, WAN], setup, watch).unwrap();
+        let gateway = Gateway::start(&config, (steering, &[]), devices, &[LAN, WAN], setup, watch).unwrap();
         let clock = gateway.clock;
         let timeouts = config.conntrack.timeouts.clone();
         let state = Arc::new(ControlState {
@@ -84,7 +84,6 @@ impl Live {
             config_path: "live.toml".into(),
             workers: gateway.counters.clone(),
             interfaces: Vec::new(),
-            steering: Vec::new(),
             sessions: gateway.sessions.clone(),
             published,
             commands: gateway.commands.clone(),

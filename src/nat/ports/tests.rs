@@ -162,7 +162,7 @@ fn whatever_is_wanted_is_given_to_the_last_port_and_nothing_else() {
         // A third of the entries.
         let mut entries = ClassSet::default();
         (0..1u16 << bits).filter(|entry| entry % 3 == 1).for_each(|entry| entries.insert(entry));
-        let usable = |port: u16| port > 700 && port % 5 != 0;
+        let usable = |port: u16| port > 700 && !port.is_multiple_of(5);
         let mut set = PortSet::new(&classes, usable);
         for rest in [0, (1 << bits) - 1, 1] {
             let wanted = Wanted { classes: &classes, entries: &entries, rest };

@@ -60,16 +60,16 @@ pub enum Spread {
 #[derive(Clone, Debug)]
 struct Sources {
     key: Toeplitz,
-    /// With the entries of the other table in the order of the reversed index: what the lowest bits of an address add to the
-    /// index under such a key is in its upper bits alone, and neighbours shall not all be with one worker.
+    /// Every worker in turn by the reversed index: what the lowest bits of an address add under such a key is in the upper
+    /// bits of the index alone, and neighbours shall not all be with one worker.
     table: Box<[WorkerId]>,
 }
 
 impl Sources {
-    fn new(key: Key, table: &[WorkerId]) -> Sources {
-        let bits = table.len().ilog2();
+    fn new(key: Key, workers: u8, bits: u32) -> Sources {
+        let even = even_table(workers, bits);
         let reversed = |entry: usize| entry.reverse_bits().checked_shr(usize::BITS - bits).unwrap_or(0);
-        let table = (0..table.len()).map(|entry| table[reversed(entry)]).collect();
+        let table = (0..even.len()).map(|entry| even[reversed(entry)]).collect();
         Sources { key: Toeplitz::new(key), table }
     }
 
@@ -157,7 +157,8 @@ impl Steering {
     /// The same with another spread.
     #[must_use]
     pub fn spread(self, spread: Spread) -> Self {
-        let source = || Sources::new(source_key(self.flows.key(), self.by_flow.bits()), &self.table);
+        let bits = self.by_flow.bits();
+        let source = || Sources::new(source_key(self.flows.key(), bits), self.workers, bits);
         let sources = (spread == Spread::Source).then(source);
         Steering { sources, ..self }
     }

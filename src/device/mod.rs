@@ -11,6 +11,7 @@
 pub mod dpdk;
 pub mod fault;
 pub mod mem;
+pub mod mem_nic;
 pub mod membuf;
 pub mod pcap;
 pub mod sizing;

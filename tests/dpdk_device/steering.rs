@@ -1,6 +1,6 @@
 //! What DPDK's virtual devices make of orders about spreading packets, and which plans come of it.
 //!
-//! `net_null` has a key and a table, keeps what it is told, and knows no flow rules. `net_ring` has one queue, packet sockets
+//! `net_null` has a key and a table, keeps what it is told, and knows no flow rules. AF_XDP has one queue on veth, packet sockets
 //! have several and nothing that can be set, and tap has a hash without a table.
 
 use super::{in_child, in_namespace, options, start, veth};
@@ -101,15 +101,17 @@ fn rules_for_ports_are_refused_where_the_driver_knows_none() {
 
 #[test]
 fn a_nic_with_one_queue_is_no_use_to_two_workers() {
-    in_child("steering::a_nic_with_one_queue_is_no_use_to_two_workers", &[], || {
-        let devices = options(&["vdev:net_null0", "vdev:net_ring0"]);
+    in_namespace("steering::a_nic_with_one_queue_is_no_use_to_two_workers", || {
+        veth(1);
+        let devices = options(&["vdev:net_null0", "af_xdp:left"]);
         let Started { mut dpdk, queues, .. } = start(&devices, 2).unwrap();
         assert_eq!(dpdk.nics()[1].ability(), Ability { queues: 1, table: 0, hashes_ports: false });
         let (_, choices) = plans(&mut dpdk, NEEDS);
         assert_eq!((choices[0].internal.plan, choices[1].external.plan), (Plan::A, Plan::C));
         assert_eq!(choices[1].external.why_not, "it has 1 receive queue for 2 workers");
         drop(queues);
-        assert_eq!(dpdk.stop(), Ok(0));
+        // AF_XDP's driver keeps what it prepared for reception.
+        assert!(dpdk.stop().is_ok());
     });
 }
 
@@ -132,6 +134,33 @@ fn devices_without_key_or_table_are_refused_with_their_reason() {
         drop((nics, queues));
         assert_eq!(dpdk.stop(), Ok(0));
     });
+}
+
+/// tap's driver takes no rule for even ports, and the kernel may know no such filters at all.
+#[test]
+fn rules_that_a_driver_does_not_take_are_refused_in_its_words_and_leave_nothing() {
+    in_namespace(
+        "steering::rules_that_a_driver_does_not_take_are_refused_in_its_words_and_leave_nothing",
+        || {
+            let Started { mut dpdk, queues, .. } = start(&options(&["tap:nat0"]), 2).unwrap();
+            let filters = || {
+                let shown =
+                    Command::new("tc").args(["filter", "show", "dev", "nat0", "ingress"]).output().unwrap();
+                String::from_utf8(shown.stdout).unwrap().matches("dst_port").count()
+            };
+            let whole = PortRule { port: 53, mask: 0xffff, queue: 0 };
+            let even = PortRule { port: 0, mask: 1, queue: 1 };
+            assert_eq!(dpdk.nics()[0].set_port_rules(&[even]), Err("item not supported".into()));
+            assert!(dpdk.nics()[0].set_port_rules(&[whole, even]).is_err());
+            assert_eq!(filters(), 0, "all or none");
+            match dpdk.nics()[0].set_port_rules(&[whole, PortRule { port: 54, queue: 1, ..whole }]) {
+                Ok(()) => assert_eq!(filters(), 4, "both for TCP and for UDP"),
+                Err(why) => assert_eq!((why.is_empty(), filters()), (false, 0)),
+            }
+            drop(queues);
+            assert_eq!(dpdk.stop(), Ok(0));
+        },
+    );
 }
 
 /// The log of a gateway between two devices that only swallow, up to the line that says that it runs.

@@ -4,7 +4,8 @@
 //!
 //! [`Dpdk`] owns the EAL, the one pool of frames and the ports. What it hands out shares them: [`DpdkQueue`] (one
 //! worker's queues of one port), [`ThreadGuard`] (a thread with a cache in the pool) and [`Registrar`]. An [`Mbuf`]
-//! owns a frame of the pool and nothing else.
+//! owns a frame of the pool and nothing else. A [`PortNic`] borrows [`Dpdk`] alone, to tell a port how to spread packets over
+//! its queues.
 //!
 //! # Order
 //!

@@ -64,7 +64,8 @@ impl Live {
     /// The same with this many workers, and room for this many sessions.
     pub fn with(workers: usize, max_sessions: u32) -> Live {
         let config = format!("{CONFIG}max_sessions = {max_sessions}\n");
-        let config = config::parse(&config, "live.toml").unwrap().config;
+        let mut config = config::parse(&config, "live.toml").unwrap().config;
+        config.runtime.workers = u8::try_from(workers).unwrap();
         let pool = MemPool::new(16_384, 2048);
         let (lan, lan_handles) = MemWire::new(&pool, workers, workers, workers);
         let (wan, wan_handles) = MemWire::new(&pool, workers, workers, workers);

@@ -164,6 +164,8 @@ const CASES: &[Case] = &[
     case("a cpu has one worker", "cpus = [2, 3]", "cpus = [2, «2»]", &["\"2\" is listed twice in `cpus`"], "remove one"),
     case("a cpu has a number that the system knows", "cpus = [2, 3]", "cpus = [2, «2000»]", &["2000 is not between 0 and 1023"], "from 0 to 1023"),
     case("eal arguments do not end the process", "workers = 2", "workers = 2\neal = [\"--log-level=eal,8\", «\"--version\"»]", &["\"--version\" makes DPDK print something and end"], "remove it"),
+    case("what is counted by source is on one worker", "cpus = [2, 3]\n\n[conntrack]\n", "cpus = [2, 3]\nspread = \"flow\"\n\n[conntrack]\nmax_sessions_per_source = «10»\n", &["`max_sessions_per_source` counts a source's sessions on its worker"], "spread = \"source\""),
+    case("a rate by source is one worker's too", "cpus = [2, 3]\n\n[conntrack]\n", "cpus = [2, 3]\nspread = \"flow\"\n\n[conntrack]\nnew_sessions_per_source = «\"10/s\"»\n", &["`new_sessions_per_source` counts"], "remove `new_sessions_per_source`"),
     case("each worker has a session", "max_sessions = 262144", "max_sessions = «1»", &["1 sessions are fewer than the 2 workers"], "raise"),
     case("the memory holds more than the frames", "workers = 2", "workers = 2\nframes = 16384\nmemory = «\"60MiB\"»", &["60 MiB are too little for 16384 frames"], "90MiB"),
     case("the frames suffice for the shortest queues", "workers = 2", "workers = 2\nframes = «2000»", &["2000 frames are too few: these devices and 2 workers need 5920"], "at least 5920"),
@@ -335,6 +337,13 @@ fn an_error_between_two_lines_names_the_other_line() {
     let printed = errors(&text).to_string();
     assert!(printed.contains("natgate.toml:8:10"), "{printed}");
     assert!(printed.contains("see also line 3: device = \"af_packet:eth1\""), "{printed}");
+
+    let (workers, sessions) = ("workers = 2", "max_sessions = 262144");
+    let text = VALID.replacen(workers, "workers = 2\nspread = \"flow\"", 1);
+    let text = text.replacen(sessions, "max_sessions_per_source = 10", 1);
+    let printed = errors(&text).to_string();
+    assert!(printed.contains("natgate.toml:38:27"), "{printed}");
+    assert!(printed.contains("see also line 34: spread = \"flow\""), "{printed}");
 }
 
 #[test]
@@ -415,6 +424,12 @@ fn what_is_allowed_and_probably_not_meant_is_a_warning() {
             "management = \"192.168.1.7\"",
             "management = [«\"0.0.0.0/0\"»]",
             "every source is a management source",
+        ),
+        ("workers = 2\ncpus = [2, 3]", "spread = «\"flow\"»", "`spread` has no meaning with one worker"),
+        (
+            "workers = 2\ncpus = [2, 3]",
+            "steering = «\"port-rules\"»",
+            "`steering` has no meaning with one worker",
         ),
         (
             "timeouts = \"short\"",

@@ -7,6 +7,8 @@ use crate::config::model::{Config, PollMode};
 use crate::config::{self, Checked, Diagnostic, LoadError, Problem};
 use crate::conntrack::policy::WhenFull;
 use crate::conntrack::timeouts::Timeout;
+use crate::steering::Spread;
+use crate::steering::plan::Wish;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -78,6 +80,7 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     let cpus: Vec<String> = runtime.cpus.iter().map(ToString::to_string).collect();
     let cpus = if cpus.is_empty() { "the last CPUs".to_owned() } else { format!("CPU {}", cpus.join(", ")) };
     writeln!(out, "workers   {} on {cpus}, {poll}", runtime.workers)?;
+    steering(out, config)?;
     let pools: usize = config.pools.iter().map(|pool| pool.addresses.len()).sum();
     writeln!(
         out,
@@ -110,6 +113,24 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     writeln!(out, "control   {}\n", runtime.control.display())?;
     rates(out, config, &estimate)?;
     pressure(out, config, &estimate)
+}
+
+/// How packets are to reach the workers, and what does not change while the gateway runs.
+fn steering(out: &mut dyn Write, config: &Config) -> io::Result<()> {
+    if config.runtime.workers > 1 {
+        let wish = match config.runtime.steering {
+            Wish::Auto => "as well as the NICs can",
+            Wish::PortRules => "by port, with rules of the NICs",
+            Wish::Software => "by handoff between workers",
+        };
+        let spread = match config.runtime.spread {
+            Spread::Source => "a host inside has one worker",
+            Spread::Flow => "a host's flows have all workers",
+        };
+        writeln!(out, "steering  {wish}; {spread}")?;
+        writeln!(out, "          the plan is chosen at the start: see `natgate show steering`")?;
+    }
+    writeln!(out, "restart   is what a change of workers, cpus, spread or steering takes")
 }
 
 /// `1 address`, `2 addresses`.

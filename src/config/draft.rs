@@ -34,8 +34,8 @@ pub(super) struct Draft {
 pub(super) struct RuntimeDraft {
     pub(super) workers: Option<At<u8>>,
     pub(super) cpus: Option<At<Vec<usize>>>,
-    pub(super) spread: Option<Spread>,
-    pub(super) steering: Option<Wish>,
+    pub(super) spread: Option<At<Spread>>,
+    pub(super) steering: Option<At<Wish>>,
     pub(super) poll: Option<PollMode>,
     pub(super) control: Option<PathBuf>,
     pub(super) frames: Option<At<u32>>,

@@ -128,6 +128,8 @@ pub enum Mistake {
     HalfOpenNothing,
     #[error("`new_sessions_burst` without `new_sessions_per_source`")]
     BurstWithoutRate,
+    #[error("`{limit}` counts a source's sessions on its worker, but with spread = \"flow\" they are on all")]
+    SpreadWithLimit { limit: &'static str },
     #[error("{count} {what} are too many")]
     TooMany { what: &'static str, count: usize, most: usize },
     #[error("there is no timeout set \"{name}\"")]
@@ -266,6 +268,9 @@ impl Mistake {
             Mistake::BurstWithoutRate => {
                 "add `new_sessions_per_source = \"100/s\"`, or remove `new_sessions_burst`".into()
             }
+            Mistake::SpreadWithLimit { limit } => {
+                format!("write spread = \"source\", which is the default, or remove `{limit}`")
+            }
             Mistake::TooMany { most, .. } => format!("{most} is the limit"),
             Mistake::UnknownTimeoutSet { meant, known, .. } => {
                 meant_or_known(meant.as_deref(), known, "add [conntrack.timeout_set.NAME] with its timeouts")
@@ -349,6 +354,8 @@ pub enum Caution {
     AdaptiveTooLate { high: Share, room: Share },
     #[error("with when_full = \"refuse\" one source can fill the table and lock the others out")]
     RefuseWithoutLimit,
+    #[error("`{0}` has no meaning with one worker")]
+    OneWorker(&'static str),
     #[error("timeout set \"{0}\" is chosen by no rule")]
     TimeoutSetUnused(String),
 }
@@ -391,6 +398,7 @@ impl Caution {
                 format!("end at \"{room}\" or before, or lower `reserve`")
             }
             Caution::RefuseWithoutLimit => "add `max_sessions_per_source`".into(),
+            Caution::OneWorker(key) => format!("remove `{key}`, or raise `workers`"),
             Caution::TimeoutSetUnused(name) => {
                 format!("use it: timeouts = \"{name}\" in a [[conntrack.rule]], or remove it")
             }

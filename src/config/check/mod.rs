@@ -1,12 +1,13 @@
 //! Compares the values of a [`Draft`] with one another, resolves names to indices and builds the [`Config`].
 //!
-//! Order: devices and interfaces, routes, pools, rules, threads, the session table. Doubts ([`Caution`]) are looked for only when there is
+//! Order: devices and interfaces, routes, pools, rules, threads, the session table, steering. Doubts ([`Caution`]) are looked for only when there is
 //! no mistake, since most of them would follow from one.
 
 mod conntrack;
 mod links;
 mod pools;
 mod rules;
+mod steering;
 mod zones;
 
 use crate::config::draft::{Draft, RuntimeDraft};
@@ -38,6 +39,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     let runtime = runtime(&draft.runtime, &devices.list, rooms.max().unwrap_or_default(), findings);
     pools::ports(&draft, runtime.workers, findings);
     let conntrack = conntrack::check(&draft, runtime.workers, findings);
+    steering::check(&draft, findings);
     if !findings.mistakes.is_empty() {
         return None;
     }
@@ -74,8 +76,8 @@ fn runtime(
     RuntimeConfig {
         workers,
         cpus: draft.cpus.as_ref().map(|cpus| cpus.value.clone()).unwrap_or_default(),
-        spread: draft.spread.unwrap_or_default(),
-        steering: draft.steering.unwrap_or_default(),
+        spread: draft.spread.map(|spread| spread.value).unwrap_or_default(),
+        steering: draft.steering.map(|steering| steering.value).unwrap_or_default(),
         poll: draft.poll.unwrap_or(PollMode::Busy),
         control: draft.control.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
         frames,
@@ -127,6 +129,7 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     pools::doubts(draft, config, findings);
     rules::doubts(draft, config, findings);
     conntrack::doubts(draft, &config.conntrack, config.runtime.workers, findings);
+    steering::doubts(&draft.runtime, config.runtime.workers, findings);
 }
 
 /// Whether a host can have this address.

@@ -313,11 +313,8 @@ fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
     RuntimeDraft {
         workers: table.get("workers").and_then(|field| field.integer(1..=workers, findings)),
         cpus: table.get("cpus").and_then(|field| cpus(&field, findings)),
-        spread: table.get("spread").and_then(|field| field.word(SPREADS, findings)).map(|word| word.value),
-        steering: table
-            .get("steering")
-            .and_then(|field| field.word(STEERING, findings))
-            .map(|word| word.value),
+        spread: table.get("spread").and_then(|field| field.word(SPREADS, findings)),
+        steering: table.get("steering").and_then(|field| field.word(STEERING, findings)),
         poll: table.get("poll").and_then(|field| field.word(POLL_MODES, findings)).map(|poll| poll.value),
         control: table.get("control").and_then(|field| socket(&field, findings)),
         frames: table.get("frames").and_then(|field| field.integer(FRAMES, findings)),

@@ -195,7 +195,7 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
             config.runtime.workers = 3;
             let macs: Vec<_> = (0..config.devices.len()).map(harness::device_mac).collect();
             net.snapshot = natgate::config::compile::compile(&config, &macs, 0x5eed, n).into();
-            net.management.publish(net.snapshot.clone());
+            net.management.publish(net.snapshot.clone()).unwrap();
         }
         // Two turns a round, so that handoffs and answers of ARP move on; the sweep needs time to pass.
         net.now = net.now + Duration::from_millis(1);

@@ -51,6 +51,8 @@ use std::sync::Arc;
 use steering::SteeringWatch;
 use watermarks::Watermarks;
 
+pub use publish::PublishError;
+
 /// The management core's side of one worker.
 #[derive(Debug)]
 pub struct WorkerLink {

@@ -17,7 +17,7 @@ pub const MAX_BITS: u32 = 9;
 pub const MAX_CLASSES: usize = 1 << MAX_BITS;
 
 /// How ports fall into classes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classes {
     bits: u32,
     /// The place of a port: the sum of what its upper and its lower byte add.

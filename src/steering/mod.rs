@@ -57,7 +57,7 @@ pub enum Spread {
 }
 
 /// By source address alone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Sources {
     key: Toeplitz,
     /// Every worker in turn by the reversed index: what the lowest bits of an address add under such a key is in the upper
@@ -80,7 +80,7 @@ impl Sources {
 }
 
 /// The owner function.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Steering {
     workers: u8,
     /// From the lowest bits of a hash to workers: what a NIC calls RETA.

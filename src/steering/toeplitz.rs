@@ -36,7 +36,7 @@ pub fn hash(key: &[u8], input: &[u8]) -> u32 {
 }
 
 /// A key, made ready to hash many packets.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Toeplitz {
     key: Key,
     /// What each value of each byte of input adds to the lowest 16 bits of the hash.

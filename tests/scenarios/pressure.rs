@@ -506,7 +506,7 @@ fn other_limits_hold_from_the_next_burst_on() {
             config.runtime.workers = shape.workers as u8;
             let macs: Vec<_> = (0..config.devices.len()).map(crate::harness::device_mac).collect();
             net.snapshot = natgate::config::compile::compile(&config, &macs, 0x5eed, 2).into();
-            net.management.publish(net.snapshot.clone());
+            net.management.publish(net.snapshot.clone()).unwrap();
             net.run();
         };
         adopt(&mut net, "max_sessions_per_source = 3");

@@ -339,7 +339,7 @@ fn a_new_configuration_holds_from_the_next_burst_on_and_the_old_one_is_freed() {
             ",
         );
         net.snapshot = next.clone();
-        net.management.publish(next);
+        net.management.publish(next).unwrap();
         assert!(!net.management.is_published(), "workers go on with the old one until they took the new one");
         net.run();
         assert!(net.management.is_published());

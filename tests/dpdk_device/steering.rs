@@ -75,7 +75,12 @@ fn nics_that_take_a_program_deliver_to_the_owners() {
         for (n, realm) in [(0, natgate::ids::Realm::Internal), (1, natgate::ids::Realm::External)] {
             let now = dpdk.nics()[n].read_back().unwrap();
             assert_eq!(now.key, *steering.key(realm));
-            assert!(now.table.iter().zip(steering.table().iter().cycle()).all(|(q, w)| *q == u16::from(w.0)));
+            assert!(
+                now.table
+                    .iter()
+                    .zip(steering.table_of(realm).iter().cycle())
+                    .all(|(q, w)| *q == u16::from(w.0))
+            );
         }
         let (_, choices) = plans(&mut dpdk, Needs { spread: Spread::Flow, ..NEEDS });
         assert_eq!((choices[0].internal.plan, choices[1].external.plan), (Plan::B, Plan::B));

@@ -15,9 +15,9 @@ const KEY_LEN: usize = 40;
 
 /// Which of them a NIC comes with, and keeps if it takes no other: the key that drivers mostly have as their default.
 const OWN_KEY: [u8; KEY_LEN] = [
-    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca,
-    0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b,
-    0xbe, 0xac, 0x01, 0xfa,
+    0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0,
+    0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42,
+    0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 ];
 
 /// What a NIC makes of what it is told.
@@ -108,7 +108,8 @@ impl Nic for MemNic {
         if self.habit == Habit::KeepsKeyAndTable {
             return Err("key and table are the host's".into());
         }
-        if program.table.len() != self.table.len() || program.table.iter().any(|queue| *queue >= self.queues) {
+        if program.table.len() != self.table.len() || program.table.iter().any(|queue| *queue >= self.queues)
+        {
             return Err(format!("it has {} entries for {} queues", self.table.len(), self.queues));
         }
         if self.habit != Habit::KeepsKey {
@@ -219,7 +220,10 @@ mod tests {
             };
             assert_eq!((queue(6, 0), queue(17, 0), queue(17, 0x4000)), (all, all, all));
             assert_eq!((queue(1, 0), queue(132, 0), queue(47, 0)), (addresses, addresses, addresses));
-            assert_eq!((queue(6, 0x2000), queue(17, 0x2000), queue(17, 7)), (addresses, addresses, addresses));
+            assert_eq!(
+                (queue(6, 0x2000), queue(17, 0x2000), queue(17, 7)),
+                (addresses, addresses, addresses)
+            );
         }
     }
 

@@ -237,7 +237,7 @@ fn usable(ability: Ability, workers: u8) -> Result<Ability, String> {
         return Err(format!("it has {queues} receive queue{s} for {workers} workers"));
     }
     if !hashes_ports {
-        return Err("it does not hash the ports of TCP and UDP".into());
+        return Err("its driver offers no hash over the ports of TCP and UDP".into());
     }
     if table == 0 {
         return Err("it has no redirection table that can be set".into());

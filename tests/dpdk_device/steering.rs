@@ -128,7 +128,7 @@ fn devices_without_key_or_table_are_refused_with_their_reason() {
         let Started { mut dpdk, queues, .. } = start(&devices, 2).unwrap();
         let (_, choices) = plans(&mut dpdk, NEEDS);
         assert_eq!((choices[0].internal.plan, choices[1].external.plan), (Plan::C, Plan::C));
-        assert_eq!(choices[0].internal.why_not, "it does not hash the ports of TCP and UDP");
+        assert_eq!(choices[0].internal.why_not, "its driver offers no hash over the ports of TCP and UDP");
         assert_eq!(choices[1].external.why_not, "it has no redirection table that can be set");
         // Nor do they claim to, if they are told all the same.
         let mut nics = dpdk.nics();

@@ -21,6 +21,8 @@ mod harness;
 mod packet;
 #[path = "scenarios/script.rs"]
 mod script;
+#[path = "scenarios/shape.rs"]
+mod shape;
 #[path = "scenarios/transport.rs"]
 mod transport;
 
@@ -168,7 +170,7 @@ fn continue_handshake(packet: &[u8]) -> Option<(bool, String)> {
 
 #[test]
 fn a_worker_does_not_touch_the_allocator_after_start_up() {
-    let mut net = Net::new(CONFIG, Shape { workers: 3, queues: 3 });
+    let mut net = Net::new(CONFIG, Shape::plain(3, 3));
     net.play("silent 203.0.113.99");
     let (lan, wan) = (net.interface("lan"), net.interface("wan"));
     let mut pushed = 0;
@@ -191,11 +193,7 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
         }
         if n % 1000 == 0 {
             // Every now and then another configuration, this time with the same text.
-            let mut config = natgate::config::parse(CONFIG, "next").unwrap().config;
-            config.runtime.workers = 3;
-            let macs: Vec<_> = (0..config.devices.len()).map(harness::device_mac).collect();
-            net.snapshot = natgate::config::compile::compile(&config, &macs, 0x5eed, n).into();
-            net.management.publish(net.snapshot.clone()).unwrap();
+            net.reload(CONFIG);
         }
         // Two turns a round, so that handoffs and answers of ARP move on; the sweep needs time to pass.
         net.now = net.now + Duration::from_millis(1);

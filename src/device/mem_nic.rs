@@ -27,7 +27,7 @@ pub enum Habit {
     Honest,
     /// It says that it took the key and goes on with its own.
     KeepsKey,
-    /// It says that it took the table and goes on with its own, whose queues do not take turns.
+    /// It says that it took the table and goes on with its own, in which queues come four times in a row.
     KeepsTable,
     /// It refuses both key and table, and tells which it has.
     KeepsKeyAndTable,
@@ -35,6 +35,8 @@ pub enum Habit {
     StopsHashing,
     /// The same, but it tells what it was told.
     StopsHashingInSecret,
+    /// It has no rules for ports, and says so.
+    RefusesRules,
     /// It says that rules are in place and delivers by the hash.
     IgnoresRules,
     /// It says that it hashes the ports of UDP and hashes the addresses alone.
@@ -64,9 +66,8 @@ impl MemNic {
         if habit == Habit::Refuses {
             key.reverse();
         }
-        // In blocks: nobody else's table looks like that.
-        let block = |entry: u16| u16::try_from(u32::from(entry) * u32::from(queues) / u32::from(entries));
-        let table = (0..entries).map(|entry| block(entry).unwrap_or(0)).collect();
+        // Nobody else's table looks like that.
+        let table = (0..entries).map(|entry| entry / 4 % queues).collect();
         MemNic { habit, queues, key, table, hashes: true, rules: Vec::new(), told: None }
     }
 
@@ -141,7 +142,7 @@ impl Nic for MemNic {
 
     fn set_port_rules(&mut self, rules: &[PortRule]) -> Result<(), String> {
         match self.habit {
-            Habit::Refuses => return Err("it has no such function".into()),
+            Habit::Refuses | Habit::RefusesRules => return Err("it has no such function".into()),
             Habit::IgnoresRules => {}
             _ if rules.iter().any(|rule| rule.queue >= self.queues) => {
                 return Err(format!("it has {} queues", self.queues));
@@ -206,13 +207,16 @@ mod tests {
     const CLIENT: ([u8; 4], u16) = ([66, 9, 149, 187], 2794);
 
     /// A NIC whose 128 queues are the entries of its table.
-    fn transparent(habit: Habit) -> MemNic {
-        MemNic::new(habit, 128, 128)
+    fn transparent() -> MemNic {
+        let mut nic = MemNic::new(Habit::Honest, 128, 128);
+        let key = OWN_KEY[..16].try_into().unwrap();
+        nic.program(&Program { key, table: (0..128).collect(), hashes_ports: true }).unwrap();
+        nic
     }
 
     #[test]
     fn the_published_vectors_select_their_entries() {
-        let nic = transparent(Habit::Honest);
+        let nic = transparent();
         let (all, addresses) = (0x51cc_c178 % 128, 0x323e_8fc2 % 128);
         for (vlan, options) in [(false, 0), (true, 0), (false, 2), (true, 3)] {
             let queue = |protocol, fragment| {
@@ -229,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_it_can_not_read_goes_to_the_first_queue() {
-        let nic = transparent(Habit::Honest);
+        let nic = transparent();
         let whole = frame(false, 0x0800, &packet(17, 0, 0, CLIENT, 1766));
         assert_ne!(nic.queue_of(&whole), 0);
         assert_eq!(nic.queue_of(&frame(false, 0x0806, &whole[14..])), 0, "ARP");
@@ -271,6 +275,7 @@ mod tests {
             (Habit::KeepsKeyAndTable, false, Some((false, false, true)), false, false),
             (Habit::StopsHashing, true, Some((true, true, false)), false, false),
             (Habit::StopsHashingInSecret, true, Some((true, true, true)), false, false),
+            (Habit::RefusesRules, true, Some((true, true, true)), true, true),
             (Habit::IgnoresRules, true, Some((true, true, true)), true, true),
             (Habit::UdpByAddresses, true, Some((true, true, true)), false, true),
             (Habit::Refuses, false, None, false, false),
@@ -302,7 +307,9 @@ mod tests {
             let queue = |port| nic.queue_of(&frame(false, 0x0800, &packet(17, 0, 0x2000, CLIENT, port)));
             assert_eq!(queue(1), queue(2));
         }
-        assert!(MemNic::new(Habit::Refuses, 4, 128).set_port_rules(&rules).is_err());
+        for habit in [Habit::Refuses, Habit::RefusesRules] {
+            assert!(MemNic::new(habit, 4, 128).set_port_rules(&rules).is_err());
+        }
         assert!(MemNic::new(Habit::Honest, 3, 128).set_port_rules(&rules).is_err(), "no such queue");
     }
 }

@@ -201,15 +201,15 @@ pub fn choose(needs: Needs, candidates: &mut [Candidate<'_>]) -> (Steering, Vec<
         }
     }
     let rules = port_rules(&steering);
-    let ruled: Vec<Result<(), String>> = candidates
-        .iter_mut()
-        .zip(&outcomes)
-        .map(|(candidate, outcome)| match outcome {
-            Outcome::Refused(_, why) => Err(why.clone()),
-            _ if steering.is_by_port() && candidate.external => candidate.nic.set_port_rules(&rules),
-            _ => Ok(()),
-        })
-        .collect();
+    let rule = |candidate: &mut Candidate<'_>| {
+        if !steering.is_by_port() || !candidate.external {
+            return Ok(());
+        }
+        // Whatever becomes of its hash.
+        enough_queues(candidate.nic.ability(), workers)?;
+        candidate.nic.set_port_rules(&rules).map_err(|why| format!("it refuses rules for ports: {why}"))
+    };
+    let ruled: Vec<Result<(), String>> = candidates.iter_mut().map(rule).collect();
     let choices = describe(&steering, candidates, &outcomes, &ruled);
     (steering, choices)
 }
@@ -231,21 +231,28 @@ fn refused(why: impl Into<String>) -> Outcome {
 
 /// Whether a NIC can serve so many workers at all.
 fn usable(ability: Ability, workers: u8) -> Result<Ability, String> {
-    let Ability { queues, table, hashes_ports } = ability;
-    if queues < u16::from(workers) {
-        let s = if queues == 1 { "" } else { "s" };
-        return Err(format!("it has {queues} receive queue{s} for {workers} workers"));
-    }
+    let Ability { table, hashes_ports, .. } = ability;
+    enough_queues(ability, workers)?;
     if !hashes_ports {
         return Err("its driver offers no hash over the ports of TCP and UDP".into());
     }
     if table == 0 {
         return Err("it has no redirection table that can be set".into());
     }
-    if !table.is_power_of_two() || table < u16::from(workers) {
+    if !table.is_power_of_two() {
         return Err(format!("its redirection table has {table} entries: a power of two is needed"));
     }
+    if table < u16::from(workers) {
+        return Err(format!("its redirection table has {table} entries for {workers} workers"));
+    }
     Ok(ability)
+}
+
+fn enough_queues(ability: Ability, workers: u8) -> Result<(), String> {
+    let queues = ability.queues;
+    let s = if queues == 1 { "" } else { "s" };
+    let enough = queues >= u16::from(workers);
+    enough.then_some(()).ok_or_else(|| format!("it has {queues} receive queue{s} for {workers} workers"))
 }
 
 /// Programs every NIC that can be, and checks what it has then.
@@ -369,11 +376,11 @@ fn describe(
         };
         let external = match (&outcomes[at], ruled.get(at)) {
             (Outcome::Refused(Plan::Single, _), _) => internal.clone(),
-            (Outcome::Refused(_, why) | Outcome::Differs(_, why), _) => handoff(why),
-            (Outcome::Done, Some(Err(why))) => handoff(&format!("it refuses rules for ports: {why}")),
-            (Outcome::Done, _) if steering.is_by_port() => {
+            (_, Some(Err(why))) => handoff(why),
+            (_, Some(Ok(()))) if steering.is_by_port() => {
                 choice(Plan::A, "rules of the NIC deliver by the lowest bits of the port", "")
             }
+            (Outcome::Refused(_, why) | Outcome::Differs(_, why), _) => handoff(why),
             (Outcome::Done, _) => choice(
                 Plan::B,
                 "the NIC hashes whole flows, and ports are picked so that replies come to their worker",
@@ -435,3 +442,7 @@ impl Proof {
         self.state
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -141,8 +141,8 @@ impl Host {
     }
 }
 
-/// The receive queue of a frame, as a NIC chooses it: one for each flow and direction. Which of them the owner
-/// listens on is chance.
+/// The receive queue of a frame without a NIC that would choose it: one for each flow and direction. Whether the owner
+/// listens on it is chance.
 fn queue_of(frame: &[u8], queues: usize) -> usize {
     let ends = frame.get(26..38).unwrap_or_default();
     ends.iter().fold(7usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte))) % queues
@@ -157,7 +157,8 @@ pub(crate) fn converse<D: Device<Buf = MemBuf>>(net: &mut Net<D>, client: &mut H
         server.work(now, client.salt);
         for (device, host) in [(0, &mut *client), (1, &mut *server)] {
             for frame in host.wire.sent.drain(..) {
-                let queue = queue_of(&frame, net.shape.queues);
+                let queue =
+                    net.queue_of(device, &frame).unwrap_or_else(|| queue_of(&frame, net.shape.queues));
                 assert!(net.wires[device].push(queue, &frame), "pool or queue are full");
             }
         }
@@ -222,7 +223,7 @@ fn a_megabyte_each_way_arrives_byte_for_byte() {
 fn a_megabyte_each_way_arrives_over_bad_wires_too() {
     let bad = Faults { drop: 0.01, duplicate: 0.01, reorder: 0.02, corrupt: 0.01 };
     let plan = FaultPlan { rx: bad, tx: bad, partial_tx: 0.1 };
-    for shape in [Shape { workers: 1, queues: 1 }, Shape { workers: 3, queues: 3 }] {
+    for shape in [Shape::plain(1, 1), Shape::plain(3, 3)] {
         let mut number = 0;
         let mut net = Net::with_devices(&forwards(), shape, |device, _, _| {
             number += 1;

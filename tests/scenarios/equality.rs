@@ -4,11 +4,13 @@
 use crate::faults::{Dice, answer, anything};
 use crate::harness::{Net, SHAPES, Shape};
 use crate::packet::{Line, describe, error_about};
+use crate::shape::FEW;
 use crate::translation::forwards;
 use std::collections::HashMap;
 use std::time::Duration;
 
 const PACKETS: usize = 3000;
+const SEEDS: u64 = 4;
 
 /// External ports and identifiers by the order in which they first appear.
 ///
@@ -123,7 +125,7 @@ fn history(shape: Shape, seed: u64) -> Vec<String> {
 
 #[test]
 fn the_same_packets_have_the_same_fate_with_any_number_of_workers() {
-    for seed in 0..4 {
+    for seed in 0..SEEDS {
         let one = history(SHAPES[0], seed);
         for fate in [
             "sent",
@@ -138,8 +140,13 @@ fn the_same_packets_have_the_same_fate_with_any_number_of_workers() {
         ] {
             assert!(one.iter().any(|step| step.contains(fate)), "{fate} does not happen with seed {seed}");
         }
-        for shape in &SHAPES[1..] {
-            let other = history(*shape, seed);
+        // The shapes share the seeds among them; one of each plan gets all.
+        let some =
+            SHAPES.into_iter().enumerate().filter(|(n, _)| *n as u64 % SEEDS == seed).map(|(_, shape)| shape);
+        for shape in
+            FEW.into_iter().chain(some.filter(|shape| !FEW.contains(shape))).filter(|shape| shape.workers > 1)
+        {
+            let other = history(shape, seed);
             for (n, (one, other)) in one.iter().zip(&other).enumerate() {
                 assert_eq!(one, other, "seed {seed}, packet {n}: {:?} and {shape:?}", SHAPES[0]);
             }

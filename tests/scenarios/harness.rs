@@ -1,20 +1,24 @@
 //! The stage: natgate between hosts in memory, with a clock that moves only when a script says so.
 //!
 //! [`Net`] holds the management core and every worker and runs them in turn on one thread until nothing is left
-//! to do. Frames are put on the receive queues round robin, so that most arrive at a worker that does not own
-//! them. Hosts answer ARP by themselves, and ask for the gateway before they first send.
+//! to do. Frames are put on the receive queues as the NIC of the [`Shape`] says, or round robin, so that most arrive at
+//! a worker that does not own them. Hosts answer ARP by themselves, and ask for the gateway before they first send.
 
 use crate::packet::Bindings;
+use crate::shape::steer;
+pub(crate) use crate::shape::{SHAPES, Shape};
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType};
-use natgate::config;
+use natgate::config::{self, Config};
 use natgate::conntrack::table::Shard;
 use natgate::device::Device;
 use natgate::device::mem::{MemDevice, MemWire};
+use natgate::device::mem_nic::MemNic;
 use natgate::device::membuf::{MemBuf, MemPool};
 use natgate::ids::{InterfaceId, MacAddr, WorkerId};
 use natgate::management::{Management, WorkerLink};
 use natgate::packet::PacketBuf;
 use natgate::pipeline::{Snapshot, Worker, WorkerParts, mesh};
+use natgate::steering::Steering;
 use natgate::telemetry::{DropReason, Eviction, WorkerCounters};
 use natgate::time::Time;
 use std::collections::{BTreeMap, HashSet};
@@ -22,26 +26,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Workers, and receive and transmit queues of each device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    pub(crate) workers: usize,
-    pub(crate) queues: usize,
-}
-
-/// The shapes that every script is played in.
-pub(crate) const SHAPES: [Shape; 4] = [
-    Shape { workers: 1, queues: 1 },
-    Shape { workers: 2, queues: 2 },
-    Shape { workers: 3, queues: 3 },
-    Shape { workers: 3, queues: 1 },
-];
-
 /// Turns after which something goes round in circles.
 const MAX_TURNS: usize = 20_000;
 const FRAMES: usize = 16_384;
 /// Messages and frames that a ring holds.
-const RING: usize = 1024;
+pub(crate) const RING: usize = 1024;
 
 /// Plays a script in every shape.
 pub(crate) fn play(config: &str, script: &str) {
@@ -78,6 +67,8 @@ pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     pub(crate) workers: Vec<Worker<D>>,
     pub(crate) management: Management,
     pub(crate) wires: Vec<MemWire>,
+    /// What spreads the frames of a wire; empty: queues take turns.
+    nics: Vec<MemNic>,
     pub(crate) counters: Vec<Arc<WorkerCounters>>,
     pub(crate) pool: MemPool,
     pub(crate) bindings: Bindings,
@@ -91,6 +82,21 @@ pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     /// ARP requests of the gateway that were answered without a line.
     pub(crate) arp_answered: i64,
     pub(crate) before: Totals,
+}
+
+fn read_config(text: &str, shape: Shape) -> Config {
+    let mut config = match config::parse(text, "scenario.toml") {
+        Ok(checked) => checked.config,
+        Err(errors) => panic!("{errors}"),
+    };
+    let runtime = &mut config.runtime;
+    (runtime.workers, runtime.spread, runtime.steering) = (shape.workers as u8, shape.spread, shape.wish);
+    config
+}
+
+fn compile(config: &Config, steering: Steering, revision: u64) -> Snapshot {
+    let macs: Vec<MacAddr> = (0..config.devices.len()).map(device_mac).collect();
+    config::compile::compile_for(config, &macs, steering, revision)
 }
 
 impl Net {
@@ -118,13 +124,9 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         shape: Shape,
         mut wrap: impl FnMut(MemDevice, usize, usize) -> D,
     ) -> Net<D> {
-        let mut config = match config::parse(text, "scenario.toml") {
-            Ok(checked) => checked.config,
-            Err(errors) => panic!("{errors}"),
-        };
-        config.runtime.workers = shape.workers as u8;
-        let macs: Vec<MacAddr> = (0..config.devices.len()).map(device_mac).collect();
-        let snapshot = Arc::new(config::compile::compile(&config, &macs, 0x5eed, 1));
+        let config = read_config(text, shape);
+        let (nics, plans, steering) = steer(&config, shape);
+        let snapshot = Arc::new(compile(&config, steering, 1));
         let pool = MemPool::new(FRAMES, 2048);
         let mut devices: Vec<Vec<D>> = (0..shape.workers).map(|_| Vec::new()).collect();
         let mut wires = Vec::new();
@@ -163,7 +165,8 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                 rng: natgate::nat::Rng::seeded(77 + id as u64),
             }));
         }
-        let management = Management::new(snapshot.clone(), links, now);
+        let mut management = Management::new(snapshot.clone(), links, now);
+        management.watch_steering(&plans);
         Net {
             shape,
             snapshot,
@@ -172,6 +175,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             management,
             wires,
             counters,
+            nics,
             pool,
             bindings: Bindings::default(),
             silent: HashSet::new(),
@@ -189,10 +193,24 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         InterfaceId(at.unwrap_or_else(|| panic!("no interface {name}")) as u8)
     }
 
-    /// Puts a frame on the wire of a device, on the next receive queue.
+    /// Takes another configuration over, as a reload does: what NICs do stays.
+    pub(crate) fn reload(&mut self, text: &str) {
+        let config = read_config(text, self.shape);
+        let steering = self.snapshot.steering.clone();
+        self.snapshot = Arc::new(compile(&config, steering, self.snapshot.revision + 1));
+        self.management.publish(self.snapshot.clone()).unwrap();
+    }
+
+    /// The receive queue that the NIC of a device chooses for a frame, if there is a NIC.
+    pub(crate) fn queue_of(&self, device: usize, frame: &[u8]) -> Option<usize> {
+        self.nics.get(device).map(|nic| nic.queue_of(frame))
+    }
+
+    /// Puts a frame on the wire of a device, on the receive queue that its NIC chooses.
     pub(crate) fn push(&mut self, device: usize, frame: &[u8]) {
-        let queue = self.queue % self.shape.queues;
+        let turn = self.queue % self.shape.queues;
         self.queue += 1;
+        let queue = self.queue_of(device, frame).unwrap_or(turn);
         assert!(self.wires[device].push(queue, frame), "pool or queue are full");
     }
 
@@ -309,6 +327,12 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         let from = self.sender(interface, source);
         let to = self.snapshot.interface(interface).mac;
         self.push_on(interface, from, to, false, packet);
+    }
+
+    /// What a script that follows has to declare begins here.
+    pub(crate) fn forget(&mut self) {
+        self.seen.clear();
+        (self.arp_answered, self.before) = (0, self.totals());
     }
 
     /// Lets time pass, with a look at everything ten times a second.

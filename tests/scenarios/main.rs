@@ -1,8 +1,9 @@
 //! Scenarios: the whole pipeline on devices in memory, with a virtual clock.
 //!
 //! Every scenario is a script that reads like the manual: what a host sends, what the others receive, what is
-//! dropped and why. It is played with one, two and three workers, and with one queue for three workers, and must
-//! come out the same. [`harness`] plays scripts, [`packet`] is their language; the other files are the scenarios.
+//! dropped and why. It is played in every [`shape`]: with one to four workers, in every plan, and on NICs that do not do
+//! what they say, and must come out the same. [`harness`] plays scripts, [`packet`] is their language; the other files are
+//! the scenarios.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@
 mod harness;
 mod packet;
 mod script;
+mod shape;
 mod transport;
 
 mod conversation;
@@ -31,6 +33,7 @@ mod neighbors;
 mod pressure;
 mod protocols;
 mod rules;
+mod steering;
 mod syn_proxy;
 mod timers;
 mod tracking;

@@ -1,6 +1,6 @@
 //! The timers: what a worker posts to the wheel on the management core, and what becomes of what it could not post.
 
-use crate::harness::{Net, SHAPES, play};
+use crate::harness::{Net, RING, SHAPES, play};
 use crate::packet::Line;
 use crate::translation::HOME;
 use std::time::Duration;
@@ -68,13 +68,14 @@ fn a_connection_that_is_opened_again_has_the_timeout_of_a_new_one() {
 
 #[test]
 fn sessions_whose_timers_could_not_be_posted_end_in_time_all_the_same() {
-    const SESSIONS: u32 = 5000;
     for shape in SHAPES {
+        // More than the rings of posts hold.
+        let sessions = (shape.workers * RING + 1500) as u32;
         let config = HOME.replace("max_sessions = 600", "max_sessions = 30000");
         let mut net = Net::new(&config, shape);
         let lan = net.interface("lan");
         net.play("lan> udp 192.168.1.10:1 > 203.0.113.1:9\nwan< udp 203.0.113.2:$p > 203.0.113.1:9\nopened\nwait 400s\nclosed");
-        for n in 0..SESSIONS {
+        for n in 0..sessions {
             let line = format!("udp 192.168.1.{}:{} > 198.51.100.1:53", 10 + n % 100, 2000 + n / 100);
             let packet = Line::parse(&line).encode(&net.bindings);
             net.send_ipv4(lan, &packet);
@@ -95,12 +96,12 @@ fn sessions_whose_timers_could_not_be_posted_end_in_time_all_the_same() {
         net.run();
         let status = net.management.timer_status();
         assert_eq!(status.iter().map(|worker| worker.posts_lost).sum::<u64>(), lost);
-        assert_eq!(net.session_count(), u64::from(SESSIONS), "{shape:?}");
+        assert_eq!(net.session_count(), u64::from(sessions), "{shape:?}");
         net.wait(Duration::from_millis(600));
         let status = net.management.timer_status();
-        assert_eq!(status.iter().map(|worker| worker.armed).sum::<u32>(), SESSIONS, "all are known");
+        assert_eq!(status.iter().map(|worker| worker.armed).sum::<u32>(), sessions, "all are known");
         net.wait(Duration::from_millis(299_400));
-        assert_eq!(net.session_count(), u64::from(SESSIONS), "not early");
+        assert_eq!(net.session_count(), u64::from(sessions), "not early");
         net.wait(Duration::from_millis(1100));
         assert_eq!(net.session_count(), 0, "{shape:?}");
         net.seen.clear();

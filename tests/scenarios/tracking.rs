@@ -320,17 +320,11 @@ fn packets_of_both_directions_keep_a_session_alive() {
 #[test]
 fn a_new_configuration_holds_from_the_next_burst_on_and_the_old_one_is_freed() {
     use crate::harness::{Net, SHAPES};
-    use natgate::config::{compile::compile, parse};
     use std::sync::Arc;
 
     for shape in SHAPES {
         let mut net = Net::new(HOME, shape);
         let old = Arc::downgrade(&net.snapshot);
-        let mut config =
-            parse(&format!("{HOME}\n[conntrack.timeouts]\nudp = \"20s\"\n"), "next").unwrap().config;
-        config.runtime.workers = shape.workers as u8;
-        let macs: Vec<_> = (0..config.devices.len()).map(crate::harness::device_mac).collect();
-        let next = Arc::new(compile(&config, &macs, 0x5eed, 2));
         net.play(
             "
             lan> udp 192.168.1.10:1000 > 198.51.100.1:53
@@ -338,8 +332,7 @@ fn a_new_configuration_holds_from_the_next_burst_on_and_the_old_one_is_freed() {
             opened
             ",
         );
-        net.snapshot = next.clone();
-        net.management.publish(next).unwrap();
+        net.reload(&format!("{HOME}\n[conntrack.timeouts]\nudp = \"20s\"\n"));
         assert!(!net.management.is_published(), "workers go on with the old one until they took the new one");
         net.run();
         assert!(net.management.is_published());

@@ -4,8 +4,9 @@
 use super::proxied;
 use super::stage::{Tcp, tcp};
 use crate::faults::Dice;
-use crate::harness::{Net, SHAPES, Shape, Totals};
+use crate::harness::{Net, Shape, Totals};
 use crate::packet::sums_are_right;
+use crate::shape::FEW;
 use natgate::device::fault::{Fault, FaultPlan, Faults};
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ fn storm(shape: Shape, seed: u64) -> Totals {
 #[test]
 fn whatever_clients_and_backends_say_does_no_harm() {
     let mut all = Totals::new();
-    for (shape, seed) in SHAPES.into_iter().flat_map(|shape| (1..=3).map(move |seed| (shape, seed))) {
+    for (shape, seed) in FEW.into_iter().flat_map(|shape| (1..=3).map(move |seed| (shape, seed))) {
         for (name, n) in storm(shape, seed) {
             *all.entry(name).or_default() += n;
         }

@@ -53,7 +53,7 @@ fn a_megabyte_each_way_arrives_through_the_proxy_over_bad_wires_too() {
     for workers in 1..=3 {
         for timestamps in [true, false] {
             let mut number = 10 * workers as u64;
-            let shape = Shape { workers, queues: workers };
+            let shape = Shape::plain(workers, workers);
             let mut net = Net::with_devices(&proxied(), shape, |device, _, _| {
                 number += 1;
                 Fault::new(device, plan, number)

@@ -8,13 +8,16 @@ use crate::gateway::LONG;
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
 use natgate::config;
 use natgate::control::publish::Publisher;
-use natgate::control::state::{Started, TimeoutSet};
+use natgate::control::state::{InterfaceInfo, Started, TimeoutSet};
 use natgate::control::{Client, ControlState, Server};
 use natgate::device::mem::{MemDevice, MemWire};
-use natgate::device::membuf::MemPool;
+use natgate::device::mem_nic::{Habit, MemNic};
+use natgate::device::membuf::{MemBuf, MemPool};
 use natgate::ids::MacAddr;
 use natgate::management::Management;
+use natgate::packet::PacketBuf;
 use natgate::runtime::Gateway;
+use natgate::steering::plan::{Candidate, choose};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -53,6 +56,8 @@ pub struct Live {
     server: Option<Server>,
     lan: MemWire,
     wan: MemWire,
+    /// Inside, outside; without them frames come to one queue after the other, and nobody answers.
+    nics: Option<[MemNic; 2]>,
 }
 
 impl Live {
@@ -63,6 +68,16 @@ impl Live {
 
     /// The same with this many workers, and room for this many sessions.
     pub fn with(workers: usize, max_sessions: u32) -> Live {
+        Live::on(workers, max_sessions, None)
+    }
+
+    /// With NICs that spread frames over the queues, the first one inside, and a server outside that answers.
+    pub fn on_nics(workers: u16, habits: [Habit; 2]) -> Live {
+        let nics = habits.map(|habit| MemNic::new(habit, workers, 128));
+        Live::on(workers.into(), 20_000, Some(nics))
+    }
+
+    fn on(workers: usize, max_sessions: u32, mut nics: Option<[MemNic; 2]>) -> Live {
         let config = format!("{CONFIG}max_sessions = {max_sessions}\n");
         let mut config = config::parse(&config, "live.toml").unwrap().config;
         config.runtime.workers = u8::try_from(workers).unwrap();
@@ -74,8 +89,19 @@ impl Live {
         let published = Publisher::default();
         let mut publisher = published.clone();
         let watch = move |management: &mut Management, now| publisher.look(management, now);
-        let steering = config::compile::needs(&config, 1).steering();
-        let gateway = Gateway::start(&config, (steering, &[]), devices, &[LAN, WAN], setup, watch).unwrap();
+        let needs = config::compile::needs(&config, 1);
+        let (steering, choices) = match &mut nics {
+            None => (needs.steering(), Vec::new()),
+            Some([lan, wan]) => choose(
+                needs,
+                &mut [
+                    Candidate { nic: lan, internal: true, external: false },
+                    Candidate { nic: wan, internal: false, external: true },
+                ],
+            ),
+        };
+        let steering = (steering, &choices[..]);
+        let gateway = Gateway::start(&config, steering, devices, &[LAN, WAN], setup, watch).unwrap();
         let clock = gateway.clock;
         let timeouts = config.conntrack.timeouts.clone();
         let state = Arc::new(ControlState {
@@ -84,7 +110,7 @@ impl Live {
             dpdk_version: None,
             config_path: "live.toml".into(),
             workers: gateway.counters.clone(),
-            interfaces: Vec::new(),
+            interfaces: config.interfaces.iter().map(interface).collect(),
             sessions: gateway.sessions.clone(),
             published,
             commands: gateway.commands.clone(),
@@ -93,7 +119,7 @@ impl Live {
         });
         let directory = tempfile::tempdir().unwrap();
         let server = Server::start(&directory.path().join("control.sock"), Arc::clone(&state)).unwrap();
-        let live = Live { directory, state, gateway: Some(gateway), server: Some(server), lan, wan };
+        let live = Live { directory, state, gateway: Some(gateway), server: Some(server), lan, wan, nics };
         live.introduce_the_router();
         live
     }
@@ -123,15 +149,32 @@ impl Live {
                     .udp(port, 53);
                 let mut frame = Vec::new();
                 builder.write(&mut frame, b"question").unwrap();
+                let queue = self.nics.as_ref().map_or(queue, |[lan, _]| lan.queue_of(&frame));
                 self.wait("there is room on the wire", || self.lan.push(queue, &frame));
             }
             let sent = Instant::now();
             while sessions() < wanted && sent.elapsed() < Duration::from_millis(100) {
-                while self.wan.pop().is_some() {}
+                self.answer();
                 thread::sleep(Duration::from_micros(100));
             }
         }
         assert_eq!(sessions(), wanted);
+    }
+
+    /// Takes what left, and if there is a server has it answer: the same datagram with its endpoints swapped, which
+    /// changes no checksum.
+    pub fn answer(&self) {
+        while let Some(question) = self.wan.pop() {
+            let Some([_, wan]) = &self.nics else { continue };
+            let mut frame = question.data().to_vec();
+            if frame[12..14] != [8, 0] {
+                continue;
+            }
+            for (one, two, len) in [(0, 6, 6), (26, 30, 4), (34, 36, 2)] {
+                (0..len).for_each(|n| frame.swap(one + n, two + n));
+            }
+            self.wait("there is room on the wire", || self.wan.push(wan.queue_of(&frame), &frame));
+        }
     }
 
     pub fn wait(&self, what: &str, mut done: impl FnMut() -> bool) {
@@ -168,7 +211,19 @@ impl Drop for Live {
     }
 }
 
-fn answers_arp(frame: &natgate::device::membuf::MemBuf) -> bool {
-    use natgate::packet::PacketBuf;
+fn interface(config: &config::model::InterfaceConfig) -> InterfaceInfo {
+    InterfaceInfo {
+        name: config.name.clone(),
+        device: format!("vdev:mem{}", config.device.index()),
+        driver: "memory".into(),
+        mac: [LAN, WAN][config.device.index()],
+        vlan: config.vlan,
+        realm: config.realm,
+        addresses: config.addresses.clone(),
+        mtu: config.mtu,
+    }
+}
+
+fn answers_arp(frame: &MemBuf) -> bool {
     frame.data().get(..6) == Some(&ROUTER.0) && frame.data().get(12..14) == Some(&[8, 6])
 }

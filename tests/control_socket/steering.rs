@@ -5,6 +5,7 @@
 use crate::gateway::{Gateway, steering};
 use crate::live::Live;
 use natgate::control::api;
+use natgate::device::mem_nic::Habit;
 use natgate::steering::plan::ProofState;
 use natgate::telemetry::DropReason;
 use std::process::{Command, Output};
@@ -121,6 +122,42 @@ fn a_gateway_that_runs_counts_what_it_hands_over() {
     assert_eq!(sessions, 160);
     let flow = steering.handoffs.iter().find(|handoff| handoff.cause == "flow").unwrap();
     assert_eq!(flow.packets, steering.handed_off);
+}
+
+/// Plan and state of both interfaces once the packets have told.
+fn proved(live: &Live) -> [(String, Option<String>); 2] {
+    for host in 11..=40 {
+        live.open(host, 2_000..2_020);
+    }
+    let read = || live.client().get_json::<api::Steering>("/v1/steering").unwrap();
+    let proving = |interface: &api::InterfaceSteering| interface.state.as_deref() == Some("proving");
+    live.wait("both interfaces have proved their plans", || {
+        live.answer();
+        !read().interfaces.iter().any(proving)
+    });
+    let [lan, wan] = &read().interfaces[..] else { panic!("two interfaces") };
+    [lan, wan].map(|interface| (interface.plan.clone(), interface.state.clone()))
+}
+
+#[test]
+fn nics_that_keep_to_their_plans_leave_nothing_to_hand_over() {
+    let live = Live::on_nics(4, [Habit::Honest; 2]);
+    let holds = |plan: &str| (plan.to_owned(), Some("holds".to_owned()));
+    assert_eq!(proved(&live), [holds("A"), holds("B")]);
+    let steering: api::Steering = live.client().get_json("/v1/steering").unwrap();
+    assert_eq!((steering.handed_off, steering.handoff_ratio), (0, Some(0.0)));
+    assert!(steering.workers.iter().all(|worker| worker.rx > 0 && worker.sessions > 0), "{steering:?}");
+}
+
+#[test]
+fn a_nic_that_does_not_keep_to_its_plan_is_an_event() {
+    let live = Live::on_nics(4, [Habit::Honest, Habit::StopsHashingInSecret]);
+    let [lan, wan] = proved(&live);
+    assert_eq!((lan.1.as_deref(), wan.0.as_str(), wan.1.as_deref()), (Some("holds"), "C", Some("broken")));
+    let events: api::Events = live.client().get_json("/v1/events").unwrap();
+    let broken: Vec<_> = events.events.iter().filter(|event| event.kind == "steering_broken").collect();
+    assert_eq!(broken.len(), 1, "{events:?}");
+    assert!(broken[0].text.starts_with("steering: wan: plan B does not hold: "), "{}", broken[0].text);
 }
 
 #[test]

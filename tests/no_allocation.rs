@@ -99,7 +99,7 @@ syn_proxy = true
 [conntrack]
 max_sessions = 600
 half_open = "10%"
-max_sessions_per_source = 20
+max_sessions_per_source = 15
 new_sessions_per_source = "50/s"
 management = ["192.168.1.20", "198.51.100.0/24"]
 [conntrack.timeouts]

@@ -4,13 +4,14 @@
 //! the turn, and taken off together: the two cores exchange cache lines once a burst. Frames stay in the order in which
 //! they were handed over, and so do the packets of a flow.
 //!
-//! What does not fit is given back to whoever handed it over, to be dropped by name: a worker that is overrun loses packets
+//! What does not fit is refused to whoever handed it over, who drops it by name: a worker that is overrun loses packets
 //! of its own flows only, and nobody waits for it.
 
 use crate::conntrack::key::V4Key;
 use crate::device::{BURST, Burst};
 use crate::ids::{DeviceId, InterfaceId};
-use crate::packet::{Packet, Parsed};
+use crate::packet::{Packet, PacketBuf, Parsed};
+use crate::prefetch::prefetch;
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer, RingBuffer};
 
@@ -58,12 +59,13 @@ pub struct Peer<B> {
 }
 
 impl<B> Peer<B> {
-    /// Hands a frame over. When the burst is full it goes to the ring first, and what the ring has no room for comes back.
+    /// Hands a frame over. When the burst is full it goes to the ring first, and what the ring has no room for is refused.
     #[inline]
-    pub fn push(&mut self, handoff: Handoff<B>) -> Burst<Handoff<B>> {
-        let refused = if self.staged.is_full() { self.flush() } else { ArrayVec::new() };
+    pub fn push(&mut self, handoff: Handoff<B>, refused: impl FnMut(Handoff<B>)) {
+        if self.staged.is_full() {
+            self.flush(refused);
+        }
         self.staged.push(handoff);
-        refused
     }
 
     /// Whether something was handed over that is not on the ring yet.
@@ -72,23 +74,35 @@ impl<B> Peer<B> {
         !self.staged.is_empty()
     }
 
-    /// Puts what was handed over on the ring. What it has no room for comes back.
-    pub fn flush(&mut self) -> Burst<Handoff<B>> {
+    /// Puts what was handed over on the ring. What it has no room for is refused.
+    pub fn flush(&mut self, refused: impl FnMut(Handoff<B>)) {
         let room = self.to.slots().min(self.staged.len());
         if room > 0
             && let Ok(chunk) = self.to.write_chunk_uninit(room)
         {
             chunk.fill_from_iter(self.staged.drain(..room));
         }
-        std::mem::take(&mut self.staged)
+        self.staged.drain(..).for_each(refused);
     }
 
-    /// Takes a burst of what the other worker handed over.
-    pub fn take(&mut self) -> Burst<Handoff<B>> {
-        let ready = self.from.slots().min(BURST);
-        match self.from.read_chunk(ready) {
-            Ok(chunk) => chunk.into_iter().collect(),
-            Err(_) => ArrayVec::new(),
+    /// Takes of what the other worker handed over as much as `burst` has room for.
+    pub fn take(&mut self, burst: &mut Burst<Handoff<B>>) {
+        let ready = self.from.slots().min(BURST - burst.len());
+        if let Ok(chunk) = self.from.read_chunk(ready) {
+            burst.extend(chunk);
+        }
+    }
+}
+
+impl<B: PacketBuf> Handoff<B> {
+    /// Asks for the headers: they are in the other core's cache.
+    #[inline]
+    pub fn prefetch(&self) {
+        let (Handoff::Own(Work { packet: Packet { buf, .. }, .. })
+        | Handoff::Collect(Packet { buf, .. })
+        | Handoff::Send(buf, ..)) = self;
+        if let Some(first) = buf.data().first() {
+            prefetch(first);
         }
     }
 }

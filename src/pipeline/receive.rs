@@ -11,7 +11,7 @@ use crate::ids::{DeviceId, Realm, WorkerId};
 use crate::nat::fragment::{HELD_MAX, Later};
 use crate::packet::{Fragment, Frame, Kind, Packet, PacketBuf, Parsed, Raw};
 use crate::steering::toeplitz::hashes_ports;
-use crate::telemetry::{DropReason, HandoffCause};
+use crate::telemetry::{DropReason, HandoffCause, WorkerCounters};
 use crate::time::Time;
 use arrayvec::ArrayVec;
 
@@ -187,43 +187,34 @@ impl<D: Device> Core<D> {
 
     /// Hands a frame over; it is on the ring at the end of the turn.
     pub(super) fn hand_off(&mut self, to: WorkerId, handoff: Handoff<D::Buf>) {
-        let refused = match self.peers.get_mut(to.index()).and_then(Option::as_mut) {
-            Some(peer) => {
-                self.counters.handed_off.increment();
-                peer.push(handoff)
-            }
+        let counters = &self.counters;
+        let Some(peer) = self.peers.get_mut(to.index()).and_then(Option::as_mut) else {
             // Can not happen: every other worker has a ring.
-            None => return self.counters.count_drop(DropReason::HandoffFull),
+            return counters.count_drop(DropReason::HandoffFull);
         };
-        self.not_handed_off(refused);
+        counters.handed_off.increment();
+        peer.push(handoff, |refused| not_handed_off(counters, &refused));
     }
 
     /// Puts everything that was handed over on the rings. Returns whether there was anything.
     pub(super) fn flush_peers(&mut self) -> bool {
         let mut any = false;
-        for peer in 0..self.peers.len() {
-            let Some(peer) = self.peers.get_mut(peer).and_then(Option::as_mut) else { continue };
-            if peer.has_staged() {
-                any = true;
-                let refused = peer.flush();
-                self.not_handed_off(refused);
-            }
+        let counters = &self.counters;
+        for peer in self.peers.iter_mut().flatten().filter(|peer| peer.has_staged()) {
+            any = true;
+            peer.flush(|refused| not_handed_off(counters, &refused));
         }
         any
     }
+}
 
-    #[inline]
-    fn not_handed_off(&self, refused: Burst<Handoff<D::Buf>>) {
-        if refused.is_empty() {
-            return;
-        }
-        self.counters.handed_off.subtract(refused.len() as u64);
-        for handoff in refused {
-            match handoff {
-                Handoff::Send(_, _, note) if note.generated => self.counters.generated_lost.increment(),
-                _ => self.counters.count_drop(DropReason::HandoffFull),
-            }
-        }
+/// The ring to the other worker was full.
+#[cold]
+fn not_handed_off<B>(counters: &WorkerCounters, handoff: &Handoff<B>) {
+    counters.handed_off.subtract(1);
+    match handoff {
+        Handoff::Send(_, _, note) if note.generated => counters.generated_lost.increment(),
+        _ => counters.count_drop(DropReason::HandoffFull),
     }
 }
 

@@ -290,14 +290,16 @@ impl<D: Device> Core<D> {
     /// Takes what another worker handed over.
     fn take_over(&mut self, snap: &Snapshot, now: Time, peer: usize) -> bool {
         let mut taken = 0;
+        let mut burst = Burst::new();
         for _ in 0..PEER_BUDGET {
             let Some(peer) = self.peers.get_mut(peer).and_then(Option::as_mut) else { break };
-            let burst = peer.take();
+            peer.take(&mut burst);
             if burst.is_empty() {
                 break;
             }
             taken += burst.len();
-            for handoff in burst {
+            burst.iter().for_each(Handoff::prefetch);
+            for handoff in burst.drain(..) {
                 match handoff {
                     Handoff::Own(work) => self.own(snap, now, work),
                     Handoff::Collect(packet) => self.collect(snap, now, packet),
@@ -342,13 +344,14 @@ impl<D: Device> Core<D> {
         while let Some(_packet) = self.waiting.overdue(Time::from_nanos(u64::MAX)) {
             self.counters.count_drop(DropReason::Shutdown);
         }
+        let mut burst = Burst::new();
         for peer in self.peers.iter_mut().flatten() {
             loop {
-                let burst = peer.take();
+                peer.take(&mut burst);
                 if burst.is_empty() {
                     break;
                 }
-                for handoff in burst {
+                for handoff in burst.drain(..) {
                     match handoff {
                         Handoff::Send(_, _, note) if note.generated => {
                             self.counters.generated_lost.increment()

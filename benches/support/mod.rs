@@ -6,6 +6,7 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
+    clippy::cast_possible_truncation,
     dead_code,
     reason = "a benchmark may panic, and each uses a part of this"
 )]
@@ -47,8 +48,9 @@ pub(crate) const LAN: u16 = 10;
 /// See [`LAN`].
 pub(crate) const WAN: u16 = 20;
 
-const HEADROOM: usize = 16;
-const ROOM: usize = 128;
+/// Up to the next cache line.
+const HEADROOM: usize = 60;
+const ROOM: usize = 128 + 64;
 
 /// Both sides on one device, a pool of 512 addresses, and what `more` adds.
 pub(crate) fn config(more: &str) -> Config {
@@ -81,38 +83,60 @@ source = "pool.public"
     }
 }
 
-/// A frame in memory.
-pub(crate) struct Buf {
-    bytes: Box<[u8; HEADROOM + ROOM]>,
-    start: usize,
-    len: usize,
+/// A frame in memory, laid out as a driver's: what is known of it in one cache line, the frame from the next one on.
+pub(crate) struct Buf(Box<Inner>);
+
+#[repr(C, align(64))]
+struct Inner {
+    start: u16,
+    len: u16,
+    bytes: [u8; HEADROOM + ROOM],
+}
+
+impl Buf {
+    fn new() -> Buf {
+        Buf(Box::new(Inner { start: HEADROOM as u16, len: 0, bytes: [0; HEADROOM + ROOM] }))
+    }
+
+    fn reset(&mut self, len: usize) {
+        (self.0.start, self.0.len) = (HEADROOM as u16, len as u16);
+    }
+
+    #[inline]
+    fn range(&self) -> std::ops::Range<usize> {
+        let start = usize::from(self.0.start);
+        start..start + usize::from(self.0.len)
+    }
 }
 
 impl PacketBuf for Buf {
+    #[inline]
     fn data(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.len]
+        &self.0.bytes[self.range()]
     }
+    #[inline]
     fn data_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.len]
+        let range = self.range();
+        &mut self.0.bytes[range]
     }
     fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        self.0.len = self.0.len.min(len as u16);
     }
     fn grow_front(&mut self, n: usize) -> Result<(), NoRoom> {
-        self.start = self.start.checked_sub(n).ok_or(NoRoom)?;
-        self.len += n;
+        self.0.start = self.0.start.checked_sub(n as u16).ok_or(NoRoom)?;
+        self.0.len += n as u16;
         Ok(())
     }
     fn shrink_front(&mut self, n: usize) {
-        let n = n.min(self.len);
-        self.start += n;
-        self.len -= n;
+        let n = (n as u16).min(self.0.len);
+        self.0.start += n;
+        self.0.len -= n;
     }
     fn grow_back(&mut self, n: usize) -> Result<(), NoRoom> {
-        if self.start + self.len + n > self.bytes.len() {
+        if self.range().end + n > self.0.bytes.len() {
             return Err(NoRoom);
         }
-        self.len += n;
+        self.0.len += n as u16;
         Ok(())
     }
 }
@@ -148,7 +172,7 @@ impl<F: Feed> Device for Loop<F> {
         let mut feed = feed.lock().expect("one thread");
         while !out.is_full() {
             let mut buf = self.alloc().expect("memory");
-            buf.len = FRAME;
+            buf.reset(FRAME);
             if !feed.next(buf.data_mut()) {
                 self.free.push(buf);
                 break;
@@ -166,12 +190,8 @@ impl<F: Feed> Device for Loop<F> {
     }
 
     fn alloc(&mut self) -> Option<Buf> {
-        let mut buf = self.free.pop().unwrap_or_else(|| Buf {
-            bytes: Box::new([0; HEADROOM + ROOM]),
-            start: HEADROOM,
-            len: 0,
-        });
-        (buf.start, buf.len) = (HEADROOM, 0);
+        let mut buf = self.free.pop().unwrap_or_else(Buf::new);
+        buf.reset(0);
         Some(buf)
     }
 

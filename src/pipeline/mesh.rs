@@ -13,6 +13,7 @@ use crate::ids::{DeviceId, InterfaceId};
 use crate::packet::{Packet, PacketBuf, Parsed};
 use crate::prefetch::prefetch;
 use arrayvec::ArrayVec;
+use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 /// Frames in each handoff ring.
@@ -76,10 +77,15 @@ impl<B> Peer<B> {
 
     /// Puts what was handed over on the ring. What it has no room for is refused.
     pub fn flush(&mut self, refused: impl FnMut(Handoff<B>)) {
-        let room = self.to.slots().min(self.staged.len());
-        if room > 0
-            && let Ok(chunk) = self.to.write_chunk_uninit(room)
-        {
+        // How far the other worker is, is only asked, at the price of a cache line, when it may be too full.
+        let room = match self.to.write_chunk_uninit(self.staged.len()) {
+            Ok(chunk) => {
+                chunk.fill_from_iter(self.staged.drain(..));
+                return;
+            }
+            Err(ChunkError::TooFewSlots(room)) => room,
+        };
+        if let Ok(chunk) = self.to.write_chunk_uninit(room) {
             chunk.fill_from_iter(self.staged.drain(..room));
         }
         self.staged.drain(..).for_each(refused);

@@ -6,7 +6,7 @@ use super::setup::{check_source, is_visible};
 use super::snapshot::Interface;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
-use crate::device::{Burst, Device};
+use crate::device::{BURST, Burst, Device};
 use crate::ids::{DeviceId, Realm, WorkerId};
 use crate::nat::fragment::{HELD_MAX, Later};
 use crate::packet::{Fragment, Frame, Kind, Packet, PacketBuf, Parsed, Raw};
@@ -167,10 +167,10 @@ impl<D: Device> Core<D> {
     /// Puts a packet that this worker owns into the batch and asks memory for its bucket.
     pub(super) fn own(&mut self, snap: &Snapshot, now: Time, work: Work<D::Buf>) {
         self.shard.prefetch(work.hash);
-        if self.batch.is_full() {
+        if self.batch.len() >= BURST {
             self.process(snap, now);
         }
-        self.batch.push(work);
+        self.batch.push_back(work);
     }
 
     /// Forwards everything in the batch.
@@ -180,7 +180,7 @@ impl<D: Device> Core<D> {
             let whole = matches!(work.packet.state.kind, Kind::Tcp { .. });
             self.shard.prefetch_session(work.hash, whole);
         }
-        for work in std::mem::take(&mut self.batch) {
+        while let Some(work) = self.batch.pop_front() {
             self.forward(snap, now, work);
         }
     }

@@ -22,6 +22,7 @@ use crate::telemetry::{DropReason, WorkerCounters};
 use crate::time::{Tick, Time};
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +116,8 @@ pub(super) struct Core<D: Device> {
     pub(super) icmp_limit: RateLimit,
     pub(super) syn_proxy: Option<SynProxy>,
     pub(super) counters: Arc<WorkerCounters>,
-    pub(super) batch: ArrayVec<Work<D::Buf>, BURST>,
+    /// At most [`BURST`] packets; a queue, so that each is moved once.
+    pub(super) batch: VecDeque<Work<D::Buf>>,
     last_tick: Tick,
 }
 
@@ -165,7 +167,7 @@ impl<D: Device> Worker<D> {
                 parts.icmp_errors_per_second.div_ceil(ICMP_BURST_SHARE),
             ),
             counters,
-            batch: ArrayVec::new(),
+            batch: VecDeque::with_capacity(BURST),
             last_tick: Tick::default(),
         };
         let running = Running::new(snapshot, core.counters.revision.clone());

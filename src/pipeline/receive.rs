@@ -16,7 +16,7 @@ use crate::time::Time;
 use arrayvec::ArrayVec;
 
 impl<D: Device> Core<D> {
-    /// Receives one burst from a device and deals with all of it.
+    /// Receives one burst from a device. What this worker owns of it is in the batch then.
     pub(super) fn receive(&mut self, snap: &Snapshot, now: Time, device: DeviceId) -> bool {
         let mut frames: Burst<D::Buf> = Burst::new();
         self.ports[device.index()].device.rx_burst(&mut frames);
@@ -27,7 +27,6 @@ impl<D: Device> Core<D> {
         for buf in frames {
             self.admit(snap, now, Packet::new(buf, device));
         }
-        self.process(snap, now);
         true
     }
 

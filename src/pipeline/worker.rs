@@ -186,6 +186,8 @@ impl<D: Device> Worker<D> {
         for device in (0..self.core.ports.len()).filter_map(|n| u8::try_from(n).ok()).map(DeviceId) {
             busy |= self.core.receive(snapshot, now, device);
         }
+        // What came from several places is dealt with in full bursts; this is the rest.
+        self.core.process(snapshot, now);
         if now.tick() != self.core.last_tick {
             self.core.last_tick = now.tick();
             self.core.look_after_old(snapshot, now);
@@ -311,7 +313,6 @@ impl<D: Device> Core<D> {
         }
         if taken > 0 {
             self.counters.taken_over.add(taken as u64);
-            self.process(snap, now);
         }
         taken > 0
     }

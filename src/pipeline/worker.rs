@@ -46,13 +46,11 @@ pub const NEIGHBORS: usize = 16_384;
 /// Share of the ICMP rate that may come at once.
 const ICMP_BURST_SHARE: u32 = 10;
 
-/// Frames that a worker may hold beside its bursts: what waits in the pipeline, one full ring from another worker, and a burst
-/// on its way to each.
+/// Frames that a worker may hold beside its bursts: what waits in the pipeline, and one full ring from another worker.
 /// More rings than that fill up only while a worker is overloaded; frames that then miss are lost as they would be
 /// on a full ring.
 pub fn held_frames(workers: u16) -> u32 {
-    let others = usize::from(workers.saturating_sub(1));
-    let handed_over = if others > 0 { HANDOFF_FRAMES + others * BURST } else { 0 };
+    let handed_over = if workers > 1 { HANDOFF_FRAMES } else { 0 };
     u32::try_from(FRAGMENTS_HELD + WAITING + handed_over).unwrap_or(u32::MAX)
 }
 

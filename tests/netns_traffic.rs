@@ -1,5 +1,5 @@
 //! The real process between real hosts: everything that a NAT gateway is asked for every day, on each kind of
-//! kernel device, with one, two and three workers. The answers must be the same.
+//! kernel device, with one to four workers. The answers must be the same.
 //!
 //! Needs root, and the programs that `scripts/test` installs. With `NATGATE_LAB_REFERENCE=kernel` the kernel's
 //! NAT stands in for natgate and must pass the same steps.
@@ -36,6 +36,11 @@ fn af_packet_with_three_workers() {
 }
 
 #[test]
+fn af_packet_with_four_workers() {
+    experiment(DeviceKind::AfPacket, 4);
+}
+
+#[test]
 fn af_xdp_with_one_worker() {
     experiment(DeviceKind::AfXdp, 1);
 }
@@ -48,6 +53,11 @@ fn af_xdp_with_two_workers() {
 #[test]
 fn af_xdp_with_three_workers() {
     experiment(DeviceKind::AfXdp, 3);
+}
+
+#[test]
+fn af_xdp_with_four_workers() {
+    experiment(DeviceKind::AfXdp, 4);
 }
 
 fn experiment(device: DeviceKind, workers: u8) {

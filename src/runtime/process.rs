@@ -1,7 +1,7 @@
 //! The process of `natgate run`: opens the devices, starts a [`Gateway`] and the control socket, waits for a
 //! signal, and takes everything down in the opposite order.
 
-use super::steer::steer;
+use super::steer::{discard_backlog, steer};
 use super::{Gateway, GatewayError, ThreadSetup, random};
 use crate::config::model::Config;
 use crate::control::publish::Publisher;
@@ -55,7 +55,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     let claim = Claim::new(&config.runtime.control)?;
     let options = device_options(config);
     let seed = random()?;
-    let dpdk::Started { mut dpdk, queues, devices } = Dpdk::start(&DpdkOptions {
+    let dpdk::Started { mut dpdk, mut queues, devices } = Dpdk::start(&DpdkOptions {
         devices: &options,
         workers: usize::from(config.runtime.workers),
         frames: config.runtime.frames,
@@ -64,6 +64,7 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         eal_args: &config.runtime.eal_args,
     })?;
     let steered = steer(config, seed, &mut dpdk, &devices);
+    discard_backlog(&mut queues, &steered.1);
     let served = serve(config, path, claim, &dpdk, queues, steered, &stop);
     // Only now nobody holds a frame or a queue any more.
     let stopped = dpdk.stop();

@@ -216,9 +216,20 @@ fn round_trips(lab: &mut Lab, clients: &mut [Bindings]) {
     }
 }
 
-/// Each interface has its plan. A and B hold: by now they are proved.
+/// How long the watch, which looks once a second, may take to see what came.
+const PROVING: Duration = Duration::from_secs(10);
+
+/// Each interface has its plan. A and B hold: enough came to prove it.
 pub(crate) fn plans(lab: &mut Lab) {
-    let steering = lab.guest.show("steering");
+    let deadline = Instant::now() + PROVING;
+    let steering = loop {
+        let steering = lab.guest.show("steering");
+        let is_proving = |interface: &serde_json::Value| interface["state"] == "proving";
+        if !steering["interfaces"].as_array().unwrap().iter().any(is_proving) || Instant::now() > deadline {
+            break steering;
+        }
+        thread::sleep(Duration::from_millis(200));
+    };
     for (interface, plan) in steering["interfaces"].as_array().unwrap().iter().zip(lab.plans) {
         assert_eq!((&interface["plan"], &interface["chosen"]), (&plan.into(), &plan.into()), "{interface:#}");
         if plan == "C" {

@@ -13,8 +13,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Longest time from the start to natgate's first answer: emulated, on a busy machine, with what there is to download.
-const BOOT: Duration = Duration::from_secs(300);
+/// Longest time until QEMU runs, with what there is to download.
+const START: Duration = Duration::from_secs(300);
+/// Longest time from there to natgate's first answer: ten seconds, or several times as long on a busy machine.
+const BOOT: Duration = Duration::from_secs(60);
+/// How often a guest is booted that falls silent before natgate starts: once in some dozens of times an emulated CPU loses its
+/// timer, and Linux waits for it for ever.
+const BOOTS: usize = 3;
 /// Longest time for a command.
 const ANSWER: Duration = Duration::from_secs(60);
 
@@ -34,6 +39,21 @@ pub(crate) struct Guest {
 impl Guest {
     /// Boots and waits until natgate forwards. `runtime` is a further line for `[runtime]` in its config, or empty.
     pub(crate) fn boot(workers: usize, runtime: &str) -> Guest {
+        for attempt in 1.. {
+            let mut guest = Guest::start(workers, runtime);
+            match guest.try_answer(BOOT) {
+                Ok((_, word)) if word == "#ready" => return guest,
+                Ok((said, word)) => {
+                    panic!("the guest did not get ready ({word}):\n{said}\n{}", guest.console())
+                }
+                Err(silence) if attempt == BOOTS => panic!("{silence}"),
+                Err(silence) => eprintln!("{silence}\nbooting again"),
+            }
+        }
+        unreachable!("the last attempt returns or panics")
+    }
+
+    fn start(workers: usize, runtime: &str) -> Guest {
         let directory = tempfile::Builder::new().prefix("natgate-lab.").tempdir().unwrap();
         let wire = |name: &str, gateway| Wire::new(directory.path(), name, gateway);
         let lan = wire("lan", Ipv4Addr::new(192, 168, 1, 1));
@@ -48,10 +68,7 @@ impl Guest {
             .spawn()
             .expect("scripts/vm-lab can be run");
         let commands = connect(&directory.path().join("commands"), &mut script);
-        let mut guest = Guest { lan, wan, workers, script, commands, directory };
-        let (said, word) = guest.answer(BOOT);
-        assert_eq!(word, "#ready", "the guest did not get ready:\n{said}\n{}", guest.console());
-        guest
+        Guest { lan, wan, workers, script, commands, directory }
     }
 
     /// Runs a line of shell in the guest: what it wrote. Panics if it failed.
@@ -75,14 +92,19 @@ impl Guest {
 
     /// Lines up to one that begins with `#`, and that one.
     fn answer(&mut self, within: Duration) -> (String, String) {
+        self.try_answer(within).unwrap_or_else(|silence| panic!("{silence}"))
+    }
+
+    /// As [`Guest::answer`]; if none comes, what there was before and on the console.
+    fn try_answer(&mut self, within: Duration) -> Result<(String, String), String> {
         self.commands.get_ref().set_read_timeout(Some(within)).unwrap();
         let mut said = String::new();
         loop {
             let mut line = String::new();
             match self.commands.read_line(&mut line) {
-                Ok(1..) if line.starts_with('#') => return (said, line.trim_end().to_owned()),
+                Ok(1..) if line.starts_with('#') => return Ok((said, line.trim_end().to_owned())),
                 Ok(1..) => said += &line,
-                end => panic!("the guest fell silent ({end:?}):\n{said}\n{}", self.console()),
+                end => return Err(format!("the guest fell silent ({end:?}):\n{said}\n{}", self.console())),
             }
         }
     }
@@ -101,7 +123,7 @@ impl Drop for Guest {
 
 /// The command socket, once QEMU listens on it; before that the script may have much to build.
 fn connect(path: &PathBuf, script: &mut Child) -> BufReader<UnixStream> {
-    let deadline = Instant::now() + BOOT;
+    let deadline = Instant::now() + START;
     loop {
         if let Ok(stream) = UnixStream::connect(path) {
             return BufReader::new(stream);
@@ -111,7 +133,7 @@ fn connect(path: &PathBuf, script: &mut Child) -> BufReader<UnixStream> {
         }
         if Instant::now() > deadline {
             drop(script.stdin.take());
-            panic!("scripts/vm-lab did not start QEMU within {BOOT:?}");
+            panic!("scripts/vm-lab did not start QEMU within {START:?}");
         }
         thread::sleep(Duration::from_millis(50));
     }

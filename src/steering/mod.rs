@@ -126,16 +126,7 @@ impl Steering {
         let flows = Toeplitz::new(key);
         let bits = table.len().ilog2();
         let (by_flow, alone) = (Classes::of_key(&flows, bits)?, Classes::of_low_bits(bits)?);
-        Some(Steering {
-            workers,
-            table,
-            flows,
-            sources: None,
-            together: false,
-            by_flow,
-            alone,
-            by_port: false,
-        })
+        Some(Steering { workers, table, flows, by_flow, alone, ..Steering::single() })
     }
 
     /// One worker owns everything.

@@ -2,14 +2,13 @@
 //! is compared. The clients differ, so that a segment of one in the stream of another is seen.
 
 use crate::packet::{describe, sums_are_right};
+use crate::phy::Phy;
 use crate::traffic::Lab;
 use crate::wire::{Wire, host_mac, pad};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr};
-use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
@@ -23,55 +22,10 @@ const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 /// Longest time for all streams together.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The end of a wire that smoltcp holds.
-#[derive(Default)]
-struct Port {
-    received: VecDeque<Vec<u8>>,
-    sent: Vec<Vec<u8>>,
-}
-
-struct Rx(Vec<u8>);
-struct Tx<'a>(&'a mut Vec<Vec<u8>>);
-
-impl phy::Device for Port {
-    type RxToken<'a> = Rx;
-    type TxToken<'a> = Tx<'a>;
-
-    fn receive(&mut self, _: Instant) -> Option<(Rx, Tx<'_>)> {
-        Some((Rx(self.received.pop_front()?), Tx(&mut self.sent)))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Tx<'_>> {
-        Some(Tx(&mut self.sent))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
-        capabilities
-    }
-}
-
-impl phy::RxToken for Rx {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl phy::TxToken for Tx<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        self.0.push(frame);
-        result
-    }
-}
-
 /// A host with sockets that are all servers, or one that is a client.
 struct Host {
     mac: [u8; 6],
-    port: Port,
+    port: Phy,
     interface: Interface,
     sockets: SocketSet<'static>,
     role: Role,
@@ -100,7 +54,7 @@ fn socket() -> tcp::Socket<'static> {
 impl Host {
     fn new(address: Ipv4Addr, gateway: Ipv4Addr, seed: u8) -> Host {
         let mac = host_mac(address);
-        let mut port = Port::default();
+        let mut port = Phy::default();
         let mut config = Config::new(EthernetAddress(mac).into());
         config.random_seed = u64::from(seed);
         let mut interface = Interface::new(config, &mut port, Instant::ZERO);

@@ -26,6 +26,8 @@ mod wire;
 #[allow(dead_code, reason = "the lab uses a part of it")]
 #[path = "../scenarios/packet.rs"]
 mod packet;
+#[path = "../scenarios/phy.rs"]
+mod phy;
 #[allow(dead_code, reason = "the lab uses a part of it")]
 #[path = "../scenarios/transport.rs"]
 mod transport;

@@ -1,17 +1,16 @@
 //! Two hosts with a TCP of their own (smoltcp) talk through the gateway: a megabyte each way, every byte compared.
 
 use crate::harness::{Net, SHAPES, Shape, host_mac};
+use crate::phy::Phy;
 use crate::translation::forwards;
 use natgate::device::Device;
 use natgate::device::fault::{Fault, FaultPlan, Faults};
 use natgate::device::membuf::MemBuf;
 use natgate::packet::PacketBuf;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant;
 use smoltcp::wire::{EthernetAddress, IpAddress, IpCidr, IpEndpoint};
-use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -19,54 +18,9 @@ use std::time::Duration;
 const LENGTH: usize = 1 << 20;
 const BUFFER: usize = 65_535;
 
-/// The end of a wire that smoltcp holds.
-#[derive(Default)]
-struct Wire {
-    received: VecDeque<Vec<u8>>,
-    sent: Vec<Vec<u8>>,
-}
-
-struct Rx(Vec<u8>);
-struct Tx<'a>(&'a mut Vec<Vec<u8>>);
-
-impl phy::Device for Wire {
-    type RxToken<'a> = Rx;
-    type TxToken<'a> = Tx<'a>;
-
-    fn receive(&mut self, _: Instant) -> Option<(Rx, Tx<'_>)> {
-        Some((Rx(self.received.pop_front()?), Tx(&mut self.sent)))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Tx<'_>> {
-        Some(Tx(&mut self.sent))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = 1514;
-        capabilities
-    }
-}
-
-impl phy::RxToken for Rx {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl phy::TxToken for Tx<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        self.0.push(frame);
-        result
-    }
-}
-
 /// A host with one TCP socket that sends a stream and checks another.
 pub(crate) struct Host {
-    wire: Wire,
+    wire: Phy,
     interface: Interface,
     sockets: SocketSet<'static>,
     socket: SocketHandle,
@@ -82,7 +36,7 @@ fn byte(salt: u8, at: usize) -> u8 {
 
 impl Host {
     pub(crate) fn new(address: Ipv4Addr, gateway: Ipv4Addr, salt: u8, now: Instant) -> Host {
-        let mut wire = Wire::default();
+        let mut wire = Phy::default();
         let mut config = Config::new(EthernetAddress(host_mac(address).0).into());
         config.random_seed = u64::from(salt);
         let mut interface = Interface::new(config, &mut wire, now);

@@ -17,6 +17,7 @@
 
 mod harness;
 mod packet;
+mod phy;
 mod script;
 mod shape;
 mod transport;

@@ -9,9 +9,12 @@
 use super::AddressMap;
 use crate::ids::InterfaceId;
 use crate::packet::Tuple;
+use crate::telemetry::PortsUsed;
 use crate::zone::ZoneMap;
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 /// An address that natgate answers to.
 #[derive(Clone, Debug)]
@@ -22,6 +25,10 @@ pub struct LocalAddress {
     pub interface: Option<InterfaceId>,
     /// Ports that may be allocated to sessions; `None`: nothing is translated to this address.
     pub ports: Option<RangeInclusive<u16>>,
+    /// It is in the configuration no more, and here only for the sessions that still use it.
+    pub retired: bool,
+    /// Ports of it that sessions hold.
+    pub used: Arc<PortsUsed>,
     /// Its forwards, in [`LocalAddresses::forwards`].
     forwards: Range<usize>,
 }
@@ -52,6 +59,10 @@ pub struct Forward {
     pub source: Option<Source>,
     /// Handshakes are answered with SYN cookies before the backend hears of them. TCP only.
     pub syn_proxy: bool,
+    /// No new session: those that there are go on.
+    pub drain: bool,
+    /// The place of its rule in the configuration.
+    pub rule: u32,
 }
 
 impl Forward {
@@ -67,19 +78,37 @@ impl Forward {
 }
 
 /// Ports of a backend that answer for one of our addresses.
-#[derive(Clone, Debug)]
-struct Backend {
-    zone: u16,
-    address: Ipv4Addr,
-    protocol: u8,
-    ports: RangeInclusive<u16>,
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Backend {
+    /// The zone that it is in.
+    pub zone: u16,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// Its ports.
+    pub ports: RangeInclusive<u16>,
     /// Our address, and our port for the first of `ports`.
-    public: (Ipv4Addr, u16),
+    pub public: (Ipv4Addr, u16),
 }
 
-/// A local address before it is compiled: the address, whose own it is (`None`: a pool's or a forwarded one), and the
-/// ports that may be allocated.
-pub type Declared = (Ipv4Addr, Option<InterfaceId>, Option<RangeInclusive<u16>>);
+/// A local address before it is compiled.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whose own it is; `None`: a pool's or a forwarded one.
+    pub interface: Option<InterfaceId>,
+    /// The ports that may be allocated.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// Whether it is here only for the sessions that still use it.
+    pub retired: bool,
+    /// Ports of it that sessions hold.
+    pub used: Arc<PortsUsed>,
+}
+
+/// As [`Declared`], for a gateway with one worker: address, interface, ports.
+pub type Plain = (Ipv4Addr, Option<InterfaceId>, Option<RangeInclusive<u16>>);
 
 /// Every local address and every forward.
 #[derive(Debug)]
@@ -89,6 +118,8 @@ pub struct LocalAddresses {
     index: ZoneMap<AddressMap>,
     forwards: Box<[Forward]>,
     backends: Box<[Backend]>,
+    /// Those of them that are in the configuration.
+    declared: HashSet<Backend, ahash::RandomState>,
     /// Backend address to its first entry in `backends`, which is sorted by address.
     backend_index: AddressMap,
 }
@@ -99,7 +130,7 @@ fn number(at: usize) -> u16 {
 
 impl LocalAddresses {
     /// Compiles the list for a gateway with zone 0 alone. A forward on an address that is not in the list adds it.
-    pub fn new(mut addresses: Vec<Declared>, forwards: &[(Ipv4Addr, Forward)]) -> LocalAddresses {
+    pub fn new(mut addresses: Vec<Plain>, forwards: &[(Ipv4Addr, Forward)]) -> LocalAddresses {
         let mut numbered = Vec::new();
         for (on, forward) in forwards {
             let known = addresses.iter().position(|(known, _, _)| known == on);
@@ -109,29 +140,46 @@ impl LocalAddresses {
             }
         }
         let all = 0..number(addresses.len());
-        LocalAddresses::in_zones(addresses, &numbered, [0], |_| all.clone().collect())
+        let declared = addresses.into_iter().map(|(address, interface, ports)| Declared {
+            address,
+            interface,
+            ports,
+            retired: false,
+            used: Arc::new(PortsUsed::new(u8::MAX)),
+        });
+        LocalAddresses::in_zones(declared.collect(), &numbered, &[], [0], |_| all.clone().collect())
     }
 
     /// Compiles the list. Addresses are numbered in its order, forwards name the address that they are on by its
     /// number. `seen` says which addresses are visible from a zone; of two numbers with one address the first counts.
+    ///
+    /// `former` are backends of the configuration before that have to stay known, and stay in front: the owner of a session
+    /// must not change while it lives.
     pub fn in_zones(
         addresses: Vec<Declared>,
         forwards: &[(u16, Forward)],
+        former: &[Backend],
         zones: impl IntoIterator<Item = u16>,
         mut seen: impl FnMut(u16) -> Vec<u16>,
     ) -> LocalAddresses {
-        let mut sorted = Vec::new();
+        let mut of_address = vec![Vec::new(); addresses.len()];
+        for (on, forward) in forwards {
+            if let Some(list) = of_address.get_mut(usize::from(*on)) {
+                list.push(forward.clone());
+            }
+        }
+        let mut sorted = Vec::with_capacity(forwards.len());
         let addresses: Box<[LocalAddress]> = addresses
             .into_iter()
-            .zip(0u16..)
-            .map(|((address, interface, ports), number)| {
+            .zip(of_address)
+            .map(|(Declared { address, interface, ports, retired, used }, mut list)| {
                 let start = sorted.len();
-                sorted.extend(forwards.iter().filter(|(on, _)| *on == number).map(|(_, f)| f.clone()));
-                sorted[start..].sort_by_key(|f| (f.protocol, *f.ports.start()));
-                LocalAddress { address, interface, ports, forwards: start..sorted.len() }
+                list.sort_by_key(|f| (f.protocol, *f.ports.start()));
+                sorted.append(&mut list);
+                LocalAddress { address, interface, ports, retired, used, forwards: start..sorted.len() }
             })
             .collect();
-        let mut backends: Vec<Backend> = forwards
+        let declared: Vec<Backend> = forwards
             .iter()
             // With full NAT the backend answers to one of our addresses: the destination tells the owner.
             .filter(|(_, forward)| forward.source.is_none())
@@ -145,6 +193,9 @@ impl LocalAddresses {
                 })
             })
             .collect();
+        let known: HashSet<&Backend, ahash::RandomState> = former.iter().collect();
+        let new = declared.iter().filter(|backend| !known.contains(backend));
+        let mut backends: Vec<Backend> = former.iter().chain(new).cloned().collect();
         backends.sort_by_key(|backend| backend.address);
         let named = |number: u16| Some((addresses.get(usize::from(number))?.address, number));
         LocalAddresses {
@@ -155,6 +206,7 @@ impl LocalAddresses {
             addresses,
             forwards: sorted.into(),
             backends: backends.into(),
+            declared: declared.into_iter().collect(),
         }
     }
 
@@ -178,11 +230,22 @@ impl LocalAddresses {
     /// The forward of a packet to the local address `number`.
     #[inline]
     pub fn forward(&self, number: u16, protocol: u8, port: u16) -> Option<&Forward> {
-        let range = self.get(number)?.forwards.clone();
-        let here = self.forwards.get(range)?;
+        let here = self.forwards_of(number);
         // Sorted, and no two overlap: only the last one that begins at or before the port can hold it.
         let after = here.partition_point(|f| (f.protocol, *f.ports.start()) <= (protocol, port));
         here.get(after.checked_sub(1)?).filter(|f| f.protocol == protocol && f.ports.contains(&port))
+    }
+
+    /// Every backend, those that are here for the sessions of an earlier configuration too: (backend, whether it is in this
+    /// one).
+    pub fn backends(&self) -> impl Iterator<Item = (&Backend, bool)> {
+        self.backends.iter().map(|backend| (backend, self.declared.contains(backend)))
+    }
+
+    /// The forwards of an address, by protocol and port.
+    pub fn forwards_of(&self, number: u16) -> &[Forward] {
+        let range = self.get(number).map(|address| address.forwards.clone());
+        range.and_then(|range| self.forwards.get(range)).unwrap_or_default()
     }
 
     /// Whether any forward has a SYN proxy in front of it.
@@ -239,7 +302,17 @@ mod tests {
     const BACKEND: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 
     fn forward(ports: RangeInclusive<u16>, to_port: u16, source: Option<Source>) -> Forward {
-        Forward { protocol: TCP, ports, to: BACKEND, to_port, zone: 0, source, syn_proxy: false }
+        Forward {
+            protocol: TCP,
+            ports,
+            to: BACKEND,
+            to_port,
+            zone: 0,
+            source,
+            syn_proxy: false,
+            drain: false,
+            rule: 0,
+        }
     }
 
     fn tuple(src: Ipv4Addr, sport: u16, protocol: u8) -> Tuple {
@@ -300,8 +373,16 @@ mod tests {
         let inner = Ipv4Addr::new(192, 168, 1, 1);
         let forwards =
             [(1, forward(80..=80, 80, None)), (2, Forward { zone: 2, ..forward(81..=81, 80, None) })];
-        let addresses = vec![(inner, one, None), (inner, two, None), (SERVICE, None, None)];
-        let local = LocalAddresses::in_zones(addresses, &forwards, [1, 2], |zone| vec![zone - 1, 2]);
+        let declared = |(address, interface)| Declared {
+            address,
+            interface,
+            ports: None,
+            retired: false,
+            used: Arc::new(PortsUsed::new(1)),
+        };
+        let addresses = [(inner, one), (inner, two), (SERVICE, None)].map(declared);
+        let local =
+            LocalAddresses::in_zones(addresses.to_vec(), &forwards, &[], [1, 2], |zone| vec![zone - 1, 2]);
         assert_eq!(
             (local.find(1, inner), local.find(2, inner), local.find(0, inner)),
             (Some(0), Some(1), None)

@@ -228,6 +228,7 @@ pub fn write_interfaces(out: &mut dyn Write, interfaces: &[api::Interface]) -> i
     let mut table = Table::new(&[
         ("interface", Align::Left),
         ("realm", Align::Left),
+        ("zone", Align::Right),
         ("device", Align::Left),
         ("driver", Align::Left),
         ("vlan", Align::Right),
@@ -243,6 +244,7 @@ pub fn write_interfaces(out: &mut dyn Write, interfaces: &[api::Interface]) -> i
         table.row([
             interface.name.clone(),
             interface.realm.clone(),
+            interface.zone.to_string(),
             interface.device.clone(),
             interface.driver.clone(),
             if interface.vlan == 0 { "-".into() } else { interface.vlan.to_string() },

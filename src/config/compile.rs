@@ -1,16 +1,17 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
+use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
 use super::model::{Config, ConntrackConfig, DnatRule, SourcePool};
-use crate::classify::{Declared, Forward, LocalAddresses, Source};
-use crate::conntrack::policy::Policy;
+use crate::classify::{Backend, Forward, LocalAddresses, PrefixSet, Source};
+use crate::conntrack::policy::{Policy, TrackRule};
+use crate::control::state::DEFAULT_SET;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::pipeline::snapshot::{Interface, Snapshot, Snat};
 use crate::route::{NextHop, ZonedRoute, ZonedRoutes};
 use crate::steering::Steering;
 use crate::steering::plan::Needs;
+use crate::zone::ZoneMap;
 use ipnet::Ipv4Net;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -34,10 +35,24 @@ pub fn compile(config: &Config, macs: &[MacAddr], seed: u64, revision: u64) -> S
     compile_for(config, macs, needs(config, seed).steering(), revision)
 }
 
-/// Compiles a configuration. `macs` are the devices' Ethernet addresses by `DeviceId`.
+/// Compiles the first configuration. `macs` are the devices' Ethernet addresses by `DeviceId`.
 pub fn compile_for(config: &Config, macs: &[MacAddr], steering: Steering, revision: u64) -> Snapshot {
+    compile_after(None, config, macs, steering, revision)
+}
+
+/// Compiles a configuration that follows another one; its interfaces have to be in the same order
+/// ([`super::reorder`]).
+pub fn compile_after(
+    heritage: Option<Heritage<'_>>,
+    config: &Config,
+    macs: &[MacAddr],
+    steering: Steering,
+    revision: u64,
+) -> Snapshot {
+    let workers = steering.workers();
     let routes = ZonedRoutes::new(config.zones(), &routes(config));
-    let numbers = Numbers::of(config);
+    let numbers = numbers(config, heritage, workers);
+    let sets = Sets::of(config, heritage, DEFAULT_SET);
     let interfaces: Box<[Interface]> = interface_ids(config)
         .map(|(id, interface)| Interface {
             name: interface.name.clone(),
@@ -75,9 +90,10 @@ pub fn compile_for(config: &Config, macs: &[MacAddr], steering: Steering, revisi
             source: source(rule.source),
         })
         .collect();
-    let local = local_addresses(config, numbers, &routes);
+    let local = local_addresses(config, numbers, backends(heritage), &routes);
     Snapshot {
         revision,
+        icmp_errors_per_second: config.runtime.icmp_errors_per_second.div_ceil(workers.max(1).into()),
         steering,
         interfaces,
         by_device,
@@ -85,19 +101,28 @@ pub fn compile_for(config: &Config, macs: &[MacAddr], steering: Steering, revisi
         local,
         snat,
         pools,
-        conntrack: policy(&config.conntrack),
+        conntrack: policy(&config.conntrack, &sets),
+        set_names: sets.names.into(),
+        bans: bans(config),
+        rules: rule_counters(config, heritage, workers),
     }
 }
 
-/// The sets of timeouts in the order that the rules number them in: that of `[conntrack.timeouts]` first.
-fn policy(conntrack: &ConntrackConfig) -> Policy {
-    let named = conntrack.timeout_sets.iter().map(|set| set.timeouts.clone());
+fn policy(conntrack: &ConntrackConfig, sets: &Sets) -> Policy {
+    let rule = |rule: &TrackRule| TrackRule { timeouts: sets.number(rule.timeouts), ..rule.clone() };
     Policy {
-        timeout_sets: std::iter::once(conntrack.timeouts.clone()).chain(named).collect(),
-        rules: conntrack.rules.clone().into(),
+        timeout_sets: sets.timeouts.clone().into(),
+        rules: conntrack.rules.iter().map(rule).collect(),
         tcp: conntrack.tcp,
         limits: conntrack.limits.clone(),
     }
+}
+
+fn bans(config: &Config) -> ZoneMap<PrefixSet> {
+    ZoneMap::new(config.zones(), |zone| {
+        let here = config.bans.iter().filter(|ban| ban.zone.is_none_or(|only| only == zone));
+        PrefixSet::new(here.flat_map(|ban| ban.from.iter().copied()))
+    })
 }
 
 fn interface_ids(config: &Config) -> impl Iterator<Item = (InterfaceId, &super::model::InterfaceConfig)> {
@@ -111,62 +136,50 @@ fn source(pool: SourcePool) -> Source {
     }
 }
 
-/// The local addresses and their numbers.
-struct Numbers {
-    list: Vec<Declared>,
-    known: HashMap<(Ipv4Addr, Option<InterfaceId>), u16>,
+/// The local addresses and their numbers: interfaces' addresses first, then pools', then those that are forwarded and
+/// nobody's. Another interface may have the same address in another zone.
+fn numbers(config: &Config, heritage: Option<Heritage<'_>>, workers: u8) -> Numbers {
+    let mut numbers = Numbers::inherit(heritage, workers);
+    for (id, interface) in interface_ids(config) {
+        for (n, net) in interface.addresses.iter().enumerate() {
+            // Only the primary address is translated to.
+            numbers.add(net.addr(), Some(id), (n == 0).then_some(INTERFACE_PORTS));
+        }
+    }
+    for pool in &config.pools {
+        for address in &pool.addresses {
+            numbers.add(*address, None, Some(pool.ports.clone()));
+        }
+    }
+    for rule in &config.dnat {
+        numbers.add(rule.address, rule.interface, None);
+    }
+    numbers
 }
 
-impl Numbers {
-    /// Interfaces' addresses first, then pools', then those that are forwarded and nobody's. Another interface may have
-    /// the same address in another zone.
-    fn of(config: &Config) -> Numbers {
-        let mut numbers = Numbers { list: Vec::new(), known: HashMap::new() };
-        for (id, interface) in interface_ids(config) {
-            for (n, net) in interface.addresses.iter().enumerate() {
-                // Only the primary address is translated to.
-                numbers.add((net.addr(), Some(id), (n == 0).then_some(INTERFACE_PORTS)));
-            }
-        }
-        for pool in &config.pools {
-            for address in &pool.addresses {
-                numbers.add((*address, None, Some(pool.ports.clone())));
-            }
-        }
-        for rule in &config.dnat {
-            numbers.add((rule.address, rule.interface, None));
-        }
-        numbers
-    }
-
-    fn add(&mut self, declared: Declared) {
-        let Ok(next) = u16::try_from(self.list.len()) else { return };
-        if let Entry::Vacant(entry) = self.known.entry((declared.0, declared.1)) {
-            entry.insert(next);
-            self.list.push(declared);
-        }
-    }
-
-    fn find(&self, address: Ipv4Addr, interface: Option<InterfaceId>) -> Option<u16> {
-        self.known.get(&(address, interface)).copied()
-    }
-}
-
-fn local_addresses(config: &Config, numbers: Numbers, routes: &ZonedRoutes) -> LocalAddresses {
-    let forward = |rule: &DnatRule| Some((numbers.find(rule.address, rule.interface)?, forward(rule)));
-    let forwards: Vec<_> = config.dnat.iter().filter_map(forward).collect();
+fn local_addresses(
+    config: &Config,
+    numbers: Numbers,
+    former: Vec<Backend>,
+    routes: &ZonedRoutes,
+) -> LocalAddresses {
+    let forward = |(number, rule): (u32, &DnatRule)| {
+        Some((numbers.find(rule.address, rule.interface)?, forward(number, rule)))
+    };
+    let forwards: Vec<_> = (0..).zip(&config.dnat).filter_map(forward).collect();
     // For the closure, which outlives the list.
-    let owners: Vec<_> = numbers.list.iter().map(|(address, interface, _)| (*address, *interface)).collect();
-    LocalAddresses::in_zones(numbers.list, &forwards, config.zones(), |zone| {
+    let owners: Vec<_> =
+        numbers.list.iter().map(|local| (local.address, local.interface, local.retired)).collect();
+    LocalAddresses::in_zones(numbers.list, &forwards, &former, config.zones(), |zone| {
         seen(config, &owners, routes, zone)
     })
 }
 
 /// The numbers of the addresses that are visible from a zone, in the order in which they count: its own interfaces', then
-/// those that belong to no interface, then other external interfaces'.
+/// those that belong to no interface, then other external interfaces'; at last those that are retired.
 fn seen(
     config: &Config,
-    owners: &[(Ipv4Addr, Option<InterfaceId>)],
+    owners: &[(Ipv4Addr, Option<InterfaceId>, bool)],
     routes: &ZonedRoutes,
     zone: u16,
 ) -> Vec<u16> {
@@ -183,14 +196,18 @@ fn seen(
         Some(_) => None,
     };
     let ranked = owners.iter().zip(0u16..);
-    let mut ranked: Vec<(u8, u16)> =
-        ranked.filter_map(|((address, owner), number)| Some((rank(*address, *owner)?, number))).collect();
+    let mut ranked: Vec<(bool, u8, u16)> = ranked
+        .filter(|((address, ..), _)| !address.is_unspecified())
+        .filter_map(|((address, owner, retired), number)| Some((*retired, rank(*address, *owner)?, number)))
+        .collect();
     ranked.sort_unstable();
-    ranked.into_iter().map(|(_, number)| number).collect()
+    ranked.into_iter().map(|(.., number)| number).collect()
 }
 
-fn forward(rule: &DnatRule) -> Forward {
+fn forward(number: u32, rule: &DnatRule) -> Forward {
     Forward {
+        rule: number,
+        drain: rule.drain,
         protocol: rule.protocol,
         ports: rule.ports.clone(),
         to: rule.to,

@@ -13,6 +13,7 @@ mod draft;
 pub mod error;
 pub mod estimate;
 pub mod keys;
+pub mod lineage;
 pub mod mistake;
 pub mod model;
 mod parse;

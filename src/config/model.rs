@@ -30,6 +30,8 @@ pub struct Config {
     pub snat: Vec<SnatRule>,
     /// Destination translation (port forwarding, full NAT): the first rule that matches decides.
     pub dnat: Vec<DnatRule>,
+    /// Sources that may open no session.
+    pub bans: Vec<BanRule>,
 }
 
 impl Config {
@@ -164,7 +166,7 @@ pub struct PoolConfig {
 }
 
 /// Where translated sources come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SourcePool {
     /// The primary address of the interface that the packet leaves by ("masquerade").
     Interface,
@@ -173,7 +175,7 @@ pub enum SourcePool {
 }
 
 /// A source translation rule, for new sessions from an internal to an external interface.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnatRule {
     /// Zone that the packet comes in from; `None`: any.
     pub zone: Option<u16>,
@@ -188,7 +190,7 @@ pub struct SnatRule {
 }
 
 /// A destination translation rule, one protocol each (`protocol = ["tcp", "udp"]` makes two of them).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DnatRule {
     /// The translated (external) address that clients use: an interface's address or one of a pool or any other
     /// that is routed here.
@@ -209,4 +211,15 @@ pub struct DnatRule {
     pub source: Option<SourcePool>,
     /// The gateway answers handshakes itself, with SYN cookies, before the backend hears of them. TCP only.
     pub syn_proxy: bool,
+    /// No new session is made: those that there are go on until they end.
+    pub drain: bool,
+}
+
+/// Sources that may open no session, on whichever side.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BanRule {
+    /// Zone that the packets come in from; `None`: any.
+    pub zone: Option<u16>,
+    /// Source prefixes; at least one.
+    pub from: Vec<Ipv4Net>,
 }

@@ -186,6 +186,9 @@ pub struct Interface {
     pub vlan: u16,
     /// `internal` or `external`.
     pub realm: String,
+    /// The address space that it lies in.
+    #[serde(default)]
+    pub zone: u16,
     /// The gateway's addresses with their prefix lengths; the first is the primary one.
     pub addresses: Vec<String>,
     /// Largest IPv4 packet in bytes.

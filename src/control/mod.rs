@@ -5,6 +5,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`state`] | [`ControlState`]: what the runtime hands over when it starts the server |
+//! | [`running`] | the configuration that runs |
 //! | [`publish`] | what the management core publishes for it |
 //! | [`api`] | the answers as types; the server writes them and the client reads them |
 //! | [`socket`] | the socket file: owner-only from its creation, one gateway a path, stale files replaced |
@@ -38,6 +39,7 @@ pub mod filter;
 pub mod publish;
 pub mod query;
 pub mod routes;
+pub mod running;
 pub mod server;
 pub mod session_routes;
 pub mod sessions;

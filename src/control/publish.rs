@@ -30,6 +30,11 @@ impl<T> Clone for Published<T> {
 }
 
 impl<T> Published<T> {
+    /// The first value.
+    pub fn new(value: T) -> Self {
+        Published(Arc::new(Mutex::new(Arc::new(value))))
+    }
+
     /// Replaces the value.
     pub fn publish(&self, value: T) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);

@@ -172,7 +172,7 @@ pub fn timers(state: &ControlState) -> api::Timers {
         last_sweep_seconds: status.last_sweep.map(|length| length.as_secs_f64()),
     };
     api::Timers {
-        sets: state.timeout_sets.iter().map(set).collect(),
+        sets: state.running.read().timeout_sets.iter().map(set).collect(),
         workers: state.published.timers.read().iter().map(worker).collect(),
     }
 }
@@ -234,7 +234,8 @@ pub fn drops(state: &ControlState) -> api::Drops {
 
 /// Builds the answer to `/v1/interfaces`.
 pub fn interfaces(state: &ControlState) -> Vec<api::Interface> {
-    let rows = state.interfaces.iter().enumerate();
+    let running = state.running.read();
+    let rows = running.interfaces.iter().enumerate();
     rows.map(|(index, info)| {
         let workers = || state.workers.iter().filter_map(|worker| worker.interfaces.get(index));
         api::Interface {
@@ -244,6 +245,7 @@ pub fn interfaces(state: &ControlState) -> Vec<api::Interface> {
             mac: info.mac.to_string(),
             vlan: info.vlan,
             realm: info.realm.name().to_owned(),
+            zone: info.zone,
             addresses: info.addresses.iter().map(ToString::to_string).collect(),
             mtu: info.mtu,
             rx_packets: workers().map(|counters| counters.rx_packets.get()).sum(),
@@ -259,9 +261,10 @@ pub fn interfaces(state: &ControlState) -> Vec<api::Interface> {
 pub fn neighbors(state: &ControlState) -> Vec<api::Neighbor> {
     let now = (state.now)();
     let rows = state.published.neighbors.read();
+    let running = state.running.read();
     rows.iter()
         .map(|row| api::Neighbor {
-            interface: state
+            interface: running
                 .interfaces
                 .get(row.interface.index())
                 .map_or_else(|| format!("interface {}", row.interface.0), |info| info.name.clone()),

@@ -79,9 +79,10 @@ impl SessionLines {
             return None;
         }
         let now = (self.state.now)();
+        let running = self.state.running.read();
         let mut out = Vec::new();
         self.walk.step(&self.state, &self.filter, |worker, session| {
-            write_line(&mut out, self.format, session, worker, now, &self.state.timeout_sets);
+            write_line(&mut out, self.format, session, worker, now, &running.timeout_sets);
             self.left -= 1;
             if self.left == 0 || out.len() >= BYTES_A_STEP {
                 ControlFlow::Break(())

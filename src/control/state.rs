@@ -4,7 +4,8 @@
 //! [`ControlState`] after the workers exist and shares it with the server; the management core's thread keeps a clone of
 //! the [`Publisher`] and publishes with it.
 
-use super::publish::Publisher;
+use super::publish::{Published, Publisher};
+use super::running::Running;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;
 use crate::conntrack::timeouts::Timeouts;
@@ -31,17 +32,14 @@ pub struct ControlState {
     pub config_path: PathBuf,
     /// The counters of each worker, in the order of their numbers.
     pub workers: Vec<Arc<WorkerCounters>>,
-    /// The interfaces, in the order of their [`InterfaceId`]s.
-    pub interfaces: Vec<InterfaceInfo>,
+    /// The configuration that runs, replaced by each reload.
+    pub running: Published<Running>,
     /// The session table of each worker, in the order of their numbers.
     pub sessions: Vec<SessionView<V4Key>>,
     /// What the management core publishes; the control thread adds events of its own.
     pub published: Publisher,
     /// Takes orders to the workers.
     pub commands: Commands,
-    /// The timeout sets, by the number that sessions know theirs by. The first is that of all sessions which no rule
-    /// gives another.
-    pub timeout_sets: Vec<TimeoutSet>,
     /// The current time, on the clock of the sessions.
     pub now: Box<dyn Fn() -> Tick + Send + Sync>,
 }
@@ -62,7 +60,7 @@ impl Started {
     }
 }
 
-/// What does not change about an interface while the gateway runs.
+/// An interface as the config and its device have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceInfo {
     /// Name in the config.
@@ -77,6 +75,8 @@ pub struct InterfaceInfo {
     pub vlan: u16,
     /// Which side it faces.
     pub realm: Realm,
+    /// The address space that it lies in.
+    pub zone: u16,
     /// The gateway's addresses; the first is the primary one.
     pub addresses: Vec<Ipv4Net>,
     /// Largest IPv4 packet in bytes.

@@ -37,8 +37,9 @@ pub(super) fn steering(state: &ControlState) -> api::Steering {
             handoff_ratio: ratio(handed_off, packets),
         }
     };
+    let running = state.running.read();
     let interfaces: Vec<api::InterfaceSteering> =
-        state.interfaces.iter().zip(&published.interfaces).enumerate().map(interface).collect();
+        running.interfaces.iter().zip(&published.interfaces).enumerate().map(interface).collect();
     let handed_off = sum(|counters| &counters.handed_off, 0..MAX_INTERFACES);
     let packets = sum(|counters| &counters.steerable, 0..MAX_INTERFACES);
     let total = |pick: &dyn Fn(&WorkerCounters) -> u64| state.workers.iter().map(|worker| pick(worker)).sum();

@@ -4,7 +4,8 @@
 //! [`crate::conntrack::sources`]. [`Core::settle`] is the last step of a set-up: only when everything else is
 //! there is another session evicted, so that nobody has to go for a newcomer that does not come.
 
-use super::forward::{Answer, Stop};
+use super::forward::Stop;
+use super::plan::out_of_resources;
 use super::worker::Core;
 use crate::conntrack::class::Class;
 use crate::conntrack::key::V4Key;
@@ -15,9 +16,8 @@ use crate::conntrack::sources::{Sources, V4Source};
 use crate::conntrack::table::{InsertError, NewSession, SessionId};
 use crate::conntrack::tracker::Opening;
 use crate::device::Device;
-use crate::telemetry::{DropReason, Eviction};
+use crate::telemetry::Eviction;
 use crate::time::Tick;
-use crate::wire::icmp;
 
 /// What a worker decides by.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl<D: Device> Core<D> {
         }
         match pressure.admit(&Census::of(&self.shard), newcomer) {
             Admission::Admit { privileged, evict } => Ok(Admitted { protected: privileged, evict }),
-            Admission::Refuse(reason) => Err(out_of_resources(reason)),
+            Admission::Refuse(reason) => Err(out_of_resources(reason).into()),
         }
     }
 
@@ -124,9 +124,4 @@ impl<D: Device> Core<D> {
         // Of two that are equally old the first.
         oldest.reduce(|one, other| if age(&other) > age(&one) { other } else { one })
     }
-}
-
-/// No session possible: the sender is told by ICMP 3/1 (RFC 6888 REQ-11).
-pub(super) fn out_of_resources(reason: DropReason) -> Stop {
-    Stop::Refused(reason, Some(Answer::unreachable(icmp::CODE_HOST_UNREACHABLE)))
 }

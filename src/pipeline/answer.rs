@@ -1,11 +1,11 @@
 //! What the gateway says itself: ARP, echo replies, ICMP errors.
 
 use super::Snapshot;
-use super::forward::{Answer, Exit};
+use super::forward::Exit;
 use super::mesh::Note;
 use super::message::FromWorker;
+use super::plan::{Answer, check_source};
 use super::receive::is_for_gateway;
-use super::setup::check_source;
 use super::worker::Core;
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr};

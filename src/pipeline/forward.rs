@@ -5,8 +5,9 @@
 use super::Snapshot;
 use super::mesh::Work;
 use super::message::FromWorker;
-use super::setup::{Plan, check_destination, check_source, stays_inside};
-use super::snapshot::Interface;
+use super::plan::{
+    Answer, Goal, Header, NO_ROUTE, Plan, Refusal, check_destination, check_source, plan, stays_inside,
+};
 use super::worker::Core;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -23,21 +24,6 @@ use crate::time::Time;
 use crate::wire::icmp;
 use std::net::Ipv4Addr;
 
-/// An ICMP error for the sender of a refused packet.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Answer {
-    pub(super) kind: u8,
-    pub(super) code: u8,
-    /// MTU of the next link, for fragmentation needed.
-    pub(super) mtu: u16,
-}
-
-impl Answer {
-    pub(super) const fn unreachable(code: u8) -> Answer {
-        Answer { kind: icmp::UNREACHABLE, code, mtu: 0 }
-    }
-}
-
 /// Why a packet does not go on.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stop {
@@ -49,29 +35,15 @@ pub(super) enum Stop {
     Consumed,
 }
 
-/// No route: the sender is told by ICMP 3/0.
-pub(super) const NO_ROUTE: Stop =
-    Stop::Refused(DropReason::NoRoute, Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE)));
-
 impl From<DropReason> for Stop {
     fn from(reason: DropReason) -> Stop {
         Stop::Refused(reason, None)
     }
 }
 
-/// Where a packet is to go: an address means something only together with its zone.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Goal {
-    pub(super) address: Ipv4Addr,
-    /// Realm and zone of the interface to leave by.
-    pub(super) realm: Realm,
-    pub(super) zone: u16,
-}
-
-impl Goal {
-    /// An address on the same side as this interface.
-    pub(super) fn beside(interface: &Interface, address: Ipv4Addr) -> Goal {
-        Goal { address, realm: interface.realm, zone: interface.zone }
+impl From<Refusal> for Stop {
+    fn from(Refusal { reason, answer }: Refusal) -> Stop {
+        Stop::Refused(reason, answer)
     }
 }
 
@@ -124,14 +96,15 @@ impl<D: Device> Core<D> {
                 Ok(exit)
             }
             None => {
-                let plan = self.plan(snap, &state)?;
+                let header = Header::of(&state);
+                let plan = plan(snap, &header)?;
                 if let Plan::Session(session) = &plan
                     && session.syn_proxy
                     && self.syn_proxy.is_some()
                 {
                     return self.greet(snap, now, work, session);
                 }
-                let exit = self.check_exit(snap, now, &state, plan.goal(snap, &state))?;
+                let exit = self.check_exit(snap, now, &state, plan.goal(snap, &header))?;
                 let translation = match plan {
                     Plan::Route => Translation::new(state.tuple, state.tuple),
                     // The first fragment, which comes here before, was refused.

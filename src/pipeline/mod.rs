@@ -27,7 +27,8 @@
 //! | [`worker`] | the worker and its burst |
 //! | `receive` | frames in, local answers, owner, fragments |
 //! | `forward` | the fast path: lookup, checks, rewrite |
-//! | `setup` | the slow path: which rule, which port, new session |
+//! | [`plan`] | what is to become of a packet without a session: which rule |
+//! | `setup` | the slow path: which port, new session |
 //! | `timers` | posts to the timer wheel |
 //! | `admission` | who may have a session, and who has to go for it |
 //! | `syn_proxy` | handshakes that the gateway makes before the backend hears of them |
@@ -42,6 +43,7 @@ mod forward;
 pub mod handover;
 pub mod mesh;
 pub mod message;
+pub mod plan;
 mod receive;
 mod setup;
 pub mod snapshot;

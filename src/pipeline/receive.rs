@@ -2,7 +2,7 @@
 
 use super::Snapshot;
 use super::mesh::{Handoff, Work};
-use super::setup::{check_source, is_visible};
+use super::plan::{check_source, is_visible};
 use super::snapshot::Interface;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;

@@ -1,12 +1,16 @@
 //! The configuration as workers read it: immutable, compiled off the hot path, swapped by pointer.
 
-use crate::classify::{LocalAddress, LocalAddresses, Source};
+use super::plan::Rule;
+use crate::classify::{LocalAddress, LocalAddresses, PrefixSet, Source};
 use crate::conntrack::policy::Policy;
-use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
+use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
 use crate::route::{NextHop, ZonedRoutes};
 use crate::steering::Steering;
+use crate::telemetry::{Counter, PerWorker};
+use crate::zone::ZoneMap;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// An interface as the pipeline sees it.
 #[derive(Clone, Debug)]
@@ -107,6 +111,43 @@ pub struct Snapshot {
     pub pools: Box<[Box<[u16]>]>,
     /// Timeouts, limits, how strict the trackers are.
     pub conntrack: Policy,
+    /// Names of the timeout sets, in the order in which sessions number them.
+    pub set_names: Box<[String]>,
+    /// Sources that may open no session, by the zone that they come from.
+    pub bans: ZoneMap<PrefixSet>,
+    /// ICMP errors that each worker may make a second.
+    pub icmp_errors_per_second: u32,
+    /// What each rule did.
+    pub rules: RuleCounters,
+}
+
+/// Sessions that each rule has made, by the rule's place in the configuration.
+#[derive(Debug, Default)]
+pub struct RuleCounters {
+    /// Of `Config::snat`.
+    pub snat: Box<[Arc<PerWorker<Counter>>]>,
+    /// Of `Config::dnat`.
+    pub dnat: Box<[Arc<PerWorker<Counter>>]>,
+}
+
+impl RuleCounters {
+    /// The counters of a rule.
+    #[inline]
+    pub fn of(&self, rule: Rule) -> Option<&PerWorker<Counter>> {
+        let (list, number) = match rule {
+            Rule::Snat(number) => (&self.snat, number),
+            Rule::Dnat(number) => (&self.dnat, number),
+        };
+        list.get(usize::try_from(number).ok()?).map(|counters| &**counters)
+    }
+
+    /// Counts a session that a worker made.
+    #[inline]
+    pub(super) fn count(&self, rule: Rule, worker: WorkerId) {
+        if let Some(counter) = self.of(rule).and_then(|counters| counters.of(worker)) {
+            counter.increment();
+        }
+    }
 }
 
 impl Snapshot {
@@ -131,6 +172,12 @@ impl Snapshot {
         let addresses = self.pools.get(pool)?;
         let mixed = u64::from(subscriber.to_bits().wrapping_mul(0x9e37_79b1));
         addresses.get(usize::try_from((mixed * addresses.len() as u64) >> 32).unwrap_or(0)).copied()
+    }
+
+    /// Whether packets from `zone` with this source open no session.
+    #[inline]
+    pub fn is_banned(&self, zone: u16, source: Ipv4Addr) -> bool {
+        self.bans.get(zone).is_some_and(|banned| banned.contains(source))
     }
 
     /// The number of the local address that a packet on this interface means by `address`.

@@ -32,10 +32,10 @@
 mod backend;
 
 use super::Snapshot;
-use super::forward::{Exit, Goal, NO_ROUTE, Stop};
+use super::forward::{Exit, Stop};
 use super::mesh::Note;
 use super::mesh::Work;
-use super::setup::SessionPlan;
+use super::plan::{Goal, NO_ROUTE, SessionPlan};
 use super::worker::Core;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -117,7 +117,7 @@ impl<D: Device> Core<D> {
         let heard = Heard::read(&work.packet)?;
         match heard.segment.kind {
             SegmentKind::Syn => {
-                self.answer_syn(snap, now, &work.packet.state, &heard, (plan.goal(), plan.port()))
+                self.answer_syn(snap, now, &work.packet.state, &heard, (plan.goal(), plan.dport))
             }
             SegmentKind::Ack => self.welcome(snap, now, work, &heard, plan),
             SegmentKind::SynAck | SegmentKind::Fin | SegmentKind::Rst => Err(DropReason::TcpNotSyn.into()),

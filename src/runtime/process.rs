@@ -4,9 +4,10 @@
 use super::steer::{discard_backlog, steer};
 use super::{Gateway, GatewayError, ThreadSetup, random};
 use crate::config::model::Config;
-use crate::control::publish::Publisher;
+use crate::control::publish::{Published, Publisher};
+use crate::control::running::{DeviceRow, Running};
 use crate::control::server::{Claim, Limits, Server, ServerError};
-use crate::control::state::{ControlState, DEFAULT_SET, InterfaceInfo, Started, TimeoutSet};
+use crate::control::state::{ControlState, Started};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
 use crate::management::Management;
@@ -110,11 +111,10 @@ fn serve(
         dpdk_version: Some(dpdk::version().trim_start_matches("DPDK ").to_owned()),
         config_path: path.to_owned(),
         workers: gateway.counters.clone(),
-        interfaces: interface_infos(config, devices),
+        running: Published::new(Running::new(config.clone(), gateway.snapshot.clone(), device_rows(devices))),
         sessions: gateway.sessions.clone(),
         published,
         commands: gateway.commands.clone(),
-        timeout_sets: timeout_sets(config),
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();
@@ -149,28 +149,13 @@ fn registering(dpdk: &Dpdk) -> ThreadSetup {
     })
 }
 
-fn timeout_sets(config: &Config) -> Vec<TimeoutSet> {
-    let first = TimeoutSet { name: DEFAULT_SET.into(), timeouts: config.conntrack.timeouts.clone() };
-    let named = config.conntrack.timeout_sets.iter();
-    let named = named.map(|set| TimeoutSet { name: set.name.clone(), timeouts: set.timeouts.clone() });
-    std::iter::once(first).chain(named).collect()
-}
-
-fn interface_infos(config: &Config, devices: &[DeviceInfo]) -> Vec<InterfaceInfo> {
-    let info = |interface: &crate::config::model::InterfaceConfig| {
-        let device = devices.get(interface.device.index())?;
-        Some(InterfaceInfo {
-            name: interface.name.clone(),
-            device: device.name.clone(),
-            driver: device.driver.clone(),
-            mac: device.mac,
-            vlan: interface.vlan,
-            realm: interface.realm,
-            addresses: interface.addresses.clone(),
-            mtu: interface.mtu,
-        })
+fn device_rows(devices: &[DeviceInfo]) -> Vec<DeviceRow> {
+    let row = |DeviceInfo { name, driver, mac, .. }: &DeviceInfo| DeviceRow {
+        name: name.clone(),
+        driver: driver.clone(),
+        mac: *mac,
     };
-    config.interfaces.iter().filter_map(info).collect()
+    devices.iter().map(row).collect()
 }
 
 fn tell_started(config: &Config, devices: &[DeviceInfo]) {

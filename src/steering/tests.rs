@@ -18,6 +18,8 @@ fn local(source: Option<Source>) -> LocalAddresses {
         zone: 0,
         source,
         syn_proxy: false,
+        drain: false,
+        rule: 0,
     };
     let addresses = vec![(OURS, Some(InterfaceId(1)), Some(1024..=65535))];
     LocalAddresses::new(addresses, &[(OURS, forward.clone()), (SERVICE, forward)])

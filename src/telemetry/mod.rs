@@ -7,8 +7,10 @@ pub mod counters;
 pub mod drops;
 pub mod evictions;
 pub mod handoffs;
+pub mod per_worker;
 
 pub use counters::{Counter, InterfaceCounters, WorkerCounters};
 pub use drops::DropReason;
 pub use evictions::Eviction;
 pub use handoffs::HandoffCause;
+pub use per_worker::{PerWorker, PortsUsed};

@@ -28,6 +28,8 @@ pub const TIMESTAMP_REPLY: u8 = 14;
 pub const CODE_NET_UNREACHABLE: u8 = 0;
 /// Code of [`UNREACHABLE`]: the host does not answer.
 pub const CODE_HOST_UNREACHABLE: u8 = 1;
+/// Code of [`UNREACHABLE`]: nobody listens on the port.
+pub const CODE_PORT_UNREACHABLE: u8 = 3;
 /// Code of [`UNREACHABLE`]: too large for the next link and must not be fragmented.
 pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
 /// Code of [`UNREACHABLE`]: forbidden by policy.

@@ -4,15 +4,16 @@
 #![allow(unreachable_pub, reason = "a module of a test")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that these are for tests only")]
 
+use natgate::config::compile::compile;
 use natgate::conntrack::key::V4Key;
 use natgate::conntrack::policy::Policy;
 use natgate::conntrack::session::NewSession;
 use natgate::conntrack::table::Shard;
-use natgate::conntrack::timeouts::{Timeout, Timeouts};
 use natgate::conntrack::tracker::{self, Observed};
-use natgate::control::publish::Publisher;
+use natgate::control::publish::{Published, Publisher};
+use natgate::control::running::{DeviceRow, Running};
 use natgate::control::server::Limits;
-use natgate::control::state::{InterfaceInfo, NeighborRow, Started, TimeoutSet};
+use natgate::control::state::{NeighborRow, Started};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
 use natgate::management::commands;
@@ -60,16 +61,6 @@ impl Gateway {
             views.push(view);
         }
         count(&workers);
-        let interface = |name: &str, n: u8, realm, address: &str| InterfaceInfo {
-            name: name.into(),
-            device: format!("af_packet:eth{n}"),
-            driver: "net_af_packet".into(),
-            mac: MacAddr([2, 0, 0, 0, 0, n]),
-            vlan: 0,
-            realm,
-            addresses: vec![address.parse().unwrap()],
-            mtu: 1500,
-        };
         let published = Publisher::default();
         published.neighbors.publish(vec![NeighborRow {
             interface: InterfaceId(1),
@@ -85,17 +76,10 @@ impl Gateway {
             dpdk_version: None,
             config_path: "/etc/natgate/natgate.toml".into(),
             workers,
-            interfaces: vec![
-                interface("lan", 1, Realm::Internal, "192.168.1.1/24"),
-                interface("wan", 2, Realm::External, "203.0.113.2/24"),
-            ],
+            running: Published::new(running()),
             sessions: views,
             published,
             commands: commands::channel(2).0,
-            timeout_sets: vec![
-                TimeoutSet { name: "default".into(), timeouts: Timeouts::default() },
-                TimeoutSet { name: "dns".into(), timeouts: dns() },
-            ],
             now: Box::new(|| NOW),
         };
         Gateway { directory: tempfile::tempdir().unwrap(), state: Arc::new(state) }
@@ -153,11 +137,40 @@ pub fn steering(proof: ProofState) -> SteeringStatus {
     }
 }
 
-/// Timeouts for questions that are answered at once.
-fn dns() -> Timeouts {
-    let mut timeouts = Timeouts::default();
-    timeouts.set(Timeout::Udp, Duration::from_secs(10));
-    timeouts
+/// What it runs.
+const CONFIG: &str = r#"
+[interface.lan]
+device = "af_packet:eth1"
+realm = "internal"
+address = "192.168.1.1/24"
+
+[interface.wan]
+device = "af_packet:eth2"
+realm = "external"
+address = "203.0.113.2/24"
+gateway = "203.0.113.1"
+
+[runtime]
+workers = 2
+
+[conntrack.timeout_set.dns]
+udp = "10s"
+
+[[snat]]
+source = "interface"
+"#;
+
+fn running() -> Running {
+    let config = natgate::config::parse(CONFIG, "natgate.toml").unwrap().config;
+    let device = |n: u8| DeviceRow {
+        name: format!("af_packet:eth{n}"),
+        driver: "net_af_packet".into(),
+        mac: MacAddr([2, 0, 0, 0, 0, n]),
+    };
+    let devices = vec![device(1), device(2)];
+    let macs: Vec<MacAddr> = devices.iter().map(|device| device.mac).collect();
+    let snapshot = Arc::new(compile(&config, &macs, 7, 1));
+    Running::new(config, snapshot, devices)
 }
 
 fn session(original: Tuple, reply: Tuple, observed: Observed<'_>, created: Tick) -> NewSession<V4Key> {

@@ -7,8 +7,9 @@
 use crate::gateway::LONG;
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
 use natgate::config;
-use natgate::control::publish::Publisher;
-use natgate::control::state::{InterfaceInfo, Started, TimeoutSet};
+use natgate::control::publish::{Published, Publisher};
+use natgate::control::running::{DeviceRow, Running};
+use natgate::control::state::Started;
 use natgate::control::{Client, ControlState, Server};
 use natgate::device::mem::{MemDevice, MemWire};
 use natgate::device::mem_nic::{Habit, MemNic};
@@ -84,7 +85,7 @@ impl Live {
         let pool = MemPool::new(16_384, 2048);
         let (lan, lan_handles) = MemWire::new(&pool, workers, workers, workers);
         let (wan, wan_handles) = MemWire::new(&pool, workers, workers, workers);
-        let devices = lan_handles.into_iter().zip(wan_handles).map(|(lan, wan)| vec![lan, wan]).collect();
+        let handles = lan_handles.into_iter().zip(wan_handles).map(|(lan, wan)| vec![lan, wan]).collect();
         let setup = Arc::new(|_| Box::new(()) as Box<dyn std::any::Any>);
         let published = Publisher::default();
         let mut publisher = published.clone();
@@ -101,20 +102,18 @@ impl Live {
             ),
         };
         let steering = (steering, &choices[..]);
-        let gateway = Gateway::start(&config, steering, devices, &[LAN, WAN], setup, watch).unwrap();
+        let gateway = Gateway::start(&config, steering, handles, &[LAN, WAN], setup, watch).unwrap();
         let clock = gateway.clock;
-        let timeouts = config.conntrack.timeouts.clone();
         let state = Arc::new(ControlState {
             started: Started::now(),
             version: "0.1.0".into(),
             dpdk_version: None,
             config_path: "live.toml".into(),
             workers: gateway.counters.clone(),
-            interfaces: config.interfaces.iter().map(interface).collect(),
+            running: Published::new(Running::new(config.clone(), gateway.snapshot.clone(), devices())),
             sessions: gateway.sessions.clone(),
             published,
             commands: gateway.commands.clone(),
-            timeout_sets: vec![TimeoutSet { name: "default".into(), timeouts }],
             now: Box::new(move || clock.now().tick()),
         });
         let directory = tempfile::tempdir().unwrap();
@@ -211,17 +210,10 @@ impl Drop for Live {
     }
 }
 
-fn interface(config: &config::model::InterfaceConfig) -> InterfaceInfo {
-    InterfaceInfo {
-        name: config.name.clone(),
-        device: format!("vdev:mem{}", config.device.index()),
-        driver: "memory".into(),
-        mac: [LAN, WAN][config.device.index()],
-        vlan: config.vlan,
-        realm: config.realm,
-        addresses: config.addresses.clone(),
-        mtu: config.mtu,
-    }
+fn devices() -> Vec<DeviceRow> {
+    let device =
+        |(n, mac): (usize, MacAddr)| DeviceRow { name: format!("vdev:mem{n}"), driver: "memory".into(), mac };
+    [LAN, WAN].into_iter().enumerate().map(device).collect()
 }
 
 fn answers_arp(frame: &MemBuf) -> bool {

@@ -43,7 +43,9 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     if !findings.mistakes.is_empty() {
         return None;
     }
-    let config = Config { runtime, conntrack, devices: devices.list, interfaces, routes, pools, snat, dnat };
+    let bans = Vec::new();
+    let config =
+        Config { runtime, conntrack, devices: devices.list, interfaces, routes, pools, snat, dnat, bans };
     doubts(&draft, &config, findings);
     Some(config)
 }

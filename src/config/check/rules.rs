@@ -80,6 +80,7 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
                 to_port,
                 source,
                 syn_proxy,
+                drain: false,
             };
             rules.push((rule, ports.at));
         }

@@ -1,0 +1,328 @@
+//! What is to become of a packet without a session: which rule, which translation, or why it is refused.
+//!
+//! Pure: a function of the configuration and the packet's headers. Workers ask it for the first packet of a conversation;
+//! the control thread asks the same for a tuple that somebody wants explained, and for sessions of which a new
+//! configuration has to say whether it would still make them.
+
+use super::Snapshot;
+use super::snapshot::Interface;
+use crate::classify::martian::{is_martian_destination, is_martian_source};
+use crate::classify::{Forward, Source};
+use crate::ids::{InterfaceId, Realm};
+use crate::packet::{Fragment, Kind, Parsed, Tuple};
+use crate::telemetry::DropReason;
+use crate::wire::{icmp, protocol};
+use std::net::Ipv4Addr;
+
+/// An ICMP error for the sender of a refused packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// ICMP type.
+    pub kind: u8,
+    /// ICMP code.
+    pub code: u8,
+    /// MTU of the next link, for fragmentation needed.
+    pub mtu: u16,
+}
+
+impl Answer {
+    /// Destination unreachable, with this code.
+    pub const fn unreachable(code: u8) -> Answer {
+        Answer { kind: icmp::UNREACHABLE, code, mtu: 0 }
+    }
+}
+
+/// Why a packet is refused, and what its sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: DropReason,
+    /// What its sender is told, within the rate limit.
+    pub answer: Option<Answer>,
+}
+
+impl From<DropReason> for Refusal {
+    fn from(reason: DropReason) -> Refusal {
+        Refusal { reason, answer: None }
+    }
+}
+
+/// No route: the sender is told by ICMP 3/0.
+pub const NO_ROUTE: Refusal =
+    Refusal { reason: DropReason::NoRoute, answer: Some(Answer::unreachable(icmp::CODE_NET_UNREACHABLE)) };
+
+/// No rule translates the source: the sender is told by ICMP 3/13.
+const NO_SNAT: Refusal =
+    Refusal { reason: DropReason::NoRule, answer: Some(Answer::unreachable(icmp::CODE_ADMIN_PROHIBITED)) };
+
+/// No session possible: the sender is told by ICMP 3/1 (RFC 6888 REQ-11).
+pub const fn out_of_resources(reason: DropReason) -> Refusal {
+    Refusal { reason, answer: Some(Answer::unreachable(icmp::CODE_HOST_UNREACHABLE)) }
+}
+
+/// Where a packet is to go: an address means something only together with its zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Realm of the interface to leave by.
+    pub realm: Realm,
+    /// Zone of the interface to leave by.
+    pub zone: u16,
+}
+
+impl Goal {
+    /// An address on the same side as this interface.
+    pub fn beside(interface: &Interface, address: Ipv4Addr) -> Goal {
+        Goal { address, realm: interface.realm, zone: interface.zone }
+    }
+}
+
+/// The headers that decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The interface that the packet comes in by.
+    pub interface: InterfaceId,
+    /// Its tuple as it arrives.
+    pub tuple: Tuple,
+    /// What it carries.
+    pub kind: Kind,
+    /// Whole or which part.
+    pub fragment: Fragment,
+}
+
+impl Header {
+    /// Those of a packet.
+    #[inline]
+    pub fn of(packet: &Parsed) -> Header {
+        let Parsed { interface, tuple, kind, fragment, .. } = *packet;
+        Header { interface, tuple, kind, fragment }
+    }
+}
+
+/// A rule of the configuration, by its place among those of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    /// Of `Config::snat`.
+    Snat(u32),
+    /// Of `Config::dnat`.
+    Dnat(u32),
+}
+
+/// What is to become of a packet without a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Forwarded as it is, without a session: between internal networks.
+    Route,
+    /// Gets a session.
+    Session(SessionPlan),
+}
+
+/// A session to be set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionPlan {
+    /// The rule that says so.
+    pub rule: Rule,
+    /// Destination after translation.
+    pub dst: Ipv4Addr,
+    /// Its port.
+    pub dport: u16,
+    /// Number of the local address that the source becomes; `None`: the source stays.
+    pub source: Option<u16>,
+    /// Realm and zone of the interface that answers will come in by.
+    pub answers_from: (Realm, u16),
+    /// Its handshake is made by the gateway first.
+    pub syn_proxy: bool,
+}
+
+impl SessionPlan {
+    /// Where the packets go.
+    pub fn goal(&self) -> Goal {
+        let (realm, zone) = self.answers_from;
+        Goal { address: self.dst, realm, zone }
+    }
+}
+
+impl Plan {
+    /// Where the packet goes.
+    pub fn goal(&self, snap: &Snapshot, header: &Header) -> Goal {
+        match self {
+            Plan::Route => Goal::beside(snap.interface(header.interface), header.tuple.dst),
+            Plan::Session(session) => session.goal(),
+        }
+    }
+}
+
+/// Decides what becomes of a packet without a session.
+///
+/// # Errors
+/// It is refused.
+pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
+    let Tuple { src, dst, dport, protocol, .. } = header.tuple;
+    let arrival = snap.interface(header.interface);
+    check_addresses(snap, arrival, src, dst)?;
+    if snap.is_banned(arrival.zone, src) {
+        return Err(DropReason::SourceBanned.into());
+    }
+    if stays_inside(snap, arrival, dst) {
+        return Ok(Plan::Route);
+    }
+    match header.kind {
+        Kind::Tcp { .. } | Kind::Udp | Kind::Dccp | Kind::Gre | Kind::IcmpRequest => {}
+        // Its port may have to change, which is known too late. No sender fragments what opens an association.
+        Kind::Sctp if header.fragment != Fragment::Whole => return Err(DropReason::SctpFragmented.into()),
+        Kind::Sctp => {}
+        Kind::IcmpReply => return Err(DropReason::IcmpUnsolicited.into()),
+        Kind::IcmpOther(_) | Kind::IcmpError => return Err(DropReason::IcmpTypeUnsupported.into()),
+        Kind::Other if matches!(protocol, protocol::IGMP | protocol::AH) => {
+            return Err(DropReason::ProtocolUnsupported.into());
+        }
+        Kind::Other => {}
+    }
+    match snap.local_on(arrival, dst) {
+        // The inner face of the gateway is not there for the outside.
+        Some(number) if !is_visible(snap, arrival, number) => Err(DropReason::NoRule.into()),
+        Some(number) => match snap.local.forward(number, protocol, dport) {
+            Some(forward) => plan_forward(snap, arrival, &header.tuple, number, forward),
+            None => Err(unclaimed(snap, header.kind, number).into()),
+        },
+        None => plan_outbound(snap, arrival, &header.tuple),
+    }
+}
+
+/// The address of a pool that a subscriber is translated to. An empty pool has none: never untranslated.
+fn from_pool(snap: &Snapshot, pool: usize, subscriber: Ipv4Addr) -> Result<u16, Refusal> {
+    snap.pool_address(pool, subscriber).ok_or(out_of_resources(DropReason::PortsExhausted))
+}
+
+/// Whether a packet goes from one internal network to another: forwarded without translation.
+pub fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> bool {
+    arrival.realm == Realm::Internal
+        && snap.local_on(arrival, dst).is_none()
+        && snap
+            .route_in(arrival.zone, dst)
+            .is_some_and(|hop| snap.interface(hop.interface).realm == Realm::Internal)
+}
+
+/// Refuses sources that can not be, and those that belong on the other side (RFC 1812 5.3.7, RFC 2827).
+pub fn check_source(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr) -> Result<(), DropReason> {
+    if is_martian_source(src) || snap.local_on(arrival, src).is_some() || arrival.is_directed_broadcast(src) {
+        return Err(DropReason::MartianSource);
+    }
+    let back = snap.route_in(arrival.zone, src).map(|hop| snap.interface(hop.interface));
+    let honest = back.is_some_and(|back| match arrival.realm {
+        // Inside, a source belongs to one interface: guests can not pose as the office.
+        Realm::Internal => back.local == arrival.local,
+        // Outside, answers may come by another uplink than the one that the route prefers.
+        Realm::External => back.realm == Realm::External,
+    });
+    if honest { Ok(()) } else { Err(DropReason::SpoofedSource) }
+}
+
+/// Refuses addresses between which nothing may be forwarded.
+fn check_addresses(
+    snap: &Snapshot,
+    arrival: &Interface,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+) -> Result<(), Refusal> {
+    if src == dst {
+        return Err(DropReason::MartianSource.into());
+    }
+    check_source(snap, arrival, src)?;
+    check_destination(snap, arrival, dst)?;
+    Ok(())
+}
+
+/// Refuses destinations to which nothing is forwarded (RFC 1812 5.3.7, 5.3.5.2).
+pub fn check_destination(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> Result<(), DropReason> {
+    let broadcast = || {
+        snap.route_in(arrival.zone, dst)
+            .is_some_and(|hop| snap.interface(hop.interface).is_directed_broadcast(dst))
+    };
+    if is_martian_destination(dst) || broadcast() { Err(DropReason::MartianDestination) } else { Ok(()) }
+}
+
+/// Whether a local address may be spoken to from the interface: from outside not if it is an inner interface's.
+pub fn is_visible(snap: &Snapshot, arrival: &Interface, number: u16) -> bool {
+    let own = snap.local.get(number).and_then(|local| local.interface);
+    arrival.realm == Realm::Internal || own.is_none_or(|own| snap.interface(own).realm == Realm::External)
+}
+
+/// Why a packet to one of our addresses, without session and forward, is dropped.
+fn unclaimed(snap: &Snapshot, kind: Kind, number: u16) -> DropReason {
+    match (snap.local.get(number), kind) {
+        (Some(local), Kind::IcmpRequest) if local.interface.is_some() => DropReason::FragmentToGateway,
+        (Some(local), Kind::IcmpRequest) if local.ports.is_some() => DropReason::GatewayUnsupported,
+        (Some(local), _) if local.ports.is_some() || local.retired => DropReason::NoSession,
+        _ => DropReason::GatewayUnsupported,
+    }
+}
+
+/// Destination translation, and with `source` full NAT. The backend is in the forward's zone, whatever the client's.
+fn plan_forward(
+    snap: &Snapshot,
+    arrival: &Interface,
+    &Tuple { src, dport, .. }: &Tuple,
+    number: u16,
+    forward: &Forward,
+) -> Result<Plan, Refusal> {
+    let hop = snap.route_in(forward.zone, forward.to).ok_or(NO_ROUTE)?;
+    let out = snap.interface(hop.interface);
+    let source = match forward.source {
+        Some(Source::Interface) => Some(out.local),
+        Some(Source::Pool(pool)) => Some(from_pool(snap, pool, src)?),
+        // Hairpin: client and backend are both inside. The backend must see the client's outside form, or it
+        // would answer directly (RFC 4787 REQ-9): the address that the client itself used.
+        None if arrival.realm == Realm::Internal => {
+            let has_ports = snap.local.get(number).is_some_and(|local| local.ports.is_some());
+            Some(if has_ports { number } else { out.local })
+        }
+        None if out.realm == Realm::External => return Err(DropReason::NoRule.into()),
+        // To the backend the client's address means what its own zone says: it must not seem to be a neighbour.
+        None => {
+            let seen = snap.route_in(forward.zone, src).map(|hop| snap.interface(hop.interface).realm);
+            if seen != Some(Realm::External) {
+                return Err(DropReason::SpoofedSource.into());
+            }
+            None
+        }
+    };
+    let answers_from = (out.realm, out.zone);
+    if forward.drain {
+        return Err(Refusal {
+            reason: DropReason::ForwardDrained,
+            answer: Some(Answer::unreachable(icmp::CODE_PORT_UNREACHABLE)),
+        });
+    }
+    Ok(Plan::Session(SessionPlan {
+        rule: Rule::Dnat(forward.rule),
+        dst: forward.to,
+        dport: forward.backend_port(dport),
+        source,
+        answers_from,
+        syn_proxy: forward.syn_proxy,
+    }))
+}
+
+/// A packet from inside to outside: source translation.
+fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<Plan, Refusal> {
+    if arrival.realm == Realm::External {
+        return Err(DropReason::NoRule.into());
+    }
+    let hop = snap.route_in(arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
+    let out = snap.interface(hop.interface);
+    let mut rules = (0..).zip(&snap.snat);
+    let (number, rule) = rules
+        .find(|(_, rule)| rule.matches(arrival.zone, tuple.src, tuple.dst, hop.interface))
+        .ok_or(NO_SNAT)?;
+    let source = match rule.source {
+        Source::Interface => out.local,
+        Source::Pool(pool) => from_pool(snap, pool, tuple.src)?,
+    };
+    let source = Some(source);
+    let answers_from = (out.realm, out.zone);
+    let (dst, dport) = (tuple.dst, tuple.dport);
+    let rule = Rule::Snat(number);
+    Ok(Plan::Session(SessionPlan { rule, dst, dport, source, answers_from, syn_proxy: false }))
+}

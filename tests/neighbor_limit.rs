@@ -57,7 +57,6 @@ fn a_full_neighbour_table_refuses_by_name_and_serves_those_that_it_knows() {
         management,
         timers: RingBuffer::new(16).0,
         counters: counters.clone(),
-        icmp_errors_per_second: 10,
         rng: Rng::seeded(1),
     });
     let known = |n: usize| Ipv4Addr::from_bits(0x0a01_0000 + u32::try_from(n).unwrap());

@@ -239,10 +239,12 @@ pub(crate) fn start() -> Time {
 
 /// A worker for each feed, and their management core; the next hops are known. `sessions` is the size of each shard.
 pub(crate) fn build<F: Feed>(
-    snapshot: Snapshot,
+    mut snapshot: Snapshot,
     sessions: u32,
     feeds: impl IntoIterator<Item = F>,
 ) -> (Vec<Built<F>>, Management) {
+    // What is refused is refused silently.
+    snapshot.icmp_errors_per_second = 0;
     let snapshot = Arc::new(snapshot);
     let feeds: Vec<_> = feeds.into_iter().map(|feed| Arc::new(Mutex::new(feed))).collect();
     let (mut all, mut links) = (Vec::new(), Vec::new());
@@ -276,7 +278,6 @@ pub(crate) fn build<F: Feed>(
             management,
             timers: timer_posts,
             counters: counters.clone(),
-            icmp_errors_per_second: 0,
             rng: natgate::nat::Rng::seeded(5 + u64::from(id)),
         });
         all.push(Built { worker, feed: feed.clone(), counters, sessions: view, pages });

@@ -15,6 +15,7 @@
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
 //! | [`sessions`] | the session list, written one line at a time |
 //! | [`tally`] | sessions counted by what they have in common: who fills the table |
+//! | [`reload`] | a new configuration: checked, compared, handed to all workers or to none |
 //! | [`delete`] | deletion: the workers are told what to remove |
 //! | [`client`] | a blocking client for the command line |
 //!
@@ -38,6 +39,7 @@ pub mod delete;
 pub mod filter;
 pub mod publish;
 pub mod query;
+pub mod reload;
 pub mod routes;
 pub mod running;
 pub mod server;

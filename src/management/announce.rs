@@ -1,9 +1,11 @@
-//! Announcements of our addresses at the start (gratuitous ARP, RFC 5227 2.3).
+//! Announcements of our addresses at the start, and of new ones (gratuitous ARP, RFC 5227 2.3).
 
 use super::Management;
 use crate::ids::InterfaceId;
+use crate::pipeline::Snapshot;
 use crate::pipeline::message::ToWorker;
 use crate::time::Time;
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -17,17 +19,33 @@ const ANNOUNCE_BUDGET: usize = 16;
 /// An address of ours to announce: when, where, which.
 pub(super) type Announcement = (Time, InterfaceId, Ipv4Addr);
 
+/// Every address of ours with the interfaces that it is to be found on.
+pub(super) fn addresses(snapshot: &Snapshot) -> Vec<(InterfaceId, Ipv4Addr)> {
+    let interfaces = (0u8..).take(snapshot.interfaces.len()).map(InterfaceId);
+    interfaces
+        .flat_map(|interface| {
+            let here =
+                snapshot.local.iter().filter(move |local| !local.retired && snapshot.is_at(interface, local));
+            here.map(move |local| (interface, local.address))
+        })
+        .collect()
+}
+
 impl Management {
     /// Tells the neighbours where our addresses are (gratuitous ARP), so that switches and hosts forget the box that
     /// had them before: twice, two seconds apart (RFC 5227 2.3), some at each poll.
     pub fn announce(&mut self, now: Time) {
+        self.announce_what_is_not_in(&[], now);
+    }
+
+    /// The same for addresses of ours that are not among these.
+    pub(super) fn announce_what_is_not_in(&mut self, known: &[(InterfaceId, Ipv4Addr)], now: Time) {
+        let known: HashSet<_> = known.iter().collect();
+        let ours = addresses(&self.snapshot);
         for round in 0..ANNOUNCEMENTS {
             let at = now + ANNOUNCE_PAUSE * round;
-            for interface in (0u8..).take(self.snapshot.interfaces.len()).map(InterfaceId) {
-                let ours = self.snapshot.local.iter().filter(|local| self.snapshot.is_at(interface, local));
-                let here = ours.map(|local| local.address);
-                self.announcements.extend(here.map(|address| (at, interface, address)));
-            }
+            let new = ours.iter().filter(|place| !known.contains(place));
+            self.announcements.extend(new.map(|(interface, address)| (at, *interface, *address)));
         }
     }
 

@@ -17,7 +17,7 @@
 //! | [`events`] | what an operator has to hear of once |
 //! | [`expiry`] | the timers: finds idle sessions and has them removed |
 //! | [`commands`] | deletions that the operator orders, passed on as there is room |
-//! | `publish` | a new configuration for all workers |
+//! | [`publish`] | a new configuration for all workers |
 //! | [`steering`] | whether NICs keep to their plans, and no worker carries too much |
 //! | `sweep` | the pace of the sweep that makes up for lost posts |
 
@@ -28,7 +28,7 @@ pub mod expiry;
 mod mail;
 mod neighbors;
 mod pressure;
-mod publish;
+pub mod publish;
 pub mod steering;
 mod sweep;
 pub mod watermarks;
@@ -40,6 +40,7 @@ use crate::pipeline::handover::Handover;
 use crate::pipeline::message::{FromWorker, ToWorker};
 use crate::pipeline::worker::NEIGHBORS;
 use crate::route::neighbors::Neighbors;
+use crate::steering::plan::Choices;
 use crate::telemetry::WorkerCounters;
 use crate::time::Time;
 use announce::Announcement;
@@ -75,8 +76,6 @@ struct Link {
     expiry: Expiry,
     /// What did not fit into the ring yet, oldest first.
     backlog: VecDeque<ToWorker>,
-    /// Whether it has yet to be sent the current configuration.
-    behind: bool,
 }
 
 /// The management core.
@@ -93,6 +92,9 @@ pub struct Management {
     watermarks: Watermarks,
     steering: SteeringWatch,
     events: Events,
+    publications: publish::Publications,
+    /// How each device's packets reach their owners, as it was chosen at the start.
+    choices: Vec<Choices>,
     /// What the operator orders, by worker; empty if nobody can.
     orders: Vec<commands::Orders>,
 }
@@ -110,7 +112,6 @@ impl Management {
                 from,
                 expiry: Expiry::new(sessions, timers, counters, now),
                 backlog: VecDeque::new(),
-                behind: false,
             })
             .collect();
         let mut management = Management {
@@ -124,6 +125,8 @@ impl Management {
             links,
             neighbors_changed: true,
             announcements: VecDeque::new(),
+            publications: publish::Publications::default(),
+            choices: Vec::new(),
             orders: Vec::new(),
         };
         management.adopt_limits();
@@ -132,7 +135,7 @@ impl Management {
 
     /// One turn. Returns whether there was anything to do.
     pub fn poll_once(&mut self, now: Time) -> bool {
-        self.hand_over();
+        let publishing = self.hand_over(now);
         self.post_backlog();
         self.make_announcements(now);
         let mut busy = self.read_mail(now);
@@ -140,6 +143,6 @@ impl Management {
         self.watch_table(now);
         self.poll_steering(now);
         busy |= self.pass_orders_on();
-        self.poll_timers(now) || busy
+        self.poll_timers(now) || busy || publishing
     }
 }

@@ -38,26 +38,28 @@ impl Management {
                 // What is known already is only news to the worker that asked.
                 self.act(&actions, Some(worker));
             }
+            FromWorker::Left(memory) => drop(memory),
         }
     }
 
     fn act(&mut self, actions: &[Action], only: Option<usize>) {
         for action in actions {
             self.neighbors_changed = true;
-            let news = match *action {
-                Action::Request { interface, address, mac } => {
-                    let sender = self.snapshot.interface(interface).address_towards(address);
-                    self.post(0, ToWorker::AskNeighbor { interface, sender, target: address, mac });
-                    continue;
-                }
-                Action::Resolved { interface, address, mac } => {
-                    ToWorker::Neighbor { interface, address, mac }
-                }
-                Action::Gone { interface, address } => ToWorker::NeighborGone { interface, address },
-            };
             for worker in 0..self.links.len() {
+                let news = match *action {
+                    Action::Request { .. } if worker > 0 => continue,
+                    Action::Request { interface, address, mac } => {
+                        let sender = self.snapshot.interface(interface).address_towards(address);
+                        self.post(0, ToWorker::AskNeighbor { interface, sender, target: address, mac });
+                        continue;
+                    }
+                    Action::Resolved { interface, address, mac } => {
+                        ToWorker::Neighbor { interface, address, mac }
+                    }
+                    Action::Gone { interface, address } => ToWorker::NeighborGone { interface, address },
+                };
                 if only.is_none_or(|only| only == worker) {
-                    self.post(worker, news.clone());
+                    self.post(worker, news);
                 }
             }
         }

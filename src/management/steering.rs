@@ -188,6 +188,13 @@ impl SteeringWatch {
         }
     }
 
+    /// Goes on with the interfaces of another configuration: those that there were keep their proof.
+    fn adopt(&mut self, snapshot: &Snapshot, choices: &[Choices]) {
+        let known = self.interfaces.len();
+        let added = SteeringWatch::new(snapshot, self.workers.len(), choices).interfaces;
+        self.interfaces.extend(added.into_iter().skip(known));
+    }
+
     /// Reads the counters of all workers if a second has passed since the last time. Returns what there is to say.
     pub fn poll(&mut self, now: Time, workers: &[Arc<WorkerCounters>]) -> Vec<Event> {
         if self.workers.len() <= 1 || self.last.is_some_and(|last| now.since(last) < PERIOD) {
@@ -283,6 +290,12 @@ impl Management {
     /// Says how each device's packets reach their owners, as it was chosen at the start; by device.
     pub fn watch_steering(&mut self, choices: &[Choices]) {
         self.steering = SteeringWatch::new(&self.snapshot, self.links.len(), choices);
+        self.choices = choices.to_vec();
+    }
+
+    /// Goes on with the interfaces of the current configuration.
+    pub(super) fn adopt_interfaces(&mut self) {
+        self.steering.adopt(&self.snapshot, &self.choices);
     }
 
     /// Says what there is to say of steering, once a second.

@@ -143,6 +143,12 @@ impl RateLimit {
         RateLimit { interval, most, credit: most, last: Time::ZERO }
     }
 
+    /// Another rate from now on. What is left of the old burst stays, if it is not more than the new one.
+    pub fn adopt(&mut self, per_second: u32, burst: u32) {
+        let RateLimit { interval, most, .. } = RateLimit::new(per_second, burst);
+        *self = RateLimit { interval, most, credit: self.credit.min(most), last: self.last };
+    }
+
     /// Whether one more may go now; if so, it is counted.
     #[inline]
     pub fn allow(&mut self, now: Time) -> bool {

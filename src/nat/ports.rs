@@ -35,7 +35,7 @@ impl Wanted<'_> {
 }
 
 /// The ports of one address and protocol.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PortSet {
     /// From 1024 on.
     high: Half,
@@ -81,11 +81,28 @@ impl PortSet {
         Some(port)
     }
 
-    /// Gives a port back. False, and no change, if it was not taken or does not belong to the set.
+    /// Takes over what is taken of a set that this one replaces, also of ports that are not among its own. Costs a few
+    /// thousand instructions and no memory; a part of `old` may move over.
+    pub fn inherit(&mut self, old: &mut PortSet) {
+        self.high.inherit(&old.high);
+        match (&mut self.low, &mut old.low) {
+            (Some(low), Some(old)) => low.inherit(old),
+            (None, low @ Some(_)) => {
+                self.low = low.take();
+                self.low.iter_mut().for_each(|low| low.close());
+            }
+            (_, None) => {}
+        }
+        self.free_count = self.high.count_free() + self.low.as_ref().map_or(0, |low| low.count_free());
+    }
+
+    /// Gives a port back. False, and no change, if it was not taken.
     pub fn release(&mut self, classes: &Classes, port: u16) -> bool {
         let place = classes.place(port);
-        let given = self.half(port).is_some_and(|half| half.give_back(place));
-        self.free_count += u32::from(given);
+        let Some(half) = self.half(port) else { return false };
+        let given = half.give_back(place);
+        let free_again = given && half.is_free(place);
+        self.free_count += u32::from(free_again);
         given
     }
 
@@ -115,12 +132,13 @@ impl PortSet {
 const WORDS: usize = 1 << WORD_BITS;
 const WORD_BITS: u32 = 10;
 
-/// The ports on one side of 1024, by place.
-#[derive(Debug)]
+/// The ports on one side of 1024, by place. Free is what is usable and not taken.
+#[derive(Clone, Debug)]
 struct Half {
-    free: Box<[u64; WORDS]>,
+    /// Also ports that were usable when they were taken and are not any more.
+    taken: Box<[u64; WORDS]>,
     usable: Box<[u64; WORDS]>,
-    /// One bit for each word of `free` that is not zero.
+    /// One bit for each word with free ports.
     free_words: [u64; WORDS / 64],
     /// One bit for each word of `usable` that is not zero.
     usable_words: [u64; WORDS / 64],
@@ -134,7 +152,7 @@ impl Half {
 
     fn new(bits: u32) -> Half {
         Half {
-            free: Box::new([0; WORDS]),
+            taken: Box::new([0; WORDS]),
             usable: Box::new([0; WORDS]),
             free_words: [0; WORDS / 64],
             usable_words: [0; WORDS / 64],
@@ -147,26 +165,30 @@ impl Half {
         let (word, bit) = at(place);
         self.usable[word] |= bit;
         self.usable_words[word >> 6] |= 1 << (word & 63);
-        self.put(place);
+        self.note_free(place);
+    }
+
+    #[inline]
+    fn free(&self, word: usize) -> u64 {
+        self.usable[word] & !self.taken[word]
     }
 
     #[inline]
     fn is_free(&self, place: u16) -> bool {
         let (word, bit) = at(place);
-        self.free[word] & bit != 0
+        self.free(word) & bit != 0
     }
 
-    fn put(&mut self, place: u16) {
-        let (word, bit) = at(place);
-        self.free[word] |= bit;
+    fn note_free(&mut self, place: u16) {
+        let (word, _) = at(place);
         self.free_words[word >> 6] |= 1 << (word & 63);
         self.free_classes.insert(class_of(place, self.bits));
     }
 
     fn take(&mut self, place: u16) {
         let (word, bit) = at(place);
-        self.free[word] &= !bit;
-        if self.free[word] != 0 {
+        self.taken[word] |= bit;
+        if self.free(word) != 0 {
             return;
         }
         self.free_words[word >> 6] &= !(1 << (word & 63));
@@ -178,11 +200,43 @@ impl Half {
 
     fn give_back(&mut self, place: u16) -> bool {
         let (word, bit) = at(place);
-        let taken = self.usable[word] & bit != 0 && self.free[word] & bit == 0;
-        if taken {
-            self.put(place);
+        let taken = self.taken[word] & bit != 0;
+        self.taken[word] &= !bit;
+        if taken && self.is_free(place) {
+            self.note_free(place);
         }
         taken
+    }
+
+    /// Takes over what is taken of another one, and finds out what is free then.
+    fn inherit(&mut self, old: &Half) {
+        self.taken.copy_from_slice(&old.taken[..]);
+        self.free_words = [0; WORDS / 64];
+        self.free_classes = ClassSet::default();
+        for (word, place) in (0..WORDS).zip((0..=u16::MAX).step_by(64)) {
+            let mut free = self.free(word);
+            if free == 0 {
+                continue;
+            }
+            // A word holds places of one class, or of several if there are more classes than words.
+            let same_class = class_of(place, self.bits) == class_of(place | 63, self.bits);
+            while free != 0 {
+                self.note_free(place | lowest(free));
+                free = if same_class { 0 } else { free & (free - 1) };
+            }
+        }
+    }
+
+    /// From now on nothing is usable; what is taken can be given back.
+    fn close(&mut self) {
+        self.usable.fill(0);
+        self.usable_words = [0; WORDS / 64];
+        self.free_words = [0; WORDS / 64];
+        self.free_classes = ClassSet::default();
+    }
+
+    fn count_free(&self) -> u32 {
+        (0..WORDS).map(|word| self.free(word).count_ones()).sum()
     }
 
     /// A free place of a class that is wanted: a random class, in it a word at random of those with usable ports, or the
@@ -196,7 +250,7 @@ impl Half {
         let usable = stretch.count(&self.usable_words);
         let start = stretch.nth(&self.usable_words, scale(word, usable))?;
         let word = stretch.next(&self.free_words, start)?;
-        let free = *self.free.get(usize::from(word))?;
+        let free = self.free(usize::from(word) & (WORDS - 1));
         let turn = u32::from(bit & 63);
         let bit = (free.rotate_right(turn).trailing_zeros() + turn) & 63;
         Some(word << 6 | u16::try_from(bit).unwrap_or(0))

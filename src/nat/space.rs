@@ -14,21 +14,105 @@ use crate::classify::LocalAddresses;
 use crate::ids::WorkerId;
 use crate::steering::Steering;
 use crate::steering::classes::{ClassSet, Classes};
+use crate::telemetry::{Counter, PortsUsed};
 use crate::wire::protocol;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// A protocol of each set.
 const SETS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::ICMP];
 
+type Sets = [PortSet; 3];
+
+/// The ports of one local address.
+#[derive(Debug)]
+struct Slot {
+    /// TCP, UDP, others; `None`: nothing is, or ever was, translated to this address.
+    sets: Option<Box<Sets>>,
+    /// What replaces them, as another configuration says: it has yet to take over what is taken. That is done when the
+    /// address is needed next, so that a reload does not stop a worker for as long as it takes for thousands of them.
+    next: Option<Box<Sets>>,
+    /// What was replaced, for somebody else to free.
+    spent: Option<Box<Sets>>,
+    /// In an update: whether the sets that there are stay.
+    keep: bool,
+    used: Arc<PortsUsed>,
+}
+
+impl Slot {
+    #[cold]
+    fn replace(&mut self, mut next: Box<Sets>) {
+        if let Some(sets) = &mut self.sets {
+            next.iter_mut().zip(sets.iter_mut()).for_each(|(next, old)| next.inherit(old));
+        }
+        self.spent = self.sets.replace(next);
+    }
+}
+
 /// The external ports of one worker.
 #[derive(Debug)]
 pub struct PortSpace {
-    /// By local address number; TCP, UDP, others.
-    sets: Box<[Option<Box<[PortSet; 3]>>]>,
-    /// In the same order.
+    /// By local address number.
+    slots: Box<[Slot]>,
+    /// In the order of the sets.
     classes: [Classes; 3],
     /// The entries of the steering table that are ours.
     entries: ClassSet,
+    worker: WorkerId,
+}
+
+/// What another configuration changes about a worker's ports: made by somebody else, since a worker takes no memory. After
+/// [`PortSpace::adopt`] it holds what the worker has no use for any more, to be freed by somebody else.
+#[derive(Debug)]
+pub struct PortUpdate(Box<[Slot]>);
+
+/// The sets of an address of which nothing is taken; `None` if nothing is translated to it.
+fn sets(local: &LocalAddresses, steering: &Steering, number: u16) -> Option<Box<Sets>> {
+    local.get(number)?.ports.as_ref()?;
+    let set = |protocol| {
+        PortSet::new(steering.classes(protocol), |port| local.is_allocatable(number, protocol, port))
+    };
+    Some(Box::new(SETS.map(set)))
+}
+
+/// Whether what may be given out of a local address is the same in both.
+fn is_same(number: u16, before: &LocalAddresses, after: &LocalAddresses) -> bool {
+    let taken = |local: &LocalAddresses| -> Vec<(u8, RangeInclusive<u16>)> {
+        local.forwards_of(number).iter().map(|forward| (forward.protocol, forward.ports.clone())).collect()
+    };
+    match (before.get(number), after.get(number)) {
+        (Some(old), Some(new)) => {
+            let (same, both) = (old.ports == new.ports, !old.retired && !new.retired);
+            same && both && (new.ports.is_none() || taken(before) == taken(after))
+        }
+        _ => false,
+    }
+}
+
+impl PortUpdate {
+    /// The way from one configuration to the next, for each worker. Both number their addresses alike.
+    pub fn between(
+        before: &LocalAddresses,
+        after: &LocalAddresses,
+        steering: &Steering,
+        workers: u8,
+    ) -> Vec<PortUpdate> {
+        let fresh: Vec<Option<Box<Sets>>> = (0..)
+            .zip(after.iter())
+            .map(|(number, local)| {
+                let changed = local.ports.is_some() && !is_same(number, before, after);
+                if changed { sets(after, steering, number) } else { None }
+            })
+            .collect();
+        let slots = || {
+            after.iter().zip(&fresh).map(|(local, fresh)| {
+                let is_there = !local.address.is_unspecified();
+                let (next, keep) = (fresh.clone(), fresh.is_none() && is_there);
+                Slot { sets: None, next, spent: None, keep, used: local.used.clone() }
+            })
+        };
+        (0..workers).map(|_| PortUpdate(slots().collect())).collect()
+    }
 }
 
 impl PortSpace {
@@ -39,18 +123,34 @@ impl PortSpace {
 
     /// The ports of `worker`: allocatable and not forwarded. All are free.
     pub fn new(local: &LocalAddresses, steering: &Steering, worker: WorkerId) -> PortSpace {
-        let sets = local.iter().zip(0u16..).map(|(address, number)| {
-            address.ports.as_ref()?;
-            let set = |protocol| {
-                PortSet::new(steering.classes(protocol), |port| local.is_allocatable(number, protocol, port))
-            };
-            Some(Box::new(SETS.map(set)))
+        let slots = (0..).zip(local.iter()).map(|(number, address)| {
+            let (sets, used) = (sets(local, steering, number), address.used.clone());
+            Slot { sets, next: None, spent: None, keep: false, used }
         });
         PortSpace {
-            sets: sets.collect(),
+            slots: slots.collect(),
             classes: SETS.map(|protocol| steering.classes(protocol).clone()),
             entries: steering.entries_of(worker),
+            worker,
         }
+    }
+
+    /// Goes over to another configuration: some instructions for each address. What is left over is in the update then.
+    pub fn adopt(&mut self, update: &mut PortUpdate) {
+        let PortUpdate(slots) = update;
+        for (new, old) in slots.iter_mut().zip(&mut self.slots) {
+            if new.keep {
+                new.sets = old.sets.take();
+                new.next = old.next.take();
+            } else if new.next.is_some() {
+                // What an earlier configuration would have changed and had no time to: nothing is taken of it.
+                new.sets = old.sets.take();
+            }
+        }
+        for new in slots.iter_mut().filter(|slot| slot.sets.is_none()) {
+            new.sets = new.next.take();
+        }
+        std::mem::swap(&mut self.slots, slots);
     }
 
     /// A free port of the local address `number` with which replies come to this worker: `preferred` if possible, else one
@@ -64,27 +164,54 @@ impl PortSpace {
         (rest, preferred): (u16, u16),
         random: impl FnOnce() -> u64,
     ) -> Option<u16> {
-        let (set, classes, entries) = self.set(number, protocol)?;
-        let wanted = Wanted { classes, entries, rest };
+        let at = set_of(protocol)?;
+        let worker = self.worker;
+        let slot = self.slots.get_mut(usize::from(number))?;
+        let set = slot.set(at)?;
+        let wanted = Wanted { classes: &self.classes[at], entries: &self.entries, rest };
         let random = if set.is_free(wanted, preferred) { 0 } else { random() };
-        set.allocate(wanted, preferred, random)
+        let port = set.allocate(wanted, preferred, random)?;
+        slot.count(worker, at, |used| used.increment());
+        Some(port)
     }
 
     /// Takes a port back. False if it was not allocated, which would be a bug.
     pub fn release(&mut self, number: u16, protocol: u8, port: u16) -> bool {
-        self.set(number, protocol).is_some_and(|(set, classes, _)| set.release(classes, port))
+        let (Some(at), worker) = (set_of(protocol), self.worker) else { return false };
+        let Some(slot) = self.slots.get_mut(usize::from(number)) else { return false };
+        let released = slot.set(at).is_some_and(|set| set.release(&self.classes[at], port));
+        if released {
+            slot.count(worker, at, |used| used.subtract(1));
+        }
+        released
+    }
+}
+
+/// Which of the sets a protocol's ports are in.
+#[inline]
+pub fn set_of(protocol: u8) -> Option<usize> {
+    match protocol {
+        protocol::TCP => Some(0),
+        protocol::UDP => Some(1),
+        protocol::ICMP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => Some(2),
+        _ => None,
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn set(&mut self, at: usize) -> Option<&mut PortSet> {
+        if let Some(next) = self.next.take() {
+            self.replace(next);
+        }
+        self.sets.as_deref_mut()?.get_mut(at)
     }
 
     #[inline]
-    fn set(&mut self, number: u16, protocol: u8) -> Option<(&mut PortSet, &Classes, &ClassSet)> {
-        let at = match protocol {
-            protocol::TCP => 0,
-            protocol::UDP => 1,
-            protocol::ICMP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => 2,
-            _ => return None,
-        };
-        let sets = self.sets.get_mut(usize::from(number))?.as_deref_mut()?;
-        Some((&mut sets[at], &self.classes[at], &self.entries))
+    fn count(&self, worker: WorkerId, at: usize, count: impl FnOnce(&Counter)) {
+        if let Some(counter) = self.used.of(worker).and_then(|sets| sets.get(at)) {
+            count(counter);
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! What workers and the management core tell each other, over one ring each way and worker.
 //!
-//! Nothing here may be vital: a full ring loses the message, and a timer or a sweep on the other side makes up
-//! for it.
+//! A full ring may lose most of these: a timer or a sweep on the other side makes up for it. Configurations, and the memory
+//! that they leave, are never lost.
 
 use crate::ids::{InterfaceId, MacAddr};
 use crate::pipeline::Snapshot;
+use crate::pipeline::update::WorkerUpdate;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// From the management core to a worker.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum ToWorker {
     /// A neighbour has this Ethernet address.
     Neighbor {
@@ -44,6 +45,8 @@ pub enum ToWorker {
         snapshot: Arc<Snapshot>,
         /// Its number.
         revision: u64,
+        /// The memory that it needs.
+        update: Box<WorkerUpdate>,
     },
     /// Remove a session if it still is what it was and is idle for too long.
     Expire {
@@ -62,7 +65,7 @@ pub enum ToWorker {
 }
 
 /// From a worker to the management core.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum FromWorker {
     /// An ARP message told where a neighbour is.
     Heard {
@@ -82,4 +85,6 @@ pub enum FromWorker {
         /// Who.
         address: Ipv4Addr,
     },
+    /// Memory that the worker has no use for any more. Never lost: the worker keeps it while the ring is full.
+    Left(Box<WorkerUpdate>),
 }

@@ -34,6 +34,7 @@
 //! | `syn_proxy` | handshakes that the gateway makes before the backend hears of them |
 //! | `answer` | ARP, echo, ICMP errors |
 //! | `egress` | link header, transmit, verdict |
+//! | [`update`] | the memory that another configuration needs |
 //! | `waiting` | packets that wait for a neighbour |
 
 mod admission;
@@ -49,6 +50,7 @@ mod setup;
 pub mod snapshot;
 mod syn_proxy;
 mod timers;
+pub mod update;
 mod waiting;
 pub mod worker;
 

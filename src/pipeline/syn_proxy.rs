@@ -27,7 +27,7 @@
 //! ICMP errors: the quoted sequence number is renumbered.
 //!
 //! Owner: the worker that owns the session. What it keeps is in [`crate::nat::proxied`]; it is there only if some
-//! forward of the configuration that the worker started with has a SYN proxy.
+//! forward of a configuration that the worker ran has a SYN proxy.
 
 mod backend;
 

@@ -6,6 +6,7 @@ use super::handover::Running;
 use super::mesh::{HANDOFF_FRAMES, Handoff, Peers, Work};
 use super::message::{FromWorker, ToWorker};
 use super::syn_proxy::SynProxy;
+use super::update::WorkerUpdate;
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::pressure::Census;
@@ -76,8 +77,6 @@ pub struct WorkerParts<D: Device> {
     pub timers: Producer<u32>,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
-    /// ICMP errors that this worker may make a second.
-    pub icmp_errors_per_second: u32,
     /// Its random numbers: which external ports it chooses.
     pub rng: Rng,
 }
@@ -117,6 +116,13 @@ pub(super) struct Core<D: Device> {
     /// At most [`BURST`] packets; a queue, so that each is moved once.
     pub(super) batch: VecDeque<Work<D::Buf>>,
     last_tick: Tick,
+    /// Memory that the last configuration left and the management core has yet to take.
+    left: Option<Box<WorkerUpdate>>,
+}
+
+/// ICMP errors that a worker may make at once.
+fn icmp_burst(snap: &Snapshot) -> u32 {
+    snap.icmp_errors_per_second.div_ceil(ICMP_BURST_SHARE)
 }
 
 impl<D: Device> Worker<D> {
@@ -160,13 +166,11 @@ impl<D: Device> Worker<D> {
             peers,
             management,
             timers: parts.timers,
-            icmp_limit: RateLimit::new(
-                parts.icmp_errors_per_second,
-                parts.icmp_errors_per_second.div_ceil(ICMP_BURST_SHARE),
-            ),
+            icmp_limit: RateLimit::new(snapshot.icmp_errors_per_second, icmp_burst(&snapshot)),
             counters,
             batch: VecDeque::with_capacity(BURST),
             last_tick: Tick::default(),
+            left: None,
         };
         let running = Running::new(snapshot, core.counters.revision.clone());
         Worker { running, mail, core }
@@ -211,11 +215,15 @@ impl<D: Device> Worker<D> {
     fn read_mail(&mut self, now: Time) -> bool {
         let mut busy = false;
         for _ in 0..MAIL_BUDGET {
+            // Another configuration may be the next message, and there is room for what one leaves.
+            if !self.core.give_back_left() {
+                break;
+            }
             let Ok(message) = self.mail.pop() else { break };
             busy = true;
             match message {
-                ToWorker::Adopt { snapshot, revision } => {
-                    self.core.gate.adopt(&snapshot.conntrack.limits);
+                ToWorker::Adopt { snapshot, revision, update } => {
+                    self.core.adopt(&snapshot, update);
                     self.running.adopt(snapshot, revision);
                 }
                 message => self.core.read_message(self.running.get(), now, message),
@@ -226,6 +234,29 @@ impl<D: Device> Worker<D> {
 }
 
 impl<D: Device> Core<D> {
+    /// Goes over to another configuration.
+    fn adopt(&mut self, snap: &Snapshot, mut update: Box<WorkerUpdate>) {
+        self.gate.adopt(&snap.conntrack.limits);
+        self.icmp_limit.adopt(snap.icmp_errors_per_second, icmp_burst(snap));
+        self.space.adopt(&mut update.ports);
+        if self.syn_proxy.is_none() {
+            self.syn_proxy = update.syn_proxy.take();
+        }
+        self.left = Some(update);
+        self.give_back_left();
+    }
+
+    /// Gives memory back that an earlier configuration left. False if there still is some.
+    fn give_back_left(&mut self) -> bool {
+        if let Some(left) = self.left.take()
+            && let Err(rtrb::PushError::Full(FromWorker::Left(left))) =
+                self.management.push(FromWorker::Left(left))
+        {
+            self.left = Some(left);
+        }
+        self.left.is_none()
+    }
+
     /// Posts a message to the management core. A full ring loses it, which is counted; returns whether it was taken.
     pub(super) fn tell(&mut self, message: FromWorker) -> bool {
         let taken = self.management.push(message).is_ok();

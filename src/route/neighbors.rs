@@ -96,6 +96,11 @@ impl Neighbors {
         Neighbors { entries: HashMap::default(), limit, incomplete: 0, routers }
     }
 
+    /// Other routers from now on.
+    pub fn set_routers(&mut self, routers: impl IntoIterator<Item = (InterfaceId, Ipv4Addr)>) {
+        self.routers = routers.into_iter().collect();
+    }
+
     /// A worker has a packet for a neighbour that it does not know.
     pub fn resolve(
         &mut self,

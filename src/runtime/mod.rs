@@ -19,6 +19,7 @@ use crate::conntrack::table::{SessionView, Shard};
 use crate::device::Device;
 use crate::ids::{MacAddr, WorkerId};
 use crate::management::commands::{self, Commands};
+use crate::management::publish::{self, Publication};
 use crate::management::{Management, WorkerLink};
 use crate::nat::Rng;
 use crate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Messages in each ring between a worker and the management core.
 const MESSAGES: usize = 4096;
@@ -104,6 +106,8 @@ pub struct Gateway<D: Device> {
     pub sessions: Vec<SessionView<V4Key>>,
     /// Takes orders to the workers.
     pub commands: Commands,
+    /// Takes configurations that are to run.
+    pub publications: mpsc::Sender<Publication>,
     /// The clock that everything runs on.
     pub clock: Clock,
 }
@@ -168,10 +172,6 @@ where
                 management,
                 timers: timer_posts,
                 counters: worker_counters,
-                icmp_errors_per_second: config
-                    .runtime
-                    .icmp_errors_per_second
-                    .div_ceil(u32::try_from(count.max(1)).unwrap_or(1)),
                 rng: Rng::from_os().map_err(GatewayError::Random)?,
             }));
         }
@@ -199,12 +199,14 @@ where
         core.announce(clock.now());
         let (commands, orders) = commands::channel(count);
         core.take_orders(orders);
+        let (publications, published) = publish::channel();
+        core.take_publications(published);
         let stopped = stop.clone();
         let management = std::thread::Builder::new()
             .name("management".into())
             .spawn(move || manage(core, clock, &stopped, watch))
             .map_err(|error| no_thread(error, &stop))?;
-        Ok(Gateway { stop, workers, management, snapshot, counters, sessions, commands, clock })
+        Ok(Gateway { stop, workers, management, snapshot, counters, sessions, commands, publications, clock })
     }
 
     /// Whether a thread ended although nobody asked it to: it panicked.

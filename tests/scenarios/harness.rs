@@ -8,8 +8,12 @@ use crate::packet::Bindings;
 use crate::shape::steer;
 pub(crate) use crate::shape::{SHAPES, Shape};
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType};
+use natgate::config::compile::{compile_after, compile_for};
+use natgate::config::lineage::Heritage;
 use natgate::config::{self, Config};
-use natgate::conntrack::table::Shard;
+use natgate::conntrack::key::V4Key;
+use natgate::conntrack::table::{SessionSnapshot, SessionView, Shard};
+use natgate::control::reload::survey::Usage;
 use natgate::device::Device;
 use natgate::device::mem::{MemDevice, MemWire};
 use natgate::device::mem_nic::MemNic;
@@ -17,8 +21,8 @@ use natgate::device::membuf::{MemBuf, MemPool};
 use natgate::ids::{InterfaceId, MacAddr, WorkerId};
 use natgate::management::{Management, WorkerLink};
 use natgate::packet::PacketBuf;
+use natgate::pipeline::update::WorkerUpdate;
 use natgate::pipeline::{Snapshot, Worker, WorkerParts, mesh};
-use natgate::steering::Steering;
 use natgate::telemetry::{DropReason, Eviction, WorkerCounters};
 use natgate::time::Time;
 use std::collections::{BTreeMap, HashSet};
@@ -62,7 +66,9 @@ pub(crate) struct Seen {
 /// The gateway and the wires around it.
 pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     pub(crate) shape: Shape,
+    config: Config,
     pub(crate) snapshot: Arc<Snapshot>,
+    views: Vec<SessionView<V4Key>>,
     pub(crate) now: Time,
     pub(crate) workers: Vec<Worker<D>>,
     pub(crate) management: Management,
@@ -94,9 +100,8 @@ fn read_config(text: &str, shape: Shape) -> Config {
     config
 }
 
-fn compile(config: &Config, steering: Steering, revision: u64) -> Snapshot {
-    let macs: Vec<MacAddr> = (0..config.devices.len()).map(device_mac).collect();
-    config::compile::compile_for(config, &macs, steering, revision)
+fn macs(config: &Config) -> Vec<MacAddr> {
+    (0..config.devices.len()).map(device_mac).collect()
 }
 
 impl Net {
@@ -126,7 +131,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
     ) -> Net<D> {
         let config = read_config(text, shape);
         let (nics, plans, steering) = steer(&config, shape);
-        let snapshot = Arc::new(compile(&config, steering, 1));
+        let snapshot = Arc::new(compile_for(&config, &macs(&config), steering, 1));
         let pool = MemPool::new(FRAMES, 2048);
         let mut devices: Vec<Vec<D>> = (0..shape.workers).map(|_| Vec::new()).collect();
         let mut wires = Vec::new();
@@ -138,7 +143,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             }
         }
         let now = Time::from_secs(1000);
-        let (mut workers, mut links, mut counters) = (vec![], vec![], vec![]);
+        let (mut workers, mut links, mut counters, mut views) = (vec![], vec![], vec![], vec![]);
         let peers = mesh::full_mesh(shape.workers, RING);
         for ((id, devices), peers) in devices.into_iter().enumerate().zip(peers) {
             let share = config.conntrack.max_sessions.div_ceil(shape.workers as u32);
@@ -147,6 +152,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             let (management, from) = rtrb::RingBuffer::new(RING);
             let own: Arc<WorkerCounters> = Arc::default();
             let (timer_posts, timers) = rtrb::RingBuffer::new(RING);
+            views.push(view.clone());
             links.push(WorkerLink { to, from, sessions: view, timers, counters: own.clone() });
             counters.push(own.clone());
             let transmitter = if id < shape.queues { id } else { id % shape.queues };
@@ -161,7 +167,6 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                 management,
                 timers: timer_posts,
                 counters: own,
-                icmp_errors_per_second: config.runtime.icmp_errors_per_second,
                 rng: natgate::nat::Rng::seeded(77 + id as u64),
             }));
         }
@@ -169,7 +174,9 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         management.watch_steering(&plans);
         Net {
             shape,
+            config,
             snapshot,
+            views,
             now,
             workers,
             management,
@@ -197,8 +204,24 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
     pub(crate) fn reload(&mut self, text: &str) {
         let config = read_config(text, self.shape);
         let steering = self.snapshot.steering.clone();
-        self.snapshot = Arc::new(compile(&config, steering, self.snapshot.revision + 1));
-        self.management.publish(self.snapshot.clone()).unwrap();
+        let mut usage = Usage::new(&self.snapshot);
+        self.sessions().iter().for_each(|(_, session)| usage.look(session));
+        let in_use = usage.found();
+        let heritage = Heritage { config: &self.config, snapshot: &self.snapshot, in_use: &in_use };
+        let revision = self.snapshot.revision + 1;
+        let next = Arc::new(compile_after(Some(heritage), &config, &macs(&config), steering, revision));
+        let capacities: Vec<u32> = self.views.iter().map(SessionView::capacity).collect();
+        let updates = WorkerUpdate::between(&self.snapshot, &next, &capacities).unwrap();
+        self.management.publish(&next, updates, self.now).map_err(|(error, _)| error).unwrap();
+        (self.config, self.snapshot) = (config, next);
+    }
+
+    /// Every session, with the worker that has it.
+    pub(crate) fn sessions(&self) -> Vec<(usize, SessionSnapshot<V4Key>)> {
+        let of = |(worker, view): (usize, &SessionView<V4Key>)| {
+            (0..view.capacity()).filter_map(|index| Some((worker, view.read(index)?))).collect::<Vec<_>>()
+        };
+        self.views.iter().enumerate().flat_map(of).collect()
     }
 
     /// The receive queue that the NIC of a device chooses for a frame, if there is a NIC.

@@ -33,6 +33,7 @@ mod limits;
 mod neighbors;
 mod pressure;
 mod protocols;
+mod reload;
 mod rules;
 mod steering;
 mod syn_proxy;

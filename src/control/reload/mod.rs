@@ -1,0 +1,3 @@
+//! Reload.
+
+pub mod survey;

@@ -1,0 +1,152 @@
+//! What sessions have to do with a configuration: what of the one that runs they use, and whether another one would still
+//! make them.
+//!
+//! Read from the session tables like any list; nothing here changes anything.
+
+use crate::classify::{Backend, Source};
+use crate::config::lineage::InUse;
+use crate::conntrack::key::V4Key;
+use crate::conntrack::session::SessionSnapshot;
+use crate::ids::{InterfaceId, Realm};
+use crate::packet::{Fragment, Kind, Tuple};
+use crate::pipeline::Snapshot;
+use crate::pipeline::plan::{Header, Plan, Rule, SessionPlan, plan};
+use crate::telemetry::DropReason;
+use crate::wire::{protocol, tcp};
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+
+/// Finds what of a configuration sessions use, for the numbers of the next one.
+#[derive(Debug)]
+pub struct Usage<'s> {
+    snapshot: &'s Snapshot,
+    /// Backends that only sessions keep known.
+    retired: HashMap<(u16, Ipv4Addr, u8), Vec<&'s Backend>>,
+    found: InUse,
+}
+
+impl<'s> Usage<'s> {
+    /// Nothing so far.
+    pub fn new(snapshot: &'s Snapshot) -> Self {
+        let mut retired: HashMap<_, Vec<&Backend>> = HashMap::new();
+        for (backend, declared) in snapshot.local.backends() {
+            if !declared {
+                retired.entry((backend.zone, backend.address, backend.protocol)).or_default().push(backend);
+            }
+        }
+        Usage { snapshot, retired, found: InUse::default() }
+    }
+
+    /// Takes a session in.
+    pub fn look(&mut self, session: &SessionSnapshot<V4Key>) {
+        let local = &self.snapshot.local;
+        let ours = [
+            session.lease.map(|lease| lease.address),
+            local.find(session.original.zone(), session.original.tuple().dst),
+            local.find(session.reply.zone(), session.reply.tuple().dst),
+        ];
+        self.found.addresses.extend(ours.into_iter().flatten());
+        self.found.sets.insert(session.policy);
+        let Tuple { src, sport, protocol, .. } = session.reply.tuple();
+        let behind = self.retired.get(&(session.reply.zone(), src, protocol)).into_iter().flatten();
+        self.found.backends.extend(behind.filter(|b| b.ports.contains(&sport)).map(|b| (*b).clone()));
+    }
+
+    /// What was found.
+    pub fn found(self) -> InUse {
+        self.found
+    }
+}
+
+/// Whether anything is known only for the sessions that use it.
+pub fn has_retired(snapshot: &Snapshot) -> bool {
+    snapshot.local.iter().any(|local| local.retired && !local.address.is_unspecified())
+        || snapshot.local.backends().any(|(_, declared)| !declared)
+}
+
+/// Whether a configuration would make this session, if its first packet came now.
+pub fn would_make(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> bool {
+    let original = session.original;
+    let Some(interface) = arrival(snapshot, &original) else { return false };
+    let tuple = original.tuple();
+    let header = Header { interface, tuple, kind: kind_of(tuple.protocol), fragment: Fragment::Whole };
+    match plan(snapshot, &header) {
+        Ok(Plan::Session(planned)) => leads_there(snapshot, &planned, session),
+        // Sessions of a forward that is being drained are those that it is drained of.
+        Err(refusal) => refusal.reason == DropReason::ForwardDrained,
+        Ok(Plan::Route) => false,
+    }
+}
+
+/// Whether packets of this session would come to another worker than the one that has it.
+pub fn is_moved(before: &Snapshot, after: &Snapshot, session: &SessionSnapshot<V4Key>) -> bool {
+    if after.steering.workers() == 1 {
+        return false;
+    }
+    [session.original, session.reply].iter().any(|key| {
+        let (tuple, zone) = (key.tuple(), key.zone());
+        before.steering.owner(&tuple, zone, &before.local) != after.steering.owner(&tuple, zone, &after.local)
+    })
+}
+
+/// The interface that the first packet came in by, as far as its key tells: that which the route back leads to, or any on
+/// the side and in the zone of it.
+fn arrival(snapshot: &Snapshot, original: &V4Key) -> Option<InterfaceId> {
+    let fits = |id: InterfaceId| {
+        let interface = snapshot.interface(id);
+        interface.realm == original.realm() && interface.zone == original.zone()
+    };
+    let back = snapshot.route_in(original.zone(), original.tuple().src).map(|hop| hop.interface);
+    let all = || (0u8..).take(snapshot.interfaces.len()).map(InterfaceId);
+    back.filter(|id| fits(*id)).or_else(|| match original.realm() {
+        Realm::External => all().find(|id| fits(*id)),
+        Realm::Internal => None,
+    })
+}
+
+/// What the first packet of a session of this protocol carries.
+pub fn kind_of(number: u8) -> Kind {
+    match number {
+        protocol::TCP => Kind::Tcp { flags: tcp::SYN },
+        protocol::UDP | protocol::UDP_LITE => Kind::Udp,
+        protocol::SCTP => Kind::Sctp,
+        protocol::DCCP => Kind::Dccp,
+        protocol::GRE => Kind::Gre,
+        protocol::ICMP => Kind::IcmpRequest,
+        _ => Kind::Other,
+    }
+}
+
+/// Whether the translation that was planned is that of the session, but for which of the free ports it has got.
+fn leads_there(snapshot: &Snapshot, planned: &SessionPlan, session: &SessionSnapshot<V4Key>) -> bool {
+    let (from, to) = (session.original.tuple(), session.reply.tuple().inverse());
+    let answers_from = (session.reply.realm(), session.reply.zone());
+    if (planned.dst, planned.dport, planned.answers_from) != (to.dst, to.dport, answers_from) {
+        return false;
+    }
+    let Some(number) = planned.source else { return (to.src, to.sport) == (from.src, from.sport) };
+    let gives = |number: u16| {
+        snapshot.local.get(number).is_some_and(|local| {
+            let has_port = local.ports.as_ref().is_some_and(|ports| ports.contains(&to.sport));
+            local.address == to.src && (has_port || protocol::is_portless(to.protocol))
+        })
+    };
+    match source_of(snapshot, planned.rule, session) {
+        // Which address of the pool a subscriber has depends on how many there are: any will do.
+        Some(Source::Pool(pool)) => {
+            snapshot.pools.get(pool).is_some_and(|numbers| numbers.iter().any(|number| gives(*number)))
+        }
+        _ => gives(number),
+    }
+}
+
+fn source_of(snapshot: &Snapshot, rule: Rule, session: &SessionSnapshot<V4Key>) -> Option<Source> {
+    match rule {
+        Rule::Snat(number) => snapshot.snat.get(usize::try_from(number).ok()?).map(|rule| rule.source),
+        Rule::Dnat(_) => {
+            let Tuple { dst, dport, protocol, .. } = session.original.tuple();
+            let number = snapshot.local.find(session.original.zone(), dst)?;
+            snapshot.local.forward(number, protocol, dport)?.source
+        }
+    }
+}

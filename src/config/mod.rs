@@ -18,6 +18,7 @@ pub mod mistake;
 pub mod model;
 mod parse;
 mod reader;
+pub mod reorder;
 pub mod units;
 
 pub use error::{ConfigErrors, Diagnostic, LoadError, Place, Problem};

@@ -67,6 +67,7 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
             "[[dnat]]",
             &[("on", "\"wan\""), ("protocol", "\"tcp\""), ("port", "22"), ("to", "\"192.168.1.9\"")],
         ),
+        (Section::Ban, "[[ban]]", &[("from", "\"192.0.2.0/24\"")]),
         (Section::Runtime, "[runtime]", &[]),
         (Section::Conntrack, "[conntrack]", &[]),
         (Section::Timeouts, "[conntrack.timeouts]", &[]),

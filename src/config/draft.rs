@@ -13,7 +13,7 @@ use crate::ids::{MacAddr, Realm};
 use crate::steering::Spread;
 use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -28,6 +28,7 @@ pub(super) struct Draft {
     pub(super) pools: Vec<PoolDraft>,
     pub(super) snat: Vec<SnatDraft>,
     pub(super) dnat: Vec<DnatDraft>,
+    pub(super) bans: Vec<BanDraft>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +39,9 @@ pub(super) struct RuntimeDraft {
     pub(super) steering: Option<At<Wish>>,
     pub(super) poll: Option<PollMode>,
     pub(super) control: Option<PathBuf>,
+    pub(super) control_group: Option<String>,
+    pub(super) metrics: Option<At<SocketAddr>>,
+    pub(super) state: Option<PathBuf>,
     pub(super) frames: Option<At<u32>>,
     pub(super) memory: Option<At<u32>>,
     pub(super) eal: Vec<String>,
@@ -161,4 +165,11 @@ pub(super) struct DnatDraft {
     pub(super) zone: Option<At<u16>>,
     pub(super) source: Option<At<SourceName>>,
     pub(super) syn_proxy: Option<At<bool>>,
+    pub(super) drain: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct BanDraft {
+    pub(super) zone: Option<At<u16>>,
+    pub(super) from: Vec<At<Ipv4Net>>,
 }

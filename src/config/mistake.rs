@@ -6,7 +6,7 @@ use crate::conntrack::policy::Share;
 use crate::device::spec::DeviceSpecError;
 use crate::ids::{MAX_INTERFACES, MacAddr};
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// A rule that the file breaks. The gateway does not start with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,10 @@ pub enum Mistake {
     MacGroup(MacAddr),
     #[error("the socket's path \"{0}\" is not absolute, or longer than 107 bytes")]
     SocketPath(String),
+    #[error("the directory \"{0}\" is not absolute")]
+    StatePath(String),
+    #[error("\"{0}\" can not be the name of a group")]
+    Group(String),
     #[error("\"{0}\" makes DPDK print something and end the process")]
     EalPrints(String),
     #[error("there is no interface \"{name}\"")]
@@ -184,6 +188,8 @@ impl Mistake {
             Mistake::Mac(_) => "write six pairs of hexadecimal digits, such as \"02:00:00:00:00:01\"".into(),
             Mistake::MacGroup(_) => "use an address whose first byte is even, such as \"02:00:00:00:00:01\"".into(),
             Mistake::SocketPath(_) => "write a path such as \"/run/natgate/control.sock\"".into(),
+            Mistake::StatePath(_) => "write a path such as \"/var/lib/natgate\"".into(),
+            Mistake::Group(_) => "write the name of a group of this system, such as \"adm\"".into(),
             Mistake::EalPrints(_) => "remove it; `natgate --version` tells the version of DPDK too".into(),
             Mistake::UnknownInterface { meant, known, .. } => {
                 meant_or_known(meant.as_deref(), known, "add [interface.NAME]")
@@ -354,6 +360,12 @@ pub enum Caution {
     AdaptiveTooLate { high: Share, room: Share },
     #[error("with when_full = \"refuse\" one source can fill the table and lock the others out")]
     RefuseWithoutLimit,
+    #[error("the ban of {ban} takes in {management}, which is to be never locked out")]
+    BanManagement { ban: Ipv4Net, management: Ipv4Net },
+    #[error("the ban of {ban} takes in all of {net}, the network of interface \"{interface}\"")]
+    BanNetwork { ban: Ipv4Net, net: Ipv4Net, interface: String },
+    #[error("whoever reaches {0} can read metrics and sessions: nobody has to prove who they are")]
+    MetricsOpen(SocketAddr),
     #[error("`{0}` has no meaning with one worker")]
     OneWorker(&'static str),
     #[error("timeout set \"{0}\" is chosen by no rule")]
@@ -398,6 +410,11 @@ impl Caution {
                 format!("end at \"{room}\" or before, or lower `reserve`")
             }
             Caution::RefuseWithoutLimit => "add `max_sessions_per_source`".into(),
+            Caution::BanManagement { .. } => "ban a prefix without it, or take it out of `management`".into(),
+            Caution::BanNetwork { .. } => "ban the hosts that are meant, or remove the ban".into(),
+            Caution::MetricsOpen(address) => {
+                format!("listen on \"127.0.0.1:{}\", or see that only those meant reach it", address.port())
+            }
             Caution::OneWorker(key) => format!("remove `{key}`, or raise `workers`"),
             Caution::TimeoutSetUnused(name) => {
                 format!("use it: timeouts = \"{name}\" in a [[conntrack.rule]], or remove it")

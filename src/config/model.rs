@@ -7,9 +7,12 @@ use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
 use crate::steering::Spread;
 use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+
+/// Where the revisions of the config are kept if it does not say.
+pub const DEFAULT_STATE: &str = "/var/lib/natgate";
 
 /// A whole configuration that passed every check.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +65,12 @@ pub struct RuntimeConfig {
     pub poll: PollMode,
     /// Path of the control socket.
     pub control: PathBuf,
+    /// Group whose members may use the control socket besides its owner; by name or number.
+    pub control_group: Option<String>,
+    /// Where the read-only part of the API listens on TCP, port not 0; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// Directory in which the revisions of the config are kept; absolute.
+    pub state: PathBuf,
     /// Frames in the packet pool of all devices together.
     pub frames: u32,
     /// Memory for DPDK in MiB; `None`: as much as the frames need.

@@ -3,7 +3,7 @@
 
 use crate::conntrack::policy::Share;
 use ipnet::{Ipv4AddrRange, Ipv4Net};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -95,6 +95,9 @@ pub enum ValueError {
     /// Not a backend.
     #[error("\"{0}\" is not a backend address")]
     Backend(String),
+    /// Not an address and port to listen on.
+    #[error("\"{0}\" is not an address and port to listen on")]
+    Listener(String),
 }
 
 impl ValueError {
@@ -134,6 +137,10 @@ impl ValueError {
             }
             ValueError::Range(_) => {
                 "write \"203.0.113.20\", \"203.0.113.10-203.0.113.12\" or \"203.0.113.64/28\"".into()
+            }
+            ValueError::Listener(_) => {
+                "write an address of this machine and a port, such as \"127.0.0.1:9469\" or \"[::1]:9469\""
+                    .into()
             }
             ValueError::Backend(_) => {
                 "write an address, or an address and a port: \"192.168.1.10\" or \"192.168.1.10:80\"".into()
@@ -316,6 +323,12 @@ pub fn backend(text: &str) -> Result<(Ipv4Addr, Option<u16>), ValueError> {
     }
 }
 
+/// An address of this machine and a port to listen on, of either IP version.
+pub fn listener(text: &str) -> Result<SocketAddr, ValueError> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    address.filter(|address| address.port() != 0).ok_or_else(|| ValueError::Listener(text.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -424,6 +437,15 @@ mod tests {
         assert_eq!(expand(a(10), a(12)).collect::<Vec<_>>(), [a(10), a(11), a(12)]);
         assert!(matches!(address_range("203.0.113.12-203.0.113.10"), Err(ValueError::Reversed(_))));
         assert!(matches!(address_range("public"), Err(ValueError::Range(_))));
+    }
+
+    #[test]
+    fn a_listener_has_an_address_and_a_port() {
+        assert_eq!(listener("127.0.0.1:9469").map(|at| at.to_string()), Ok("127.0.0.1:9469".into()));
+        assert_eq!(listener("[::1]:9469").map(|at| at.to_string()), Ok("[::1]:9469".into()));
+        for bad in ["127.0.0.1", ":9469", "9469", "127.0.0.1:0", "localhost:9469", "::1:9469x", ""] {
+            assert_eq!(listener(bad), Err(ValueError::Listener(bad.into())), "{bad}");
+        }
     }
 
     #[test]

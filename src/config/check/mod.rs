@@ -3,6 +3,7 @@
 //! Order: devices and interfaces, routes, pools, rules, threads, the session table, steering. Doubts ([`Caution`]) are looked for only when there is
 //! no mistake, since most of them would follow from one.
 
+mod bans;
 mod conntrack;
 mod links;
 mod pools;
@@ -14,7 +15,7 @@ use crate::config::draft::{Draft, RuntimeDraft};
 use crate::config::error::Span;
 use crate::config::estimate;
 use crate::config::mistake::{Caution, Mistake};
-use crate::config::model::{Config, DeviceConfig, PollMode, RuntimeConfig};
+use crate::config::model::{Config, DEFAULT_STATE, DeviceConfig, PollMode, RuntimeConfig};
 use crate::config::reader::{At, Findings, nearest};
 use crate::control::DEFAULT_SOCKET;
 use crate::ids::{MAX_WORKERS, Realm};
@@ -32,6 +33,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     let pools = pools::check(&draft, findings);
     let snat = rules::snat(&draft, findings);
     let dnat = rules::dnat(&draft, &routes, findings);
+    let bans = bans::check(&draft, findings);
     let rooms = draft.interfaces.iter().filter_map(|interface| {
         let device = interface.device.as_ref()?;
         Some(estimate::frame_room(&device.value, interface.mtu_or_default()))
@@ -43,7 +45,6 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     if !findings.mistakes.is_empty() {
         return None;
     }
-    let bans = Vec::new();
     let config =
         Config { runtime, conntrack, devices: devices.list, interfaces, routes, pools, snat, dnat, bans };
     doubts(&draft, &config, findings);
@@ -82,6 +83,9 @@ fn runtime(
         steering: draft.steering.map(|steering| steering.value).unwrap_or_default(),
         poll: draft.poll.unwrap_or(PollMode::Busy),
         control: draft.control.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
+        control_group: draft.control_group.clone(),
+        metrics: draft.metrics.map(|metrics| metrics.value),
+        state: draft.state.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)),
         frames,
         memory_mib: draft.memory.map(|memory| memory.value),
         eal_args: draft.eal.clone(),
@@ -130,8 +134,12 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     }
     pools::doubts(draft, config, findings);
     rules::doubts(draft, config, findings);
+    bans::doubts(draft, config, findings);
     conntrack::doubts(draft, &config.conntrack, config.runtime.workers, findings);
     steering::doubts(&draft.runtime, config.runtime.workers, findings);
+    if let Some(metrics) = draft.runtime.metrics.filter(|metrics| !metrics.value.ip().is_loopback()) {
+        findings.warn(metrics.at, Caution::MetricsOpen(metrics.value));
+    }
 }
 
 /// Whether a host can have this address.

@@ -80,7 +80,7 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
                 to_port,
                 source,
                 syn_proxy,
-                drain: false,
+                drain: rule.drain,
             };
             rules.push((rule, ports.at));
         }

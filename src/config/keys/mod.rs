@@ -23,6 +23,8 @@ pub enum Section {
     Snat,
     /// `[[dnat]]`
     Dnat,
+    /// `[[ban]]`
+    Ban,
     /// `[runtime]`
     Runtime,
     /// `[conntrack]`
@@ -97,6 +99,13 @@ const fn default(
 
 const ZONE: &str = "0 to 65535";
 const PREFIXES: &str = "prefix or list of prefixes";
+const COMMENT: Key = optional(
+    "comment",
+    "text",
+    "no comment",
+    "\"ticket 4711\"",
+    "For whoever reads the file; natgate does nothing with it.",
+);
 const BOOLEAN: &str = "`true` or `false`";
 
 static FILE: &[Key] = &[
@@ -116,6 +125,13 @@ static FILE: &[Key] = &[
         "no port is forwarded",
         "[]",
         "Destination translation, first match decides: `[[dnat]]`.",
+    ),
+    optional(
+        "ban",
+        "list of tables",
+        "nobody is banned",
+        "[]",
+        "Sources that may open no session: `[[ban]]`.",
     ),
     optional(
         "runtime",
@@ -242,6 +258,7 @@ static SNAT: &[Key] = &[
         "\"interface\"",
         "What the source becomes: the primary address of the interface that the packet leaves by (masquerade), or an address of a pool.",
     ),
+    COMMENT,
 ];
 
 static DNAT: &[Key] = &[
@@ -293,6 +310,25 @@ static DNAT: &[Key] = &[
         "true",
         "Answer handshakes with SYN cookies (RFC 4987): the backend and the session table see only clients that complete them. TCP only.",
     ),
+    default(
+        "drain",
+        BOOLEAN,
+        "false",
+        "true",
+        "Make no new session: those that there are go on until they end. For a backend that is to be taken away.",
+    ),
+    COMMENT,
+];
+
+static BAN: &[Key] = &[
+    required(
+        "from",
+        PREFIXES,
+        "[\"198.51.100.0/24\", \"192.0.2.7\"]",
+        "The sources, on whichever side they are.",
+    ),
+    optional("zone", ZONE, "any zone", "0", "Zone that the packet comes in from."),
+    COMMENT,
 ];
 
 static RUNTIME: &[Key] = &[
@@ -333,6 +369,27 @@ static RUNTIME: &[Key] = &[
         "The control socket; at most 107 bytes, absolute.",
     ),
     optional(
+        "control_group",
+        "group name",
+        "only the user that natgate runs as, and root",
+        "\"adm\"",
+        "Group whose members may use the control socket too, for everything that it offers.",
+    ),
+    optional(
+        "metrics",
+        "address:port",
+        "no TCP listener",
+        "\"127.0.0.1:9469\"",
+        "Where the read-only part of the API (metrics, health, lists) listens on TCP. It has no authentication: who reaches it reads it.",
+    ),
+    default(
+        "state",
+        "path",
+        "\"/var/lib/natgate\"",
+        "\"/var/lib/natgate\"",
+        "Directory for the revisions of the config, which `natgate rollback` goes back to; absolute.",
+    ),
+    optional(
         "frames",
         "1024 to 16777216",
         "4096 for each worker and device, 8192 with AF_XDP, at least 16384",
@@ -359,6 +416,7 @@ impl Section {
         Section::Pool,
         Section::Snat,
         Section::Dnat,
+        Section::Ban,
         Section::Runtime,
         Section::Conntrack,
         Section::Timeouts,
@@ -375,6 +433,7 @@ impl Section {
             Section::Pool => "[pool.NAME]",
             Section::Snat => "[[snat]]",
             Section::Dnat => "[[dnat]]",
+            Section::Ban => "[[ban]]",
             Section::Runtime => "[runtime]",
             Section::Conntrack => "[conntrack]",
             Section::Timeouts => "[conntrack.timeouts]",
@@ -392,6 +451,7 @@ impl Section {
             Section::Pool => POOL,
             Section::Snat => SNAT,
             Section::Dnat => DNAT,
+            Section::Ban => BAN,
             Section::Runtime => RUNTIME,
             Section::Conntrack => conntrack::CONNTRACK,
             Section::TrackRule => conntrack::RULE,

@@ -4,7 +4,8 @@
 mod conntrack;
 
 use crate::config::draft::{
-    DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName, Vlan,
+    BanDraft, DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName,
+    Vlan,
 };
 use crate::config::error::Span;
 use crate::config::keys::Section;
@@ -59,6 +60,9 @@ pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
     }
     if let Some(field) = file.get("dnat") {
         draft.dnat = listed(field, Section::Dnat, findings, dnat);
+    }
+    if let Some(field) = file.get("ban") {
+        draft.bans = listed(field, Section::Ban, findings, ban);
     }
     if let Some(table) = single(file.get("runtime"), Section::Runtime, findings) {
         draft.runtime = runtime(&table, findings);
@@ -115,7 +119,7 @@ fn named<T>(
     entries.drain(..).map(&mut read_entry).collect()
 }
 
-/// The tables of `[[route]]`, `[[snat]]` or `[[dnat]]`.
+/// The tables of `[[route]]`, `[[snat]]`, `[[dnat]]` or `[[ban]]`.
 fn listed<T>(
     field: Field<'_>,
     section: Section,
@@ -253,7 +257,13 @@ fn name(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<String>>
     field?.text(findings).map(|At { value, at }| At { value: value.to_owned(), at })
 }
 
+/// A comment is for people: that it is text is all there is to know.
+fn comment(table: &Table<'_>, findings: &mut Findings) {
+    let _ = table.get("comment").and_then(|field| field.text(findings));
+}
+
 fn snat(table: &Table<'_>, findings: &mut Findings) -> SnatDraft {
+    comment(table, findings);
     SnatDraft {
         at: table.at,
         zone: zone(table, findings),
@@ -265,6 +275,7 @@ fn snat(table: &Table<'_>, findings: &mut Findings) -> SnatDraft {
 }
 
 fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
+    comment(table, findings);
     let target = table.either("on", "address", findings);
     let (on, address) = match target {
         Some(field) if field.key == "on" => (name(Some(field), findings), None),
@@ -280,7 +291,17 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
         zone: zone(table, findings),
         source: source(table.get("source"), findings),
         syn_proxy: table.get("syn_proxy").and_then(|field| field.boolean(findings)),
+        drain: table.get("drain").and_then(|field| field.boolean(findings)).is_some_and(|drain| drain.value),
     }
+}
+
+fn ban(table: &Table<'_>, findings: &mut Findings) -> BanDraft {
+    comment(table, findings);
+    let from = table.require("from", findings);
+    if let Some(field) = from.filter(Field::is_empty_list) {
+        field.empty(findings);
+    }
+    BanDraft { zone: zone(table, findings), from: prefixes(from, findings) }
 }
 
 fn protocols(field: &Field<'_>, findings: &mut Findings) -> Vec<At<u8>> {
@@ -317,6 +338,9 @@ fn runtime(table: &Table<'_>, findings: &mut Findings) -> RuntimeDraft {
         steering: table.get("steering").and_then(|field| field.word(STEERING, findings)),
         poll: table.get("poll").and_then(|field| field.word(POLL_MODES, findings)).map(|poll| poll.value),
         control: table.get("control").and_then(|field| socket(&field, findings)),
+        control_group: table.get("control_group").and_then(|field| group(&field, findings)),
+        metrics: table.get("metrics").and_then(|field| field.parse(units::listener, findings)),
+        state: table.get("state").and_then(|field| directory(&field, findings)),
         frames: table.get("frames").and_then(|field| field.integer(FRAMES, findings)),
         memory: table
             .get("memory")
@@ -370,5 +394,27 @@ fn socket(field: &Field<'_>, findings: &mut Findings) -> Option<PathBuf> {
         return Some(path);
     }
     findings.error(at, Mistake::SocketPath(text.to_owned()));
+    None
+}
+
+fn directory(field: &Field<'_>, findings: &mut Findings) -> Option<PathBuf> {
+    let At { value: text, at } = field.text(findings)?;
+    let path = PathBuf::from(text);
+    if path.is_absolute() && !text.contains('\0') {
+        return Some(path);
+    }
+    findings.error(at, Mistake::StatePath(text.to_owned()));
+    None
+}
+
+/// Whether there is such a group, only the machine that the gateway runs on can tell.
+fn group(field: &Field<'_>, findings: &mut Findings) -> Option<String> {
+    let At { value: text, at } = field.text(findings)?;
+    // What separates fields in group(5).
+    let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | ',' | '/');
+    if !text.is_empty() && text.len() <= MAX_NAME && !text.contains(bad) {
+        return Some(text.to_owned());
+    }
+    findings.error(at, Mistake::Group(text.to_owned()));
     None
 }

@@ -82,10 +82,12 @@ pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     pub(crate) silent: HashSet<Ipv4Addr>,
     /// Hosts that have asked for the gateway.
     awake: HashSet<(InterfaceId, Ipv4Addr)>,
+    /// Another configuration was taken over: what it announces needs no line.
+    reloaded: bool,
     queue: usize,
     /// What came out and was not asked for yet.
     pub(crate) seen: Vec<Seen>,
-    /// ARP requests of the gateway that were answered without a line.
+    /// ARP of the gateway that was dealt with without a line: requests that were answered, announcements after a reload.
     pub(crate) arp_answered: i64,
     pub(crate) before: Totals,
 }
@@ -98,6 +100,10 @@ fn read_config(text: &str, shape: Shape) -> Config {
     let runtime = &mut config.runtime;
     (runtime.workers, runtime.spread, runtime.steering) = (shape.workers as u8, shape.spread, shape.wish);
     config
+}
+
+fn is_announcement(body: &[u8]) -> bool {
+    read_arp(body).is_some_and(|(who, from, request)| request && who == from)
 }
 
 fn macs(config: &Config) -> Vec<MacAddr> {
@@ -131,7 +137,10 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
     ) -> Net<D> {
         let config = read_config(text, shape);
         let (nics, plans, steering) = steer(&config, shape);
-        let snapshot = Arc::new(compile_for(&config, &macs(&config), steering, 1));
+        let mut snapshot = compile_for(&config, &macs(&config), steering, 1);
+        // All of it for each worker, so that the same comes out however many there are.
+        snapshot.icmp_errors_per_second = config.runtime.icmp_errors_per_second;
+        let snapshot = Arc::new(snapshot);
         let pool = MemPool::new(FRAMES, 2048);
         let mut devices: Vec<Vec<D>> = (0..shape.workers).map(|_| Vec::new()).collect();
         let mut wires = Vec::new();
@@ -187,6 +196,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             bindings: Bindings::default(),
             silent: HashSet::new(),
             awake: HashSet::new(),
+            reloaded: false,
             queue: 0,
             seen: Vec::new(),
             arp_answered: 0,
@@ -214,6 +224,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         let updates = WorkerUpdate::between(&self.snapshot, &next, &capacities).unwrap();
         self.management.publish(&next, updates, self.now).map_err(|(error, _)| error).unwrap();
         (self.config, self.snapshot) = (config, next);
+        self.reloaded = true;
     }
 
     /// Every session, with the worker that has it.
@@ -273,6 +284,10 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             while let Some(buf) = self.wires[device].pop() {
                 busy = true;
                 let seen = self.read_frame(device, buf.data());
+                if seen.arp && self.reloaded && is_announcement(&seen.body) {
+                    self.arp_answered += 1;
+                    continue;
+                }
                 if !seen.arp || !self.answer_arp(&seen) {
                     self.seen.push(seen);
                 }

@@ -2,20 +2,22 @@
 //!
 //! Every number says its unit in its name or documentation; counters start at 0 when the gateway starts and only
 //! grow. Fields may be added in later versions and are ignored by older clients; none changes its meaning.
+//! The comments here are the descriptions in the OpenAPI document ([`super::openapi`]).
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use utoipa::ToSchema;
 
 /// The answer to a request that failed: any status other than 200.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     /// What was wrong, in a sentence.
     pub error: String,
 }
 
 /// `GET /v1/status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Version of natgate.
     pub version: String,
@@ -44,7 +46,7 @@ pub struct Status {
 }
 
 /// How full a session table is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Sessions in the table.
     pub used: u64,
@@ -53,7 +55,7 @@ pub struct Usage {
 }
 
 /// How fast the session table fills and what it does about it, in [`Status`]. Rates are those of the last ten seconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pressure {
     /// Which watermark the table has reached: `normal`, `low` (timeouts of unreplied and closing sessions shrink),
     /// `high` (they are next to nothing), `full` (but for the reserve).
@@ -83,7 +85,7 @@ pub struct Pressure {
 }
 
 /// Sessions that were evicted or refused for one reason, in [`Pressure`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Toll {
     /// The reason's name, as in metrics.
     pub reason: String,
@@ -95,7 +97,7 @@ pub struct Toll {
 
 /// What became of packets. At rest, `rx = sent + consumed + dropped + held` over all workers together; not for
 /// one worker alone, because a packet that is handed off is received by one worker and gets its verdict from another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Packets received.
     pub rx: u64,
@@ -134,7 +136,7 @@ pub struct Counts {
 }
 
 /// One worker in [`Status`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerStatus {
     /// The worker's number, from 0.
     pub worker: u64,
@@ -150,7 +152,7 @@ pub struct WorkerStatus {
 }
 
 /// `GET /v1/drops`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drops {
     /// Packets dropped, for all reasons together.
     pub total: u64,
@@ -159,7 +161,7 @@ pub struct Drops {
 }
 
 /// One reason in [`Drops`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drop {
     /// The reason's name, as in metrics.
     pub reason: String,
@@ -172,7 +174,7 @@ pub struct Drop {
 }
 
 /// One object of the list that `GET /v1/interfaces` gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Interface {
     /// Name in the config.
     pub name: String,
@@ -204,11 +206,12 @@ pub struct Interface {
 }
 
 /// One object of the list that `GET /v1/neighbors` gives.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Neighbor {
     /// Name of the interface.
     pub interface: String,
     /// The neighbour's IPv4 address.
+    #[schema(value_type = String, format = Ipv4)]
     pub address: Ipv4Addr,
     /// Its Ethernet address, once it is known.
     pub mac: Option<String>,
@@ -219,7 +222,7 @@ pub struct Neighbor {
 }
 
 /// `GET /v1/timers`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timers {
     /// The timeout sets: first `default`, that of sessions which no rule gives another.
     pub sets: Vec<TimeoutSet>,
@@ -229,7 +232,7 @@ pub struct Timers {
 }
 
 /// The timers of one worker's sessions, in [`Timers`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerTimers {
     /// The worker's number, from 0.
     pub worker: u64,
@@ -247,7 +250,7 @@ pub struct WorkerTimers {
 }
 
 /// One set of [`Timers`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimeoutSet {
     /// Its name in the config.
     pub name: String,
@@ -256,7 +259,7 @@ pub struct TimeoutSet {
 }
 
 /// One idle timeout of a [`TimeoutSet`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Timeout {
     /// Its key in the config.
     pub name: String,
@@ -275,7 +278,7 @@ pub struct Timeout {
 }
 
 /// `GET /v1/steering`: how packets reach the workers that own them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Steering {
     /// What decides which worker a packet from inside goes to: `source` or `flow`.
     pub spread: String,
@@ -296,7 +299,7 @@ pub struct Steering {
 }
 
 /// One cause in [`Steering`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Handoff {
     /// The cause's name, as in metrics.
     pub cause: String,
@@ -307,7 +310,7 @@ pub struct Handoff {
 }
 
 /// One interface in [`Steering`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InterfaceSteering {
     /// Name in the config.
     pub name: String,
@@ -337,7 +340,7 @@ pub struct InterfaceSteering {
 }
 
 /// One worker in [`Steering`]. Shares are parts of 1, of all workers together; `null` if there is nothing to share.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerSteering {
     /// The worker's number, from 0.
     pub worker: u64,
@@ -364,7 +367,7 @@ pub struct WorkerSteering {
 }
 
 /// `GET /v1/events`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     /// How many there were since the start. Only the last 256 are kept.
     pub total: u64,
@@ -373,7 +376,7 @@ pub struct Events {
 }
 
 /// One of [`Events`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Its number, from 1 since the start: ask for those after it with `?after=NUMBER`.
     pub number: u64,
@@ -388,7 +391,7 @@ pub struct Event {
 }
 
 /// `GET /v1/sessions/count`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionCount {
     /// All workers together.
     #[serde(flatten)]
@@ -397,8 +400,18 @@ pub struct SessionCount {
     pub workers: Vec<Usage>,
 }
 
+/// `GET /v1/sessions/count`: without or with `by`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum SessionsCounted {
+    /// Without `by`.
+    Count(SessionCount),
+    /// With `by`.
+    Groups(SessionGroups),
+}
+
 /// `GET /v1/sessions/count?by=…` and `GET /v1/sessions/top?by=…`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionGroups {
     /// What the sessions are counted by, as in the request.
     pub by: String,
@@ -411,7 +424,7 @@ pub struct SessionGroups {
 }
 
 /// One row of [`SessionGroups`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionGroup {
     /// What its sessions have in common: a state, a protocol, an address (with ` zone=N` if that is not 0), a
     /// protocol with a port (`tcp/443`), a number, or `PROTOCOL INTERNAL EXTERNAL` for a mapping.
@@ -427,7 +440,7 @@ pub struct SessionGroup {
 }
 
 /// `DELETE /v1/sessions`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Deleted {
     /// Sessions that the filter meant.
     pub matched: u64,
@@ -436,7 +449,7 @@ pub struct Deleted {
 }
 
 /// One line of `GET /v1/sessions?format=json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
@@ -472,11 +485,13 @@ pub struct Session {
 }
 
 /// One direction of a [`Session`], as its packets arrive at the gateway.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Flow {
     /// Source address.
+    #[schema(value_type = String, format = Ipv4)]
     pub src: Ipv4Addr,
     /// Destination address.
+    #[schema(value_type = String, format = Ipv4)]
     pub dst: Ipv4Addr,
     /// Source port (TCP and UDP).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@
 //! | [`socket`] | the socket file: owner-only from its creation, one gateway a path, stale files replaced |
 //! | [`server`] | the thread, the connections and their limits |
 //! | [`routes`], [`session_routes`], `steering` | which path gives which answer |
+//! | [`openapi`] | the description of all that, made from the handlers and the types |
 //! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
 //! | [`sessions`] | the session list, written one line at a time |
@@ -37,6 +38,7 @@ pub mod api;
 pub mod client;
 pub mod delete;
 pub mod filter;
+pub mod openapi;
 pub mod publish;
 pub mod query;
 pub mod reload;

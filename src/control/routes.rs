@@ -4,41 +4,92 @@
 //! No request has a body, so none is read. What is wrong with a request is answered with status 4xx and an
 //! [`api::Failure`].
 
-use super::api;
 use super::filter::digits;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
 use super::steering::steering;
+use super::{api, openapi};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::{DropReason, Eviction, WorkerCounters};
 use crate::time::TICK;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use axum::{Json, Router};
 use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 type Shared = State<Arc<ControlState>>;
 
 /// Every endpoint.
 pub fn router(state: Arc<ControlState>) -> Router {
-    Router::new()
-        .route("/v1/status", get(async |State(state): Shared| Json(status(&state))))
-        .route("/v1/drops", get(async |State(state): Shared| Json(drops(&state))))
-        .route("/v1/interfaces", get(async |State(state): Shared| Json(interfaces(&state))))
-        .route("/v1/neighbors", get(async |State(state): Shared| Json(neighbors(&state))))
-        .route("/v1/timers", get(async |State(state): Shared| Json(timers(&state))))
-        .route("/v1/steering", get(async |State(state): Shared| Json(steering(&state))))
-        .route("/v1/events", get(events))
-        .merge(session_routes::router())
+    let (router, _) = endpoints().split_for_parts();
+    router
         .method_not_allowed_fallback(async || {
             let hint = "this method is not supported here: everything is read with GET, and DELETE is for /v1/sessions";
             failure(StatusCode::METHOD_NOT_ALLOWED, hint.into())
         })
         .fallback(async || failure(StatusCode::NOT_FOUND, "no such endpoint; see docs/control.md".into()))
         .with_state(Tables::new(state))
+}
+
+/// The endpoints with their descriptions: path, method and parameters are said once, at the handler.
+pub(super) fn endpoints() -> OpenApiRouter<Tables> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(get_status))
+        .routes(routes!(get_drops))
+        .routes(routes!(get_interfaces))
+        .routes(routes!(get_neighbors))
+        .routes(routes!(get_timers))
+        .routes(routes!(get_steering))
+        .routes(routes!(get_events))
+        .merge(session_routes::endpoints())
+        .routes(routes!(get_openapi))
+}
+
+/// What the gateway does: uptime, sessions, packets and whether they add up, workers.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = api::Status)))]
+async fn get_status(State(state): Shared) -> Json<api::Status> {
+    Json(status(&state))
+}
+
+/// Dropped packets by reason, with what each reason means.
+#[utoipa::path(get, path = "/v1/drops", responses((status = 200, body = api::Drops)))]
+async fn get_drops(State(state): Shared) -> Json<api::Drops> {
+    Json(drops(&state))
+}
+
+/// Interfaces: device, addresses, packets and bytes.
+#[utoipa::path(get, path = "/v1/interfaces", responses((status = 200, body = Vec<api::Interface>)))]
+async fn get_interfaces(State(state): Shared) -> Json<Vec<api::Interface>> {
+    Json(interfaces(&state))
+}
+
+/// Neighbours (ARP): Ethernet address and state of each next hop.
+#[utoipa::path(get, path = "/v1/neighbors", responses((status = 200, body = Vec<api::Neighbor>)))]
+async fn get_neighbors(State(state): Shared) -> Json<Vec<api::Neighbor>> {
+    Json(neighbors(&state))
+}
+
+/// Idle timeouts: their length, natgate's default, Linux's, what RFCs demand; and how the timers are doing.
+#[utoipa::path(get, path = "/v1/timers", responses((status = 200, body = api::Timers)))]
+async fn get_timers(State(state): Shared) -> Json<api::Timers> {
+    Json(timers(&state))
+}
+
+/// How packets reach the worker that owns them: the plan of each interface, each worker's share, handoffs.
+#[utoipa::path(get, path = "/v1/steering", responses((status = 200, body = api::Steering)))]
+async fn get_steering(State(state): Shared) -> Json<api::Steering> {
+    Json(steering(&state))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/v1/openapi.json", responses((status = 200, body = Object)))]
+async fn get_openapi() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], openapi::document())
+        .into_response()
 }
 
 pub(super) fn failure(status: StatusCode, error: String) -> Response {
@@ -177,7 +228,13 @@ pub fn timers(state: &ControlState) -> api::Timers {
     }
 }
 
-async fn events(State(state): Shared, pairs: Pairs) -> Result<Response, Refusal> {
+/// What happened: watermarks of the table, refusals, deletions, skew. The last 256, the oldest first.
+#[utoipa::path(
+    get, path = "/v1/events",
+    params(("after" = Option<u64>, Query, description = "Only those after the event with this number")),
+    responses((status = 200, body = api::Events)),
+)]
+async fn get_events(State(state): Shared, pairs: Pairs) -> Result<Response, Refusal> {
     let query = session_routes::read_without_filter(pairs, &["after"])?;
     let after = query
         .get("after", |text| digits(text).ok_or_else(|| format!("{text:?} is not the number of an event")))?;

@@ -1,22 +1,23 @@
 //! The requests about sessions: which are meant, then what to do with them. They read session tables, in steps.
 
-use super::filter::BadParameter;
+use super::filter::{BadParameter, Filter};
 use super::query::Query;
 use super::routes::{failure, total_usage, usage_by_worker};
 use super::sessions::{Format, SessionLines};
 use super::state::{ControlState, EventRow};
 use super::tally::{self, By, MAX_ROWS, Sort};
 use super::{api, delete};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRef, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// What every handler shares.
 #[derive(Clone)]
@@ -40,11 +41,8 @@ impl FromRef<Tables> for Arc<ControlState> {
 }
 
 /// The endpoints below `/v1/sessions`.
-pub fn router() -> Router<Tables> {
-    Router::new()
-        .route("/v1/sessions", get(list).delete(remove))
-        .route("/v1/sessions/count", get(count))
-        .route("/v1/sessions/top", get(top))
+pub(super) fn endpoints() -> OpenApiRouter<Tables> {
+    OpenApiRouter::new().routes(routes!(list, remove)).routes(routes!(count)).routes(routes!(top))
 }
 
 /// The parameters of a request, or why they can not be read.
@@ -79,6 +77,17 @@ fn whole(pairs: Pairs) -> Result<Vec<(String, String)>, Refusal> {
     Ok(pairs)
 }
 
+/// The session table, one session a line, written while it is read.
+#[utoipa::path(
+    get, path = "/v1/sessions", operation_id = "list_sessions",
+    params(
+        Filter,
+        ("limit" = Option<u64>, Query, description = "At most so many sessions"),
+        ("format" = Option<String>, Query,
+            description = "json (default): an object a line; extended, procfs: conntrack's line"),
+    ),
+    responses((status = 200, content((api::Session = "application/x-ndjson"), (String = "text/plain")))),
+)]
 async fn list(State(state): State<Arc<ControlState>>, pairs: Pairs) -> Result<Response, Refusal> {
     let query = read(pairs, &["limit", "format"])?;
     let format = query.get("format", Format::parse)?.unwrap_or_default();
@@ -88,11 +97,23 @@ async fn list(State(state): State<Arc<ControlState>>, pairs: Pairs) -> Result<Re
     Ok(([(header::CONTENT_TYPE, content_type)], Body::new(lines)).into_response())
 }
 
+/// How full the session table is, how many sessions a filter means, or sessions by what they have in common.
+///
 /// Without parameters it reads the workers' gauges, not the tables.
-async fn count(State(tables): State<Tables>, pairs: Pairs) -> Result<Response, Refusal> {
+#[utoipa::path(
+    get, path = "/v1/sessions/count", operation_id = "count_sessions",
+    params(
+        Filter,
+        ("by" = Option<By>, Query, description = "What the sessions are counted by"),
+        ("limit" = Option<u64>, Query, description = "At most so many rows, with by"),
+    ),
+    responses((status = 200, body = api::SessionsCounted)),
+)]
+async fn count(State(tables): State<Tables>, pairs: Pairs) -> Result<Json<api::SessionsCounted>, Refusal> {
     let query = read(pairs, &["by", "limit"])?;
     if let Some(by) = query.get("by", By::parse)? {
-        return Ok(groups(&tables, &query, by, Sort::Entries).await?);
+        let groups = groups(&tables, &query, by, Sort::Entries).await?;
+        return Ok(Json(api::SessionsCounted::Groups(groups)));
     }
     if query.limit()?.is_some() {
         return Err(BadParameter::new("limit", "it is for counts by something: add by=source, say").into());
@@ -104,17 +125,34 @@ async fn count(State(tables): State<Tables>, pairs: Pairs) -> Result<Response, R
             usage.used = count;
         }
     }
-    Ok(Json(api::SessionCount { total: total_usage(&workers), workers }).into_response())
+    let count = api::SessionCount { total: total_usage(&workers), workers };
+    Ok(Json(api::SessionsCounted::Count(count)))
 }
 
-async fn top(State(tables): State<Tables>, pairs: Pairs) -> Result<Response, Refusal> {
+/// Who has most sessions.
+#[utoipa::path(
+    get, path = "/v1/sessions/top", operation_id = "top_sessions",
+    params(
+        Filter,
+        ("by" = Option<By>, Query, description = "What the sessions of a row have in common; source if left out"),
+        ("sort" = Option<Sort>, Query, description = "What the rows are sorted by; entries if left out"),
+        ("limit" = Option<u64>, Query, description = "At most so many rows, up to 10,000"),
+    ),
+    responses((status = 200, body = api::SessionGroups)),
+)]
+async fn top(State(tables): State<Tables>, pairs: Pairs) -> Result<Json<api::SessionGroups>, Refusal> {
     let query = read(pairs, &["by", "sort", "limit"])?;
     let by = query.get("by", By::parse)?.unwrap_or(By::Source);
     let sort = query.get("sort", Sort::parse)?.unwrap_or_default();
-    Ok(groups(&tables, &query, by, sort).await?)
+    Ok(Json(groups(&tables, &query, by, sort).await?))
 }
 
-async fn groups(tables: &Tables, query: &Query, by: By, sort: Sort) -> Result<Response, BadParameter> {
+async fn groups(
+    tables: &Tables,
+    query: &Query,
+    by: By,
+    sort: Sort,
+) -> Result<api::SessionGroups, BadParameter> {
     let rows = match query.limit()? {
         None => by.default_rows(),
         Some(limit) => usize::try_from(limit).ok().filter(|rows| *rows <= MAX_ROWS).ok_or_else(|| {
@@ -123,9 +161,18 @@ async fn groups(tables: &Tables, query: &Query, by: By, sort: Sort) -> Result<Re
     };
     // It is never closed.
     let _turn = tables.tallies.acquire().await;
-    Ok(Json(tally::groups(&tables.state, &query.filter, by, sort, rows).await).into_response())
+    Ok(tally::groups(&tables.state, &query.filter, by, sort, rows).await)
 }
 
+/// Deletes the sessions that the filter means; their external ports are free again.
+#[utoipa::path(
+    delete, path = "/v1/sessions", operation_id = "delete_sessions",
+    params(
+        Filter,
+        ("all" = Option<bool>, Query, description = "true: every session; it goes with no other parameter"),
+    ),
+    responses((status = 200, body = api::Deleted)),
+)]
 async fn remove(
     State(state): State<Arc<ControlState>>,
     RawQuery(raw): RawQuery,

@@ -3,6 +3,7 @@
 
 mod gateway;
 mod live;
+mod openapi;
 mod sessions;
 mod steering;
 

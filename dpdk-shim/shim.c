@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -166,6 +167,11 @@ const char *ng_eal_runtime_dir(void)
 const char *ng_version(void)
 {
 	return rte_version();
+}
+
+uint64_t ng_tsc_hz(void)
+{
+	return rte_get_tsc_hz();
 }
 
 const char *ng_strerror(int errnum)

@@ -100,6 +100,8 @@ int ng_eal_cleanup(void);
 /* The directory that EAL made for this process; valid until ng_eal_cleanup. */
 const char *ng_eal_runtime_dir(void);
 const char *ng_version(void);
+/* Frequency of the time stamp counter, in hertz; 0 before ng_eal_init. */
+uint64_t ng_tsc_hz(void);
 const char *ng_strerror(int errnum);
 /*
  * Sends DPDK's log lines to `sink` (level as in RTE_LOG_*, text not terminated) from now on. `sink` may be called

@@ -4,6 +4,7 @@
 //! grow. Fields may be added in later versions and are ignored by older clients; none changes its meaning.
 //! The comments here are the descriptions in the OpenAPI document ([`super::openapi`]).
 
+use crate::telemetry::BURST_FILL_BOUNDS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -38,6 +39,9 @@ pub struct Status {
     pub pressure: Option<Pressure>,
     /// All workers together.
     pub total: Counts,
+    /// Frequency of the CPUs' time stamp counter in hertz, if it is known: turns nanoseconds of workers into cycles.
+    #[serde(default)]
+    pub tsc_hertz: Option<u64>,
     /// `rx - (sent + consumed + dropped + held)`: 0 when the gateway is at rest. Under traffic it is the number of
     /// packets that were in work, or moved between the reading of one counter and the next.
     pub unaccounted: i64,
@@ -142,10 +146,25 @@ pub struct WorkerStatus {
     pub worker: u64,
     /// Its part of the session table.
     pub sessions: Usage,
-    /// Bursts polled.
+    /// Turns that the worker made.
     pub polls: u64,
-    /// Bursts polled that held at least one packet.
+    /// Turns with something to do.
     pub busy_polls: u64,
+    /// How long these took altogether, in nanoseconds.
+    #[serde(default)]
+    pub busy_nanoseconds: u64,
+    /// The longest of them, in nanoseconds.
+    #[serde(default)]
+    pub longest_turn_nanoseconds: u64,
+    /// The turn in which the worker took the configuration that it runs, in nanoseconds; 0 before the first reload.
+    #[serde(default)]
+    pub adopt_turn_nanoseconds: u64,
+    /// The longest of those, in nanoseconds.
+    #[serde(default)]
+    pub adopt_turn_max_nanoseconds: u64,
+    /// Bursts received by how many frames they held: 1, 2 to 3, 4 to 7, 8 to 15, 16 to 31, 32.
+    #[serde(default)]
+    pub burst_fill: [u64; BURST_FILL_BOUNDS.len()],
     /// Its packets.
     #[serde(flatten)]
     pub counts: Counts,

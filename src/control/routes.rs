@@ -11,12 +11,13 @@ use super::steering::steering;
 use super::{api, openapi};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
-use crate::telemetry::{DropReason, Eviction, WorkerCounters};
+use crate::telemetry::{Counter, DropReason, Eviction, WorkerCounters};
 use crate::time::TICK;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -118,6 +119,7 @@ pub fn status(state: &ControlState) -> api::Status {
         config: state.config_path.display().to_string(),
         started: humantime::format_rfc3339_seconds(state.started.wall).to_string(),
         uptime_seconds: state.started.monotonic.elapsed().as_secs(),
+        tsc_hertz: state.tsc_hz.map(NonZeroU64::get),
         sessions: total_usage(&usage),
         pressure: pressure(state),
         total,
@@ -133,6 +135,11 @@ pub fn status(state: &ControlState) -> api::Status {
                 sessions,
                 polls: counters.polls.get(),
                 busy_polls: counters.busy_polls.get(),
+                busy_nanoseconds: counters.busy_nanos.get(),
+                longest_turn_nanoseconds: counters.longest_turn_nanos.get(),
+                adopt_turn_nanoseconds: counters.adopt_turn_nanos.get(),
+                adopt_turn_max_nanoseconds: counters.adopt_turn_max_nanos.get(),
+                burst_fill: counters.burst_fill.each_ref().map(Counter::get),
                 counts,
             })
             .collect(),

@@ -16,6 +16,7 @@ use crate::time::Tick;
 use ipnet::Ipv4Net;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -28,6 +29,8 @@ pub struct ControlState {
     pub version: String,
     /// Version of DPDK, if natgate was built with it.
     pub dpdk_version: Option<String>,
+    /// Frequency of the CPUs' time stamp counter in hertz, if it is known: what a worker's time is in cycles.
+    pub tsc_hz: Option<NonZeroU64>,
     /// The config file that runs.
     pub config_path: PathBuf,
     /// The counters of each worker, in the order of their numbers.

@@ -11,9 +11,11 @@ use crate::ids::{DeviceId, Realm, WorkerId};
 use crate::nat::fragment::{HELD_MAX, Later};
 use crate::packet::{Fragment, Frame, Kind, Packet, PacketBuf, Parsed, Raw};
 use crate::steering::toeplitz::hashes_ports;
-use crate::telemetry::{DropReason, HandoffCause, WorkerCounters};
+use crate::telemetry::{BURST_FILL_BOUNDS, DropReason, HandoffCause, WorkerCounters};
 use crate::time::Time;
 use arrayvec::ArrayVec;
+
+const _: () = assert!(BURST_FILL_BOUNDS[BURST_FILL_BOUNDS.len() - 1] as usize == BURST);
 
 impl<D: Device> Core<D> {
     /// Receives one burst from a device. What this worker owns of it is in the batch then.
@@ -24,6 +26,7 @@ impl<D: Device> Core<D> {
             return false;
         }
         self.counters.rx.add(frames.len() as u64);
+        self.counters.count_burst(frames.len());
         for buf in frames {
             self.admit(snap, now, Packet::new(buf, device));
         }

@@ -8,6 +8,7 @@ use super::message::{FromWorker, ToWorker};
 use super::syn_proxy::SynProxy;
 use super::update::WorkerUpdate;
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
+use crate::conntrack::class::Class;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::pressure::Census;
 use crate::conntrack::table::{SessionId, Shard};
@@ -19,7 +20,7 @@ use crate::nat::ports::Rng;
 use crate::nat::space::PortSpace;
 use crate::route::NeighborTable;
 use crate::route::neighbor_table::NeighborState;
-use crate::telemetry::{DropReason, WorkerCounters};
+use crate::telemetry::{DropReason, SESSION_CLASSES, WorkerCounters};
 use crate::time::{Tick, Time};
 use arrayvec::ArrayVec;
 use rtrb::{Consumer, Producer};
@@ -46,6 +47,8 @@ const WAITING_DEADLINE: Duration = Duration::from_secs(5);
 pub const NEIGHBORS: usize = 16_384;
 /// Share of the ICMP rate that may come at once.
 const ICMP_BURST_SHARE: u32 = 10;
+
+const _: () = assert!(SESSION_CLASSES == Class::ALL.len());
 
 /// Frames that a worker may hold beside its bursts: what waits in the pipeline, and one full ring from another worker.
 /// More rings than that fill up only while a worker is overloaded; frames that then miss are lost as they would be
@@ -346,12 +349,13 @@ impl<D: Device> Core<D> {
         taken > 0
     }
 
-    /// What is due once a tick: fragments and packets that waited in vain.
+    /// What is due once a tick: fragments and packets that waited in vain, and gauges that nobody needs more often.
     fn look_after_old(&mut self, snap: &Snapshot, now: Time) {
         let counters = &self.counters;
         self.fragments
             .expire(now.tick(), FRAGMENT_BUDGET, &mut |_| counters.count_drop(DropReason::FragmentTimeout));
         self.look_after_handshakes(snap, now);
+        self.count_classes();
         let deadline = Time::from_nanos(
             now.as_nanos().saturating_sub(u64::try_from(WAITING_DEADLINE.as_nanos()).unwrap_or(u64::MAX)),
         );
@@ -368,6 +372,12 @@ impl<D: Device> Core<D> {
         self.counters.held.set((self.waiting.len() + self.fragments.held()) as u64);
         self.counters.sessions.set(u64::from(self.shard.len()));
         self.counters.half_open.set(u64::from(Census::of(&self.shard).half_open()));
+    }
+
+    fn count_classes(&self) {
+        for (class, gauge) in Class::ALL.into_iter().zip(&self.counters.classes) {
+            gauge.set(u64::from(self.shard.count(class)));
+        }
     }
 
     fn give_up_held(&mut self) {

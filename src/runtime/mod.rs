@@ -11,6 +11,7 @@
 pub mod process;
 #[cfg(feature = "dpdk")]
 mod steer;
+mod turns;
 
 use crate::config::compile::compile_for;
 use crate::config::model::{Config, PollMode};
@@ -36,6 +37,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use turns::Turns;
 
 /// Messages in each ring between a worker and the management core.
 const MESSAGES: usize = 4096;
@@ -319,9 +321,11 @@ fn cpu_list(cpus: &[CoreId]) -> String {
 /// A worker's thread.
 fn work<D: Device>(mut worker: Worker<D>, clock: Clock, poll: PollMode, stop: &AtomicBool) -> Worker<D> {
     let mut idle: u32 = 0;
+    let mut turns = Turns::new(worker.counters().clone(), clock.now());
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..TURNS {
-            if worker.poll_once(clock.now()) {
+            let now = turns.begin(clock.now());
+            if turns.was_busy(worker.poll_once(now)) {
                 idle = 0;
             } else {
                 // A busy worker without traffic never starts over.

@@ -109,6 +109,7 @@ fn serve(
         started: Started::now(),
         version: env!("CARGO_PKG_VERSION").into(),
         dpdk_version: Some(dpdk::version().trim_start_matches("DPDK ").to_owned()),
+        tsc_hz: dpdk::tsc_hz(),
         config_path: path.to_owned(),
         workers: gateway.counters.clone(),
         running: Published::new(Running::new(config.clone(), gateway.snapshot.clone(), device_rows(devices))),

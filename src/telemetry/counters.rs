@@ -41,6 +41,15 @@ impl Counter {
     }
 }
 
+/// Sizes of bursts that are told apart: 1 frame, 2 to 3, 4 to 7, and so on by powers of two up to a whole burst of 32.
+pub const BURST_FILLS: usize = 6;
+
+/// The most frames of a burst of each of these sizes.
+pub const BURST_FILL_BOUNDS: [u8; BURST_FILLS] = [1, 3, 7, 15, 31, 32];
+
+/// Classes of sessions that are counted one by one: those of `conntrack::class`.
+pub const SESSION_CLASSES: usize = 7;
+
 /// Frames and bytes of one interface, as one worker saw them. Bytes are whole Ethernet frames without FCS.
 #[derive(Debug, Default)]
 pub struct InterfaceCounters {
@@ -109,10 +118,22 @@ pub struct WorkerCounters {
     pub sessions: Counter,
     /// Gauge: TCP connections in the table before the end of their handshake.
     pub half_open: Counter,
-    /// Bursts polled that held at least one packet.
+    /// Gauge: sessions in the table by class, as they were at the last tick.
+    pub classes: [Counter; SESSION_CLASSES],
+    /// Turns with something to do: packets, messages.
     pub busy_polls: Counter,
-    /// Bursts polled.
+    /// Turns made.
     pub polls: Counter,
+    /// Bursts received from devices that held at least one frame, by how many they held.
+    pub burst_fill: [Counter; BURST_FILLS],
+    /// Nanoseconds that turns with something to do took.
+    pub busy_nanos: Counter,
+    /// Gauge: nanoseconds of the longest of these turns since the start.
+    pub longest_turn_nanos: Counter,
+    /// Gauge: nanoseconds of the turn in which the worker took the configuration that it runs; 0 before the first reload.
+    pub adopt_turn_nanos: Counter,
+    /// Gauge: the longest of these since the start.
+    pub adopt_turn_max_nanos: Counter,
     /// Messages to the management core that found the ring full. Nothing is lost for good: a neighbour is asked for
     /// again with the next packet to it, and what ARP told is told again.
     pub messages_lost: Counter,
@@ -148,8 +169,14 @@ impl Default for WorkerCounters {
             evictions: std::array::from_fn(|_| Counter::default()),
             sessions: Counter::default(),
             half_open: Counter::default(),
+            classes: std::array::from_fn(|_| Counter::default()),
             busy_polls: Counter::default(),
             polls: Counter::default(),
+            burst_fill: std::array::from_fn(|_| Counter::default()),
+            busy_nanos: Counter::default(),
+            longest_turn_nanos: Counter::default(),
+            adopt_turn_nanos: Counter::default(),
+            adopt_turn_max_nanos: Counter::default(),
             messages_lost: Counter::default(),
             timer_posts_lost: Counter::default(),
             revision: Arc::default(),
@@ -177,8 +204,35 @@ impl WorkerCounters {
         self.evictions[eviction as usize].increment();
     }
 
+    /// Counts one burst that held so many frames, at least 1.
+    #[inline]
+    pub fn count_burst(&self, frames: usize) {
+        let fill = frames.checked_ilog2().unwrap_or(0) as usize;
+        if let Some(counter) = self.burst_fill.get(fill.min(BURST_FILLS - 1)) {
+            counter.increment();
+        }
+    }
+
     /// The sum of all drops.
     pub fn dropped(&self) -> u64 {
         self.drops.iter().map(Counter::get).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_counted_where_its_size_belongs() {
+        let counters = WorkerCounters::default();
+        let sizes = 1..=usize::from(BURST_FILL_BOUNDS[BURST_FILLS - 1]);
+        sizes.clone().for_each(|frames| counters.count_burst(frames));
+        let mut below = 0;
+        for (counter, bound) in counters.burst_fill.iter().zip(BURST_FILL_BOUNDS) {
+            below += counter.get();
+            assert_eq!(below, u64::from(bound), "bursts of up to {bound} frames");
+        }
+        assert_eq!(below, sizes.count() as u64);
     }
 }

@@ -9,7 +9,7 @@ pub mod evictions;
 pub mod handoffs;
 pub mod per_worker;
 
-pub use counters::{Counter, InterfaceCounters, WorkerCounters};
+pub use counters::{BURST_FILL_BOUNDS, Counter, InterfaceCounters, SESSION_CLASSES, WorkerCounters};
 pub use drops::DropReason;
 pub use evictions::Eviction;
 pub use handoffs::HandoffCause;

@@ -74,6 +74,7 @@ impl Gateway {
             started: Started::now(),
             version: "0.1.0".into(),
             dpdk_version: None,
+            tsc_hz: std::num::NonZeroU64::new(2_600_000_000),
             config_path: "/etc/natgate/natgate.toml".into(),
             workers,
             running: Published::new(running()),

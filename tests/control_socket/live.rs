@@ -108,6 +108,7 @@ impl Live {
             started: Started::now(),
             version: "0.1.0".into(),
             dpdk_version: None,
+            tsc_hz: None,
             config_path: "live.toml".into(),
             workers: gateway.counters.clone(),
             running: Published::new(Running::new(config.clone(), gateway.snapshot.clone(), devices())),

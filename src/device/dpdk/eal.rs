@@ -10,6 +10,7 @@ use super::log::{self, Mode};
 use super::memory::MemoryPlan;
 use super::{DpdkError, memory};
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, process, ptr};
 
@@ -108,6 +109,12 @@ pub fn version() -> String {
     let version = unsafe { dpdk_sys::ng_version() };
     // SAFETY: terminated by a zero and constant.
     unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned()
+}
+
+/// Frequency of the CPU's time stamp counter in hertz, as DPDK found it out; `None` before [`Eal::init`].
+pub fn tsc_hz() -> Option<NonZeroU64> {
+    // SAFETY: reads a number; needs no EAL.
+    NonZeroU64::new(unsafe { dpdk_sys::ng_tsc_hz() })
 }
 
 /// What a negative errno of the shim means.

@@ -27,7 +27,7 @@ mod privileges;
 mod queue;
 mod rss;
 
-pub use eal::{Eal, EalOptions, version};
+pub use eal::{Eal, EalOptions, tsc_hz, version};
 pub use error::DpdkError;
 pub use mbuf::Mbuf;
 pub use memory::{MemoryPlan, Pool};

@@ -12,6 +12,7 @@ use crate::ids::{InterfaceId, MacAddr};
 use crate::nat::icmp_make::{answer_echo, build_error, may_answer};
 use crate::packet::{Packet, PacketBuf, Parsed};
 use crate::telemetry::DropReason;
+use crate::telemetry::samples::{Dropped, Place};
 use crate::time::Time;
 use crate::wire::arp::{self, ArpMessage};
 use crate::wire::ethernet;
@@ -28,7 +29,6 @@ impl<D: Device> Core<D> {
         interface: InterfaceId,
         message: &ArpMessage,
     ) {
-        drop(buf);
         let (sender, mac) = (message.sender_ip(), MacAddr(message.sender_mac));
         let target = message.target_ip();
         let here = snap.interface(interface);
@@ -37,9 +37,11 @@ impl<D: Device> Core<D> {
         let impossible =
             mac.is_group() || snap.local_on(here, sender).is_some() || !(probe || here.is_on_link(sender));
         if impossible {
-            self.counters.count_drop(DropReason::ArpInvalid);
+            let described = || Dropped::at(Place::In(interface), buf.data());
+            self.sampler.count(&self.counters, DropReason::ArpInvalid, described);
             return;
         }
+        drop(buf);
         let asks_us = message.operation.get() == arp::REQUEST && snap.answers_for(interface, target);
         if !probe {
             self.tell(FromWorker::Heard { interface, address: sender, mac, asks_us });
@@ -86,17 +88,17 @@ impl<D: Device> Core<D> {
         let arrival = snap.interface(packet.state.interface);
         // An answer to a source that is a lie would only hit a bystander.
         if let Err(reason) = check_source(snap, arrival, client) {
-            self.counters.count_drop(reason);
+            self.drop_early(&packet, reason);
             return;
         }
         let Some(hop) = snap.route_to(arrival.realm, arrival.zone, client) else {
-            self.counters.count_drop(DropReason::NoRoute);
+            self.drop_early(&packet, DropReason::NoRoute);
             return;
         };
         let neighbor = hop.neighbor(client);
         let Some(mac) = self.resolve(now, hop.interface, neighbor) else {
-            if self.waiting.enter(now, (hop.interface, neighbor), packet).is_err() {
-                self.counters.count_drop(DropReason::NeighborQueueFull);
+            if let Err(packet) = self.waiting.enter(now, (hop.interface, neighbor), packet) {
+                self.drop_early(&packet, DropReason::NeighborQueueFull);
             }
             return;
         };
@@ -108,7 +110,7 @@ impl<D: Device> Core<D> {
                 let exit = Exit { interface: hop.interface, mac };
                 self.send(snap, packet.buf, l3, ethernet::IPV4, exit, note);
             }
-            Err(reason) => self.counters.count_drop(reason),
+            Err(reason) => self.drop_early(&packet, reason),
         }
     }
 
@@ -121,7 +123,7 @@ impl<D: Device> Core<D> {
         reason: DropReason,
         answer: Option<Answer>,
     ) {
-        self.counters.count_drop(reason);
+        self.drop_packet(snap, &packet, reason);
         if let Some(answer) = answer
             && may_answer(&packet)
         {

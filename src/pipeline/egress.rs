@@ -7,6 +7,7 @@ use super::worker::Core;
 use crate::device::Device;
 use crate::ids::DeviceId;
 use crate::packet::{NoRoom, Packet, PacketBuf, Parsed};
+use crate::telemetry::samples::{Dropped, Place};
 use crate::telemetry::{DropReason, HandoffCause};
 use crate::wire::ethernet::{self, EthernetHeader, VlanTag};
 use zerocopy::{FromBytes, IntoBytes};
@@ -34,7 +35,7 @@ impl<D: Device> Core<D> {
         let interface = snap.interface(exit.interface);
         if write_link_header(&mut buf, l3, interface.vlan, (exit.mac.0, interface.mac.0), ethertype).is_err()
         {
-            self.not_sent(note, DropReason::NoHeadroom);
+            self.not_sent(note, &buf, DropReason::NoHeadroom);
             return;
         }
         self.queue(interface.device, buf, note);
@@ -87,17 +88,18 @@ impl<D: Device> Core<D> {
             let verdict = if note.generated { &self.counters.generated } else { &self.counters.sent };
             verdict.increment();
         }
-        port.out.clear();
-        for note in std::mem::take(&mut port.notes) {
-            self.not_sent(note, DropReason::TxFull);
+        let unsent = std::mem::take(&mut port.out);
+        for (note, buf) in std::mem::take(&mut port.notes).into_iter().zip(&unsent) {
+            self.not_sent(note, buf, DropReason::TxFull);
         }
     }
 
-    fn not_sent(&self, note: Note, reason: DropReason) {
+    fn not_sent(&mut self, note: Note, buf: &D::Buf, reason: DropReason) {
         if note.generated {
             self.counters.generated_lost.increment();
         } else {
-            self.counters.count_drop(reason);
+            let described = || Dropped::at(Place::Out(note.interface), buf.data());
+            self.sampler.count(&self.counters, reason, described);
         }
     }
 }

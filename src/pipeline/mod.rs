@@ -35,10 +35,12 @@
 //! | `answer` | ARP, echo, ICMP errors |
 //! | `egress` | link header, transmit, verdict |
 //! | [`update`] | the memory that another configuration needs |
+//! | [`drops`] | drops, counted and some of them kept to look at |
 //! | `waiting` | packets that wait for a neighbour |
 
 mod admission;
 mod answer;
+pub mod drops;
 mod egress;
 mod forward;
 pub mod handover;

@@ -1,6 +1,7 @@
 //! Frames in: parse, what is for the gateway itself, the owner, fragments.
 
 use super::Snapshot;
+use super::drops::drop_handoff;
 use super::mesh::{Handoff, Work};
 use super::plan::{check_source, is_visible};
 use super::snapshot::Interface;
@@ -11,7 +12,7 @@ use crate::ids::{DeviceId, Realm, WorkerId};
 use crate::nat::fragment::{HELD_MAX, Later};
 use crate::packet::{Fragment, Frame, Kind, Packet, PacketBuf, Parsed, Raw};
 use crate::steering::toeplitz::hashes_ports;
-use crate::telemetry::{BURST_FILL_BOUNDS, DropReason, HandoffCause, WorkerCounters};
+use crate::telemetry::{BURST_FILL_BOUNDS, DropReason, HandoffCause};
 use crate::time::Time;
 use arrayvec::ArrayVec;
 
@@ -34,7 +35,7 @@ impl<D: Device> Core<D> {
     }
 
     fn admit(&mut self, snap: &Snapshot, now: Time, raw: Packet<D::Buf, Raw>) {
-        let len = raw.buf.data().len() as u64;
+        let (len, device) = (raw.buf.data().len() as u64, raw.state.device);
         match raw.parse(|device, vlan| snap.interface_of(device, vlan)) {
             Ok(Frame::Ipv4(packet)) => {
                 let counters = &self.counters.interfaces[packet.state.interface.index()];
@@ -48,7 +49,7 @@ impl<D: Device> Core<D> {
                 counters.rx_bytes.add(len);
                 self.answer_arp(snap, buf, interface, &message);
             }
-            Err((_, reason)) => self.counters.count_drop(reason),
+            Err((buf, reason)) => self.drop_frame(snap, buf.data(), device, reason),
         }
     }
 
@@ -73,7 +74,7 @@ impl<D: Device> Core<D> {
         // Before anything is learned: a fragment with a false source must not tell the ports of another's datagram.
         let arrival = snap.interface(packet.state.interface);
         if let Err(reason) = check_source(snap, arrival, packet.state.tuple.src) {
-            self.counters.count_drop(reason);
+            self.drop_early(&packet, reason);
             return;
         }
         if packet.state.fragment == Fragment::First {
@@ -82,7 +83,7 @@ impl<D: Device> Core<D> {
             let learned =
                 self.fragments.first(&packet, arrival.zone, now.tick(), &mut |later| released.push(later));
             if let Err(reason) = learned {
-                self.counters.count_drop(reason);
+                self.drop_early(&packet, reason);
                 return;
             }
             self.pass_on(snap, now, packet);
@@ -93,7 +94,7 @@ impl<D: Device> Core<D> {
             match self.fragments.later(packet, arrival.zone, now.tick()) {
                 Later::Ready(packet) => self.pass_on(snap, now, packet),
                 Later::Held => {}
-                Later::Refused(_, reason) => self.counters.count_drop(reason),
+                Later::Refused(packet, reason) => self.drop_early(&packet, reason),
             }
         }
     }
@@ -189,34 +190,30 @@ impl<D: Device> Core<D> {
 
     /// Hands a frame over; it is on the ring at the end of the turn.
     pub(super) fn hand_off(&mut self, to: WorkerId, handoff: Handoff<D::Buf>) {
-        let counters = &self.counters;
+        let (counters, sampler) = (&self.counters, &mut self.sampler);
         let Some(peer) = self.peers.get_mut(to.index()).and_then(Option::as_mut) else {
             // Can not happen: every other worker has a ring.
-            return counters.count_drop(DropReason::HandoffFull);
+            return drop_handoff(sampler, counters, DropReason::HandoffFull, &handoff);
         };
         counters.handed_off.increment();
-        peer.push(handoff, |refused| not_handed_off(counters, &refused));
+        peer.push(handoff, |refused| {
+            counters.handed_off.subtract(1);
+            drop_handoff(sampler, counters, DropReason::HandoffFull, &refused);
+        });
     }
 
     /// Puts everything that was handed over on the rings. Returns whether there was anything.
     pub(super) fn flush_peers(&mut self) -> bool {
         let mut any = false;
-        let counters = &self.counters;
+        let (counters, sampler) = (&self.counters, &mut self.sampler);
         for peer in self.peers.iter_mut().flatten().filter(|peer| peer.has_staged()) {
             any = true;
-            peer.flush(|refused| not_handed_off(counters, &refused));
+            peer.flush(|refused| {
+                counters.handed_off.subtract(1);
+                drop_handoff(sampler, counters, DropReason::HandoffFull, &refused);
+            });
         }
         any
-    }
-}
-
-/// The ring to the other worker was full.
-#[cold]
-fn not_handed_off<B>(counters: &WorkerCounters, handoff: &Handoff<B>) {
-    counters.handed_off.subtract(1);
-    match handoff {
-        Handoff::Send(_, _, note) if note.generated => counters.generated_lost.increment(),
-        _ => counters.count_drop(DropReason::HandoffFull),
     }
 }
 

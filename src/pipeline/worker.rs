@@ -2,6 +2,7 @@
 
 use super::Snapshot;
 use super::admission::Gate;
+use super::drops::{arrived, drop_handoff};
 use super::handover::Running;
 use super::mesh::{HANDOFF_FRAMES, Handoff, Peers, Work};
 use super::message::{FromWorker, ToWorker};
@@ -20,6 +21,7 @@ use crate::nat::ports::Rng;
 use crate::nat::space::PortSpace;
 use crate::route::NeighborTable;
 use crate::route::neighbor_table::NeighborState;
+use crate::telemetry::samples::Sampler;
 use crate::telemetry::{DropReason, SESSION_CLASSES, WorkerCounters};
 use crate::time::{Tick, Time};
 use arrayvec::ArrayVec;
@@ -116,6 +118,7 @@ pub(super) struct Core<D: Device> {
     pub(super) icmp_limit: RateLimit,
     pub(super) syn_proxy: Option<SynProxy>,
     pub(super) counters: Arc<WorkerCounters>,
+    pub(super) sampler: Sampler,
     /// At most [`BURST`] packets; a queue, so that each is moved once.
     pub(super) batch: VecDeque<Work<D::Buf>>,
     last_tick: Tick,
@@ -171,6 +174,7 @@ impl<D: Device> Worker<D> {
             timers: parts.timers,
             icmp_limit: RateLimit::new(snapshot.icmp_errors_per_second, icmp_burst(&snapshot)),
             counters,
+            sampler: Sampler::default(),
             batch: VecDeque::with_capacity(BURST),
             last_tick: Tick::default(),
             left: None,
@@ -183,6 +187,7 @@ impl<D: Device> Worker<D> {
     ///
     /// Never waits, allocates, locks or logs. The work of a turn is bounded.
     pub fn poll_once(&mut self, now: Time) -> bool {
+        self.core.sampler.begin_turn(now);
         let mut busy = self.read_mail(now);
         let snapshot = &**self.running.get();
         for peer in 0..self.core.peers.len() {
@@ -195,6 +200,7 @@ impl<D: Device> Worker<D> {
         self.core.process(snapshot, now);
         if now.tick() != self.core.last_tick {
             self.core.last_tick = now.tick();
+            self.core.sampler.begin_tick();
             self.core.look_after_old(snapshot, now);
         }
         self.core.flush_all();
@@ -351,9 +357,10 @@ impl<D: Device> Core<D> {
 
     /// What is due once a tick: fragments and packets that waited in vain, and gauges that nobody needs more often.
     fn look_after_old(&mut self, snap: &Snapshot, now: Time) {
-        let counters = &self.counters;
-        self.fragments
-            .expire(now.tick(), FRAGMENT_BUDGET, &mut |_| counters.count_drop(DropReason::FragmentTimeout));
+        let (counters, sampler) = (&self.counters, &mut self.sampler);
+        self.fragments.expire(now.tick(), FRAGMENT_BUDGET, &mut |packet| {
+            sampler.count(counters, DropReason::FragmentTimeout, || arrived(&packet));
+        });
         self.look_after_handshakes(snap, now);
         self.count_classes();
         let deadline = Time::from_nanos(
@@ -381,10 +388,11 @@ impl<D: Device> Core<D> {
     }
 
     fn give_up_held(&mut self) {
-        let counters = &self.counters;
-        self.fragments.drain(&mut |_| counters.count_drop(DropReason::Shutdown));
-        while let Some(_packet) = self.waiting.overdue(Time::from_nanos(u64::MAX)) {
-            self.counters.count_drop(DropReason::Shutdown);
+        const REASON: DropReason = DropReason::Shutdown;
+        let (counters, sampler) = (&self.counters, &mut self.sampler);
+        self.fragments.drain(&mut |packet| sampler.count(counters, REASON, || arrived(&packet)));
+        while let Some(packet) = self.waiting.overdue(Time::from_nanos(u64::MAX)) {
+            sampler.count(counters, REASON, || arrived(&packet));
         }
         let mut burst = Burst::new();
         for peer in self.peers.iter_mut().flatten() {
@@ -394,12 +402,7 @@ impl<D: Device> Core<D> {
                     break;
                 }
                 for handoff in burst.drain(..) {
-                    match handoff {
-                        Handoff::Send(_, _, note) if note.generated => {
-                            self.counters.generated_lost.increment()
-                        }
-                        _ => self.counters.count_drop(DropReason::Shutdown),
-                    }
+                    drop_handoff(sampler, counters, REASON, &handoff);
                 }
             }
         }

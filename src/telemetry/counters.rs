@@ -1,5 +1,6 @@
 //! What each worker counts. One writer a counter; readers add up.
 
+use super::samples::DropSamples;
 use super::{DropReason, Eviction, HandoffCause};
 use crate::ids::MAX_INTERFACES;
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub struct WorkerCounters {
     pub consumed: Counter,
     /// Verdict: dropped, by [`DropReason`].
     pub drops: [Counter; DropReason::COUNT],
+    /// The last packets that were dropped for each reason.
+    pub samples: DropSamples,
     /// Gauge: received packets without a verdict yet (waiting for a neighbour or a first fragment).
     pub held: Counter,
     /// Frames that the gateway made itself and sent (ARP, echo replies, ICMP errors).
@@ -153,6 +156,7 @@ impl Default for WorkerCounters {
             sent: Counter::default(),
             consumed: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
+            samples: DropSamples::default(),
             held: Counter::default(),
             generated: Counter::default(),
             generated_lost: Counter::default(),
@@ -186,7 +190,7 @@ impl Default for WorkerCounters {
 }
 
 impl WorkerCounters {
-    /// Counts one drop.
+    /// Counts one drop. Workers do it through [`super::samples::Sampler`], which also keeps some of the packets.
     #[inline]
     pub fn count_drop(&self, reason: DropReason) {
         self.drops[reason as usize].increment();

@@ -1,4 +1,4 @@
-//! Counters, and the lists of drop reasons, evictions and causes of handoffs.
+//! Counters, samples of what was dropped, and the lists of drop reasons, evictions and causes of handoffs.
 //!
 //! A counter has one writer (its worker or the management core) and any number of readers: a relaxed load
 //! and store, never a locked instruction.
@@ -8,6 +8,7 @@ pub mod drops;
 pub mod evictions;
 pub mod handoffs;
 pub mod per_worker;
+pub mod samples;
 
 pub use counters::{BURST_FILL_BOUNDS, Counter, InterfaceCounters, SESSION_CLASSES, WorkerCounters};
 pub use drops::DropReason;

@@ -3,15 +3,18 @@
 //! | file | what |
 //! |---|---|
 //! | [`address_map`] | IPv4 address to a small number, for tests on every packet |
+//! | [`by_source`] | rules by source prefix |
 //! | [`local`] | the addresses that natgate answers to, and the forwards (DNAT) behind them |
 //! | [`martian`] | addresses that can not be forwarded |
 //! | [`prefix_set`] | a set of addresses given as prefixes |
 
 pub mod address_map;
+pub mod by_source;
 pub mod local;
 pub mod martian;
 pub mod prefix_set;
 
 pub use address_map::AddressMap;
+pub use by_source::BySource;
 pub use local::{Backend, Declared, Forward, LocalAddress, LocalAddresses, Source};
 pub use prefix_set::PrefixSet;

@@ -2,7 +2,7 @@
 
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
 use super::model::{Config, ConntrackConfig, DnatRule, SourcePool};
-use crate::classify::{Backend, Forward, LocalAddresses, PrefixSet, Source};
+use crate::classify::{Backend, BySource, Forward, LocalAddresses, PrefixSet, Source};
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
 use crate::ids::{InterfaceId, MacAddr, Realm};
@@ -99,6 +99,7 @@ pub fn compile_after(
         by_device,
         routes,
         local,
+        snat_by_source: BySource::new(config.snat.iter().map(|rule| rule.from.as_slice())),
         snat,
         pools,
         conntrack: policy(&config.conntrack, &sets),

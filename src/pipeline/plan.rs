@@ -312,10 +312,7 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
     }
     let hop = snap.route_in(arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
-    let mut rules = (0..).zip(&snap.snat);
-    let (number, rule) = rules
-        .find(|(_, rule)| rule.matches(arrival.zone, tuple.src, tuple.dst, hop.interface))
-        .ok_or(NO_SNAT)?;
+    let (number, rule) = snap.snat_for(arrival.zone, (tuple.src, tuple.dst), hop.interface).ok_or(NO_SNAT)?;
     let source = match rule.source {
         Source::Interface => out.local,
         Source::Pool(pool) => from_pool(snap, pool, tuple.src)?,

@@ -1,7 +1,7 @@
 //! The configuration as workers read it: immutable, compiled off the hot path, swapped by pointer.
 
 use super::plan::Rule;
-use crate::classify::{LocalAddress, LocalAddresses, PrefixSet, Source};
+use crate::classify::{BySource, LocalAddress, LocalAddresses, PrefixSet, Source};
 use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
 use crate::route::{NextHop, ZonedRoutes};
@@ -107,6 +107,8 @@ pub struct Snapshot {
     pub local: LocalAddresses,
     /// Source translation; the first rule that matches decides.
     pub snat: Box<[Snat]>,
+    /// Those rules by the sources that they are for.
+    pub snat_by_source: BySource,
     /// Pools: the numbers of their addresses among the local ones.
     pub pools: Box<[Box<[u16]>]>,
     /// Timeouts, limits, how strict the trackers are.
@@ -172,6 +174,20 @@ impl Snapshot {
         let addresses = self.pools.get(pool)?;
         let mixed = u64::from(subscriber.to_bits().wrapping_mul(0x9e37_79b1));
         addresses.get(usize::try_from((mixed * addresses.len() as u64) >> 32).unwrap_or(0)).copied()
+    }
+
+    /// The source translation of a packet from `zone` with these addresses that leaves by `out`, and its number.
+    #[inline]
+    pub fn snat_for(
+        &self,
+        zone: u16,
+        (src, dst): (Ipv4Addr, Ipv4Addr),
+        out: InterfaceId,
+    ) -> Option<(u32, &Snat)> {
+        let rule = |number: u32| self.snat.get(usize::try_from(number).ok()?);
+        let holds = |number: u32| rule(number).is_some_and(|rule| rule.matches(zone, src, dst, out));
+        let number = self.snat_by_source.first(src, holds)?;
+        Some((number, rule(number)?))
     }
 
     /// Whether packets from `zone` with this source open no session.

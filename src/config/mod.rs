@@ -9,6 +9,7 @@
 
 mod check;
 pub mod compile;
+pub mod diff;
 mod draft;
 pub mod error;
 pub mod estimate;

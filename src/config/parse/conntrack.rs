@@ -11,7 +11,8 @@ use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::wire::protocol;
 use std::ops::RangeInclusive;
 
-const WHEN_FULL: &[(&str, WhenFull)] = &[("early-drop", WhenFull::EarlyDrop), ("refuse", WhenFull::Refuse)];
+pub(in crate::config) const WHEN_FULL: &[(&str, WhenFull)] =
+    &[("early-drop", WhenFull::EarlyDrop), ("refuse", WhenFull::Refuse)];
 /// The watermarks of adaptive timeouts that are switched off.
 const OFF: &[(&str, (Share, Share))] = &[("off", (Share::WHOLE, Share::WHOLE))];
 const PROTOCOLS: &[(&str, u8)] = &[

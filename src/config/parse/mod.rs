@@ -3,6 +3,8 @@
 
 mod conntrack;
 
+pub(super) use conntrack::WHEN_FULL;
+
 use crate::config::draft::{
     BanDraft, DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName,
     Vlan,
@@ -22,10 +24,11 @@ use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 
 const REALMS: &[(&str, Realm)] = &[("internal", Realm::Internal), ("external", Realm::External)];
-const SPREADS: &[(&str, Spread)] = &[("source", Spread::Source), ("flow", Spread::Flow)];
-const STEERING: &[(&str, Wish)] =
+pub(super) const SPREADS: &[(&str, Spread)] = &[("source", Spread::Source), ("flow", Spread::Flow)];
+pub(super) const STEERING: &[(&str, Wish)] =
     &[("auto", Wish::Auto), ("port-rules", Wish::PortRules), ("software", Wish::Software)];
-const POLL_MODES: &[(&str, PollMode)] = &[("busy", PollMode::Busy), ("adaptive", PollMode::Adaptive)];
+pub(super) const POLL_MODES: &[(&str, PollMode)] =
+    &[("busy", PollMode::Busy), ("adaptive", PollMode::Adaptive)];
 /// IANA protocol numbers.
 const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
 

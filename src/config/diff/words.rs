@@ -1,0 +1,171 @@
+//! How the objects of a configuration are called in a difference: short, and as the config file writes them.
+
+use crate::config::model::{Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, SourcePool};
+use crate::conntrack::policy::TrackRule;
+use crate::ids::{DeviceId, InterfaceId};
+use crate::wire::protocol;
+use std::fmt::Display;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+/// Entries of a list that are written out.
+const FEW: usize = 4;
+
+/// A list, of which the first entries are written out.
+pub(super) fn list<T: Display>(entries: &[T]) -> String {
+    let shown: Vec<String> = entries.iter().take(FEW).map(T::to_string).collect();
+    let more = match entries.len().saturating_sub(FEW) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if entries.is_empty() { "none".into() } else { shown.join(", ") + &more }
+}
+
+/// Whether [`list`] shows all of it.
+pub(super) fn is_short<T>(entries: &[T]) -> bool {
+    entries.len() <= FEW
+}
+
+/// Addresses as ranges, as far as they follow one another.
+pub(super) fn ranges(addresses: &[Ipv4Addr]) -> Vec<String> {
+    let mut ranges: Vec<(Ipv4Addr, Ipv4Addr)> = Vec::new();
+    for address in addresses {
+        match ranges.last_mut() {
+            Some((_, last)) if u32::from(*last).checked_add(1) == Some(u32::from(*address)) => {
+                *last = *address
+            }
+            _ => ranges.push((*address, *address)),
+        }
+    }
+    let written = |(first, last)| if first == last { format!("{first}") } else { format!("{first}-{last}") };
+    ranges.into_iter().map(written).collect()
+}
+
+pub(super) fn ports(ports: &RangeInclusive<u16>) -> String {
+    match (ports.start(), ports.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    }
+}
+
+/// Every index in a checked configuration is valid, so the names are there.
+pub(super) fn interface_name(config: &Config, id: InterfaceId) -> &str {
+    config.interfaces.get(id.index()).map_or("?", |interface| interface.name.as_str())
+}
+
+pub(super) fn device(config: &Config, id: DeviceId) -> String {
+    config.devices.get(id.index()).map(|device| device.spec.to_string()).unwrap_or_default()
+}
+
+/// `None`: the address of the interface that a packet leaves by.
+pub(super) fn pool_name(config: &Config, source: SourcePool) -> Option<&str> {
+    match source {
+        SourcePool::Interface => None,
+        SourcePool::Pool(number) => config.pools.get(number).map(|pool| pool.name.as_str()),
+    }
+}
+
+/// The name of a timeout set by its number in rules; `None`: the timeouts of the file.
+pub(super) fn set_name(config: &Config, number: u8) -> Option<&str> {
+    let set = usize::from(number).checked_sub(1)?;
+    config.conntrack.timeout_sets.get(set).map(|set| set.name.as_str())
+}
+
+pub(super) fn source(config: &Config, source: SourcePool) -> String {
+    pool_name(config, source).map_or_else(|| "interface".into(), |name| format!("pool.{name}"))
+}
+
+pub(super) fn interface(config: &Config, interface: &InterfaceConfig) -> String {
+    let InterfaceConfig { name, device: id, vlan, realm, zone, addresses, mtu } = interface;
+    let device = device(config, *id);
+    let vlan = if *vlan == 0 { String::new() } else { format!(" vlan {vlan}") };
+    let zone = if *zone == 0 { String::new() } else { format!(" zone {zone}") };
+    let (realm, addresses) = (realm.name(), list(addresses));
+    format!("interface {name} on {device}{vlan}{zone}, {realm}, {addresses}, mtu {mtu}")
+}
+
+pub(super) fn route(config: &Config, route: &RouteConfig) -> String {
+    let RouteConfig { to, via: _, interface } = route;
+    format!("route {to}{}", zone_of(config, *interface))
+}
+
+fn zone_of(config: &Config, interface: InterfaceId) -> String {
+    let zone = config.interfaces.get(interface.index()).map_or(0, |interface| interface.zone);
+    if zone == 0 { String::new() } else { format!(" zone {zone}") }
+}
+
+/// What a rule matches, of words and their values.
+fn matched(parts: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
+    parts.into_iter().filter_map(|(word, value)| Some(format!(" {word} {}", value?))).collect()
+}
+
+fn some_list<T: Display>(entries: &[T]) -> Option<String> {
+    (!entries.is_empty()).then(|| list(entries))
+}
+
+/// What a rule matches.
+pub(super) fn snat(config: &Config, rule: &SnatRule) -> String {
+    let SnatRule { zone, from, to, out, source: _ } = rule;
+    let out = out.map(|id| interface_name(config, id).to_owned());
+    let zone = zone.map(|zone| zone.to_string());
+    format!(
+        "snat{}",
+        matched([("zone", zone), ("from", some_list(from)), ("to", some_list(to)), ("out", out)])
+    )
+}
+
+/// What clients use.
+pub(super) fn dnat(rule: &DnatRule) -> String {
+    let protocol = protocol_name(rule.protocol);
+    format!("dnat {protocol} {}:{}", rule.address, ports(&rule.ports))
+}
+
+/// Where they get to.
+pub(super) fn backend(config: &Config, rule: &DnatRule) -> String {
+    let DnatRule { to, zone, to_port, source: full_nat, syn_proxy, drain, ports, .. } = rule;
+    let last = u32::from(*to_port) + u32::from(*ports.end()).saturating_sub(u32::from(*ports.start()));
+    let mut text = format!("{to}:{to_port}");
+    if last > u32::from(*to_port) {
+        text += &format!("-{last}");
+    }
+    if *zone != 0 {
+        text += &format!(" zone {zone}");
+    }
+    if let Some(full_nat) = full_nat {
+        text += &format!(" source {}", source(config, *full_nat));
+    }
+    if *syn_proxy {
+        text += " syn_proxy";
+    }
+    if *drain {
+        text += " drain";
+    }
+    text
+}
+
+/// What a rule of conntrack matches.
+pub(super) fn track(config: &Config, rule: &TrackRule) -> String {
+    let TrackRule { on, from, to, protocol, ports: range, timeouts: _, mark: _ } = rule;
+    let parts = [
+        ("on", on.map(|id| interface_name(config, id).to_owned())),
+        ("from", some_list(from)),
+        ("to", some_list(to)),
+        ("protocol", protocol.map(protocol_name)),
+        ("port", range.as_ref().map(ports)),
+    ];
+    format!("conntrack.rule{}", matched(parts))
+}
+
+/// What it gives a session.
+pub(super) fn treatment(config: &Config, rule: &TrackRule) -> String {
+    format!("timeouts {}, mark {}", set_name(config, rule.timeouts).unwrap_or("default"), rule.mark)
+}
+
+fn protocol_name(number: u8) -> String {
+    protocol::name(number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+/// How the config file writes a value that it has a word for.
+pub(super) fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> String {
+    words.iter().find(|(_, known)| known == value).map_or_else(String::new, |(word, _)| (*word).to_owned())
+}

@@ -11,6 +11,7 @@ mod check;
 pub mod compile;
 pub mod diff;
 mod draft;
+pub mod edit;
 pub mod error;
 pub mod estimate;
 pub mod keys;

@@ -11,6 +11,7 @@ use natgate::device::membuf::MemPool;
 use natgate::ids::{InterfaceId, MacAddr, WorkerId};
 use natgate::nat::Rng;
 use natgate::pipeline::message::{FromWorker, ToWorker};
+use natgate::pipeline::session_events::{SessionEvents, Watched};
 use natgate::pipeline::worker::NEIGHBORS;
 use natgate::pipeline::{Worker, WorkerParts};
 use natgate::telemetry::{DropReason, WorkerCounters};
@@ -56,6 +57,7 @@ fn a_full_neighbour_table_refuses_by_name_and_serves_those_that_it_knows() {
         mail,
         management,
         timers: RingBuffer::new(16).0,
+        session_events: SessionEvents::new(16, Watched::default()).0,
         counters: counters.clone(),
         rng: Rng::seeded(1),
     });

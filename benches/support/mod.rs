@@ -25,6 +25,7 @@ use natgate::memory::Pages;
 use natgate::packet::{NoRoom, PacketBuf};
 use natgate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
 use natgate::pipeline::message::ToWorker;
+use natgate::pipeline::session_events::{SessionEvents, Watched};
 use natgate::pipeline::{Snapshot, Worker, WorkerParts};
 use natgate::telemetry::{DropReason, WorkerCounters};
 use natgate::time::Time;
@@ -257,6 +258,7 @@ pub(crate) fn build<F: Feed>(
             let known = ToWorker::Neighbor { interface, address, mac: MacAddr(PEER) };
             to_worker.push(known).expect("room");
         }
+        let (tells, session_events) = SessionEvents::new(16_384, Watched::default());
         let (shard, view) = Shard::new(sessions, 3);
         let pages = shard.pages();
         let counters: Arc<WorkerCounters> = Arc::default();
@@ -265,6 +267,7 @@ pub(crate) fn build<F: Feed>(
             from: from_worker,
             sessions: view.clone(),
             timers,
+            session_events,
             counters: counters.clone(),
         });
         let worker = Worker::new(WorkerParts {
@@ -277,6 +280,7 @@ pub(crate) fn build<F: Feed>(
             mail,
             management,
             timers: timer_posts,
+            session_events: tells,
             counters: counters.clone(),
             rng: natgate::nat::Rng::seeded(5 + u64::from(id)),
         });

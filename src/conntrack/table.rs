@@ -133,6 +133,11 @@ impl<K: FlowKey> Shard<K> {
         self.at(id.0)
     }
 
+    /// A copy of a session that is there, for others to see.
+    pub fn snapshot(&self, id: SessionId) -> Option<SessionSnapshot<K>> {
+        self.at(id.0).snapshot(id.0)
+    }
+
     /// The session that a message means by index and generation, if it is still the same.
     #[inline]
     pub fn resolve(&self, index: u32, generation: u32) -> Option<SessionId> {

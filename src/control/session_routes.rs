@@ -7,6 +7,7 @@ use super::sessions::{Format, SessionLines};
 use super::state::{ControlState, EventRow};
 use super::tally::{self, By, MAX_ROWS, Sort};
 use super::{api, delete};
+use crate::management::events::EventKind;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -14,7 +15,6 @@ use axum::extract::{FromRef, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
-use std::time::SystemTime;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -198,12 +198,7 @@ async fn remove(
         Ok(done) => {
             tracing::info!(filter, matched = done.matched, deleted = done.deleted, "sessions deleted");
             let text = format!("{} sessions were deleted on request: {filter}", done.deleted);
-            state.published.events.push(EventRow {
-                at: SystemTime::now(),
-                kind: "sessions_deleted",
-                is_relief: true,
-                text,
-            });
+            state.published.events.push(EventRow::new(EventKind::SessionsDeleted, text));
             Ok(Json(done).into_response())
         }
         Err(stopping) => Ok(failure(StatusCode::SERVICE_UNAVAILABLE, stopping.to_string())),

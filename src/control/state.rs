@@ -11,15 +11,18 @@ use crate::conntrack::table::SessionView;
 use crate::conntrack::timeouts::Timeouts;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::management::commands::Commands;
+use crate::management::events::EventKind;
+use crate::management::session_feed::SessionFeed;
 use crate::telemetry::WorkerCounters;
-use crate::time::Tick;
+use crate::time::{Tick, Time};
 use ipnet::Ipv4Net;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 
 /// Everything that the control server reads.
 pub struct ControlState {
@@ -43,23 +46,37 @@ pub struct ControlState {
     pub published: Publisher,
     /// Takes orders to the workers.
     pub commands: Commands,
+    /// What happens to sessions.
+    pub session_feed: SessionFeed,
     /// The current time, on the clock of the sessions.
     pub now: Box<dyn Fn() -> Tick + Send + Sync>,
 }
 
-/// A moment on both clocks: one to show, one to measure from.
+/// A moment on three clocks: one to show, one to measure from, one that workers go by.
 #[derive(Clone, Copy, Debug)]
 pub struct Started {
     /// Time of day.
     pub wall: SystemTime,
     /// For the uptime; steps of the time of day do not change it.
     pub monotonic: Instant,
+    /// On the clock of the workers, for what they say when something happened.
+    pub time: Time,
 }
 
 impl Started {
-    /// This moment.
-    pub fn now() -> Self {
-        Started { wall: SystemTime::now(), monotonic: Instant::now() }
+    /// This moment, which is `time` on the clock of the workers.
+    pub fn now(time: Time) -> Self {
+        Started { wall: SystemTime::now(), monotonic: Instant::now(), time }
+    }
+
+    /// The time of day of a moment on the clock of the workers. It does not change between two requests: steps of the time
+    /// of day after the start are not in it.
+    pub fn wall_of(&self, moment: Time) -> SystemTime {
+        let (start, moment) = (self.time.as_nanos(), moment.as_nanos());
+        match moment.checked_sub(start) {
+            Some(after) => self.wall + Duration::from_nanos(after),
+            None => self.wall - Duration::from_nanos(start - moment),
+        }
     }
 }
 
@@ -129,10 +146,24 @@ pub struct EventRow {
     pub text: String,
 }
 
+impl EventRow {
+    /// Something of this kind that happened now.
+    pub fn new(kind: EventKind, text: String) -> EventRow {
+        EventRow { at: SystemTime::now(), kind: kind.name(), is_relief: kind.is_relief(), text }
+    }
+}
+
 /// The last [`EVENTS`] events. Clones share one log. The management core and the control thread write it, each for as
 /// long as it takes to add a row: no worker knows of it.
 #[derive(Clone, Debug, Default)]
-pub struct EventLog(Arc<Mutex<Log>>);
+pub struct EventLog(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    log: Mutex<Log>,
+    /// How many there were since the start, for those who wait for the next one.
+    total: watch::Sender<u64>,
+}
 
 #[derive(Debug, Default)]
 struct Log {
@@ -144,21 +175,27 @@ struct Log {
 impl EventLog {
     /// Adds an event; the oldest one goes when the log is full.
     pub fn push(&self, row: EventRow) {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
         if log.rows.len() == EVENTS {
             log.rows.pop_front();
         }
         log.rows.push_back(row);
         log.total += 1;
+        self.0.total.send_replace(log.total);
     }
 
     /// The events with their numbers, counted from 1 since the start, the oldest first: those after number `after`
     /// that are still there. And how many there were since the start.
     pub fn read(&self, after: u64) -> (Vec<(u64, EventRow)>, u64) {
-        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
         let first = log.total - log.rows.len() as u64 + 1;
         let rows = (first..).zip(log.rows.iter().cloned()).filter(|(number, _)| *number > after);
         (rows.collect(), log.total)
+    }
+
+    /// How many there were since the start, and a way to wait for more.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.total.subscribe()
     }
 }
 

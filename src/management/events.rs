@@ -48,6 +48,15 @@ kinds! {
     RefusalsEnded, "refusals_ended", true, "No new session has been refused for that reason for a while.";
     EarlyDropsBegan, "early_drops_began", false, "Sessions are evicted to make room for new ones.";
     EarlyDropsEnded, "early_drops_ended", true, "No session has been evicted for that reason for a while.";
+    PortsExhaustedBegan, "ports_exhausted_began", false, "New sessions are refused because no external port is free for them.";
+    PortsExhaustedEnded, "ports_exhausted_ended", true, "No new session has been refused for want of a port for a while.";
+    NeighborLost, "neighbor_lost", false, "A router that routes lead to does not answer ARP.";
+    NeighborFound, "neighbor_found", true, "A router that did not answer ARP does so again.";
+    SessionsDeleted, "sessions_deleted", true, "Sessions were deleted because the operator asked for it.";
+    Reloaded, "reloaded", true, "Every worker runs another configuration.";
+    ReloadRefused, "reload_refused", false, "A configuration was refused: the one before goes on.";
+    RolledBack, "rolled_back", false, "The configuration before the last one runs again.";
+    Confirmed, "confirmed", true, "A configuration was confirmed and stays.";
     SteeringBroken, "steering_broken", false, "A NIC does not deliver packets as its plan says: workers hand them over.";
     SkewBegan, "skew_began", false, "One worker carries more than twice its share of the packets.";
     SkewEnded, "skew_ended", true, "That worker has carried no more than that for a while.";

@@ -17,6 +17,8 @@
 //! | [`events`] | what an operator has to hear of once |
 //! | [`expiry`] | the timers: finds idle sessions and has them removed |
 //! | [`commands`] | deletions that the operator orders, passed on as there is room |
+//! | [`session_feed`] | what happens to sessions, for whoever watches |
+//! | `routers` | routers that do not answer |
 //! | [`publish`] | a new configuration for all workers |
 //! | [`steering`] | whether NICs keep to their plans, and no worker carries too much |
 //! | `sweep` | the pace of the sweep that makes up for lost posts |
@@ -29,6 +31,8 @@ mod mail;
 mod neighbors;
 mod pressure;
 pub mod publish;
+mod routers;
+pub mod session_feed;
 pub mod steering;
 mod sweep;
 pub mod watermarks;
@@ -38,6 +42,7 @@ use crate::conntrack::table::SessionView;
 use crate::pipeline::Snapshot;
 use crate::pipeline::handover::Handover;
 use crate::pipeline::message::{FromWorker, ToWorker};
+use crate::pipeline::session_events::SessionEvent;
 use crate::pipeline::worker::NEIGHBORS;
 use crate::route::neighbors::Neighbors;
 use crate::steering::plan::Choices;
@@ -47,6 +52,7 @@ use announce::Announcement;
 use events::Events;
 use expiry::Expiry;
 use rtrb::{Consumer, Producer};
+use session_feed::SessionFeed;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use steering::SteeringWatch;
@@ -65,6 +71,8 @@ pub struct WorkerLink {
     pub sessions: SessionView<V4Key>,
     /// Indices of sessions that the worker made, or whose timeout it shortened.
     pub timers: Consumer<u32>,
+    /// What happens to its sessions, while somebody watches.
+    pub session_events: Consumer<SessionEvent>,
     /// The worker's counters.
     pub counters: Arc<WorkerCounters>,
 }
@@ -76,6 +84,9 @@ struct Link {
     expiry: Expiry,
     /// What did not fit into the ring yet, oldest first.
     backlog: VecDeque<ToWorker>,
+    session_events: Consumer<SessionEvent>,
+    /// How many session events its watchers were told that it lost.
+    events_lost: u64,
 }
 
 /// The management core.
@@ -97,6 +108,8 @@ pub struct Management {
     choices: Vec<Choices>,
     /// What the operator orders, by worker; empty if nobody can.
     orders: Vec<commands::Orders>,
+    session_feed: SessionFeed,
+    silent_routers: routers::SilentRouters,
 }
 
 impl Management {
@@ -107,11 +120,13 @@ impl Management {
         let revisions = workers.iter().map(|worker| worker.counters.revision.clone()).collect();
         let links: Vec<_> = workers
             .into_iter()
-            .map(|WorkerLink { to, from, sessions, timers, counters }| Link {
+            .map(|WorkerLink { to, from, sessions, timers, session_events, counters }| Link {
                 to,
                 from,
                 expiry: Expiry::new(sessions, timers, counters, now),
                 backlog: VecDeque::new(),
+                session_events,
+                events_lost: 0,
             })
             .collect();
         let mut management = Management {
@@ -128,6 +143,8 @@ impl Management {
             publications: publish::Publications::default(),
             choices: Vec::new(),
             orders: Vec::new(),
+            session_feed: SessionFeed::default(),
+            silent_routers: routers::SilentRouters::default(),
         };
         management.adopt_limits();
         management
@@ -143,6 +160,7 @@ impl Management {
         self.watch_table(now);
         self.poll_steering(now);
         busy |= self.pass_orders_on();
+        busy |= self.tell_of_sessions();
         self.poll_timers(now) || busy || publishing
     }
 }

@@ -23,6 +23,7 @@ impl Management {
         let mut actions = Vec::new();
         self.neighbors.poll(now, &mut |action| actions.push(action));
         self.act(&actions, None);
+        self.watch_routers(now, &actions);
     }
 
     pub(super) fn read(&mut self, now: Time, worker: usize, message: FromWorker) {
@@ -32,6 +33,7 @@ impl Management {
                 self.neighbors
                     .heard(now, (interface, address), mac, asks_us, &mut |action| actions.push(action));
                 self.act(&actions, None);
+                self.watch_routers(now, &actions);
             }
             FromWorker::Resolve { interface, address } => {
                 self.neighbors.resolve(now, interface, address, &mut |action| actions.push(action));

@@ -138,14 +138,16 @@ impl Gauge {
 #[derive(Clone, Copy, Debug)]
 enum Cause {
     Refusal(DropReason),
+    Ports,
     Evictions(&'static [Eviction], &'static str),
 }
 
-const CAUSES: [Cause; 6] = [
+const CAUSES: [Cause; 7] = [
     Cause::Refusal(DropReason::SessionTableFull),
     Cause::Refusal(DropReason::HalfOpenFull),
     Cause::Refusal(DropReason::SourceSessionsLimit),
     Cause::Refusal(DropReason::SourceRateLimit),
+    Cause::Ports,
     Cause::Evictions(
         &[Eviction::Unreplied, Eviction::Closing, Eviction::Unassured],
         "the session table is full, and new sessions take the place of unreplied, closing or never assured ones",
@@ -160,6 +162,7 @@ impl Cause {
     fn count(self, worker: &WorkerCounters) -> u64 {
         match self {
             Cause::Refusal(reason) => worker.drops[reason as usize].get(),
+            Cause::Ports => worker.drops[DropReason::PortsExhausted as usize].get(),
             Cause::Evictions(which, _) => which.iter().map(|one| worker.evictions[*one as usize].get()).sum(),
         }
     }
@@ -172,6 +175,13 @@ impl Cause {
                     "new sessions are refused ({}). {} `natgate sessions top --by source` shows who has the most.",
                     reason.name(),
                     reason.help()
+                ),
+            ),
+            Cause::Ports => (
+                EventKind::PortsExhaustedBegan,
+                format!(
+                    "new sessions are refused (ports_exhausted). {} `natgate sessions top --by mapping` shows who has the most.",
+                    DropReason::PortsExhausted.help()
                 ),
             ),
             Cause::Evictions(_, why) => (
@@ -189,6 +199,12 @@ impl Cause {
                 format!(
                     "no new session has been refused ({}) for {quiet} s; {count} were within {lasted} s",
                     reason.name()
+                ),
+            ),
+            Cause::Ports => (
+                EventKind::PortsExhaustedEnded,
+                format!(
+                    "no new session has been refused for want of a port for {quiet} s; {count} were within {lasted} s"
                 ),
             ),
             Cause::Evictions(which, _) => {
@@ -331,6 +347,8 @@ impl Watermarks {
             let count = sum(&|worker| episode.cause.count(worker));
             match episode.cause {
                 Cause::Refusal(_) => refused += count,
+                // Not for want of room in the table, which these rates are about.
+                Cause::Ports => {}
                 Cause::Evictions(..) => evicted += count,
             }
             said.extend(episode.read(now, count));

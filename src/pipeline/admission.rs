@@ -6,6 +6,7 @@
 
 use super::forward::Stop;
 use super::plan::out_of_resources;
+use super::session_events::End;
 use super::worker::Core;
 use crate::conntrack::class::Class;
 use crate::conntrack::key::V4Key;
@@ -94,7 +95,7 @@ impl<D: Device> Core<D> {
                 return Err(InsertError::Collision);
             }
             let victim = self.oldest(eviction, new.now).ok_or(InsertError::Full)?;
-            self.remove(victim);
+            self.remove(victim, End::Evicted(eviction));
             self.counters.count_eviction(eviction);
         }
         let id = self.shard.insert(new)?;

@@ -8,6 +8,7 @@ use super::message::FromWorker;
 use super::plan::{
     Answer, Goal, Header, NO_ROUTE, Plan, Refusal, check_destination, check_source, plan, stays_inside,
 };
+use super::session_events::Change;
 use super::worker::Core;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -133,6 +134,7 @@ impl<D: Device> Core<D> {
         let tracked = tracker::track(session, direction, observed, length, now.tick(), &snap.conntrack)?;
         if tracked.changed {
             self.shard.reclassify(id);
+            self.tell_change(id, Change::Update);
         }
         if tracked.shortened || tracked.reopened {
             self.post_timer(id);

@@ -30,6 +30,7 @@
 //! | [`plan`] | what is to become of a packet without a session: which rule |
 //! | `setup` | the slow path: which port, new session |
 //! | `timers` | posts to the timer wheel |
+//! | [`session_events`] | what happens to sessions, for whoever watches |
 //! | `admission` | who may have a session, and who has to go for it |
 //! | `syn_proxy` | handshakes that the gateway makes before the backend hears of them |
 //! | `answer` | ARP, echo, ICMP errors |
@@ -48,6 +49,7 @@ pub mod mesh;
 pub mod message;
 pub mod plan;
 mod receive;
+pub mod session_events;
 mod setup;
 pub mod snapshot;
 mod syn_proxy;

@@ -6,6 +6,7 @@ use super::Snapshot;
 use super::forward::Stop;
 use super::mesh::Work;
 use super::plan::{SessionPlan, out_of_resources};
+use super::session_events::Change;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::Lease;
@@ -67,6 +68,7 @@ impl<D: Device> Core<D> {
         match self.settle(new, admitted) {
             Ok(id) => {
                 self.post_timer(id);
+                self.tell_change(id, Change::New);
                 self.counters.sessions_created.increment();
                 snap.rules.count(plan.rule, self.id);
                 Ok(translation)

@@ -36,6 +36,7 @@ use super::forward::{Exit, Stop};
 use super::mesh::Note;
 use super::mesh::Work;
 use super::plan::{Goal, NO_ROUTE, SessionPlan};
+use super::session_events::End;
 use super::worker::Core;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -279,7 +280,7 @@ impl<D: Device> Core<D> {
             match (tracked.reopened, direction) {
                 // The connection was over and the client opens another: with a cookie, and then as a new session.
                 (true, Direction::Original) => {
-                    self.remove(id);
+                    self.remove(id, End::Replaced);
                     return self.translate(snap, now, work);
                 }
                 // Both ends had forgotten the connection. They agree on windows by themselves this time, in numbers
@@ -349,7 +350,7 @@ impl<D: Device> Core<D> {
             }
             // The same client in another connection.
             _ if check_cookie(&proxy.cookies, &state.tuple, &heard.segment, now).is_some() => {
-                self.remove(id);
+                self.remove(id, End::Replaced);
                 self.translate(snap, now, work)
             }
             _ => Err(DropReason::SynCookieInvalid.into()),

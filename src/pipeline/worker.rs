@@ -6,6 +6,7 @@ use super::drops::{arrived, drop_handoff};
 use super::handover::Running;
 use super::mesh::{HANDOFF_FRAMES, Handoff, Peers, Work};
 use super::message::{FromWorker, ToWorker};
+use super::session_events::{Change, End, SessionEvents};
 use super::syn_proxy::SynProxy;
 use super::update::WorkerUpdate;
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
@@ -80,6 +81,8 @@ pub struct WorkerParts<D: Device> {
     pub management: Producer<FromWorker>,
     /// Indices of sessions whose timer the management core has to look at.
     pub timers: Producer<u32>,
+    /// Where it tells what happens to sessions.
+    pub session_events: SessionEvents,
     /// Its counters.
     pub counters: Arc<WorkerCounters>,
     /// Its random numbers: which external ports it chooses.
@@ -115,10 +118,13 @@ pub(super) struct Core<D: Device> {
     pub(super) peers: Peers<D::Buf>,
     pub(super) management: Producer<FromWorker>,
     pub(super) timers: Producer<u32>,
+    pub(super) session_events: SessionEvents,
     pub(super) icmp_limit: RateLimit,
     pub(super) syn_proxy: Option<SynProxy>,
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) sampler: Sampler,
+    /// When this turn began.
+    pub(super) now: Time,
     /// At most [`BURST`] packets; a queue, so that each is moved once.
     pub(super) batch: VecDeque<Work<D::Buf>>,
     last_tick: Tick,
@@ -172,9 +178,11 @@ impl<D: Device> Worker<D> {
             peers,
             management,
             timers: parts.timers,
+            session_events: parts.session_events,
             icmp_limit: RateLimit::new(snapshot.icmp_errors_per_second, icmp_burst(&snapshot)),
             counters,
             sampler: Sampler::default(),
+            now: Time::ZERO,
             batch: VecDeque::with_capacity(BURST),
             last_tick: Tick::default(),
             left: None,
@@ -187,6 +195,7 @@ impl<D: Device> Worker<D> {
     ///
     /// Never waits, allocates, locks or logs. The work of a turn is bounded.
     pub fn poll_once(&mut self, now: Time) -> bool {
+        self.core.now = now;
         self.core.sampler.begin_turn(now);
         let mut busy = self.read_mail(now);
         let snapshot = &**self.running.get();
@@ -304,7 +313,7 @@ impl<D: Device> Core<D> {
             ToWorker::Expire { index, generation } => self.expire(now, index, generation),
             ToWorker::Delete { index, generation } => {
                 if let Some(id) = self.shard.resolve(index, generation) {
-                    self.remove(id);
+                    self.remove(id, End::Deleted);
                 }
             }
         }
@@ -315,11 +324,13 @@ impl<D: Device> Core<D> {
         if let Some(id) = self.shard.resolve(index, generation)
             && self.is_over(self.shard.session(id), now.tick())
         {
-            self.remove(id);
+            let closing = self.shard.session(id).state().is_closing();
+            self.remove(id, if closing { End::Closed } else { End::Expired });
         }
     }
 
-    pub(super) fn remove(&mut self, id: SessionId) {
+    pub(super) fn remove(&mut self, id: SessionId, end: End) {
+        self.tell_change(id, Change::Destroy(end));
         self.count_out(id);
         self.forget_handshake(id);
         if let Some(lease) = self.shard.remove(id) {

@@ -101,6 +101,11 @@ impl Neighbors {
         self.routers = routers.into_iter().collect();
     }
 
+    /// Whether routes lead to it.
+    pub fn is_router(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
+        self.routers.contains(&(interface, address))
+    }
+
     /// A worker has a packet for a neighbour that it does not know.
     pub fn resolve(
         &mut self,

@@ -21,9 +21,11 @@ use crate::device::Device;
 use crate::ids::{MacAddr, WorkerId};
 use crate::management::commands::{self, Commands};
 use crate::management::publish::{self, Publication};
+use crate::management::session_feed::SessionFeed;
 use crate::management::{Management, WorkerLink};
 use crate::nat::Rng;
 use crate::pipeline::mesh::{HANDOFF_FRAMES, full_mesh};
+use crate::pipeline::session_events::{SESSION_EVENTS, SessionEvents};
 use crate::pipeline::{Snapshot, Worker, WorkerParts};
 use crate::steering::Steering;
 use crate::steering::plan::Choices;
@@ -110,6 +112,8 @@ pub struct Gateway<D: Device> {
     pub commands: Commands,
     /// Takes configurations that are to run.
     pub publications: mpsc::Sender<Publication>,
+    /// What happens to sessions, for whoever watches.
+    pub session_feed: SessionFeed,
     /// The clock that everything runs on.
     pub clock: Clock,
 }
@@ -144,6 +148,7 @@ where
         let clock = Clock::start();
         let stop = Arc::new(AtomicBool::new(false));
 
+        let session_feed = SessionFeed::default();
         let mut built = Vec::new();
         let mut links = Vec::new();
         let mut counters = Vec::new();
@@ -154,11 +159,13 @@ where
             let (management, from_worker) = RingBuffer::new(MESSAGES);
             let worker_counters = Arc::new(WorkerCounters::default());
             let (timer_posts, timers) = RingBuffer::new(TIMER_POSTS);
+            let (tells, session_events) = SessionEvents::new(SESSION_EVENTS, session_feed.watched());
             links.push(WorkerLink {
                 to: to_worker,
                 from: from_worker,
                 sessions: view.clone(),
                 timers,
+                session_events,
                 counters: worker_counters.clone(),
             });
             counters.push(worker_counters.clone());
@@ -173,6 +180,7 @@ where
                 mail,
                 management,
                 timers: timer_posts,
+                session_events: tells,
                 counters: worker_counters,
                 rng: Rng::from_os().map_err(GatewayError::Random)?,
             }));
@@ -203,12 +211,24 @@ where
         core.take_orders(orders);
         let (publications, published) = publish::channel();
         core.take_publications(published);
+        core.feed_sessions(session_feed.clone());
         let stopped = stop.clone();
         let management = std::thread::Builder::new()
             .name("management".into())
             .spawn(move || manage(core, clock, &stopped, watch))
             .map_err(|error| no_thread(error, &stop))?;
-        Ok(Gateway { stop, workers, management, snapshot, counters, sessions, commands, publications, clock })
+        Ok(Gateway {
+            stop,
+            workers,
+            management,
+            snapshot,
+            counters,
+            sessions,
+            commands,
+            publications,
+            session_feed,
+            clock,
+        })
     }
 
     /// Whether a thread ended although nobody asked it to: it panicked.

@@ -106,7 +106,7 @@ fn serve(
     let gateway = Gateway::start(config, (steering, &choices), queues, &macs, registering(dpdk), watch)?;
     let clock = gateway.clock;
     let state = ControlState {
-        started: Started::now(),
+        started: Started::now(clock.now()),
         version: env!("CARGO_PKG_VERSION").into(),
         dpdk_version: Some(dpdk::version().trim_start_matches("DPDK ").to_owned()),
         tsc_hz: dpdk::tsc_hz(),
@@ -116,6 +116,7 @@ fn serve(
         sessions: gateway.sessions.clone(),
         published,
         commands: gateway.commands.clone(),
+        session_feed: gateway.session_feed.clone(),
         now: Box::new(move || clock.now().tick()),
     };
     let counters = gateway.counters.clone();

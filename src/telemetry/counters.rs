@@ -143,6 +143,8 @@ pub struct WorkerCounters {
     /// Sessions whose timer could not be posted to the management core because the ring was full. None is forgotten:
     /// the management core goes through the whole table when it sees this grow.
     pub timer_posts_lost: Counter,
+    /// What happened to sessions and no watcher was told, because the ring to the management core was full.
+    pub session_events_lost: Counter,
     /// Which revision of the configuration the worker runs; no counter, but written and read like one.
     pub revision: Arc<crate::sync::AtomicU64>,
     /// By interface.
@@ -183,6 +185,7 @@ impl Default for WorkerCounters {
             adopt_turn_max_nanos: Counter::default(),
             messages_lost: Counter::default(),
             timer_posts_lost: Counter::default(),
+            session_events_lost: Counter::default(),
             revision: Arc::default(),
             interfaces: (0..MAX_INTERFACES).map(|_| InterfaceCounters::default()).collect(),
         }

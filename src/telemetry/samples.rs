@@ -15,7 +15,7 @@
 //! `tests/loom_samples.rs` checks it.
 
 use super::{DropReason, WorkerCounters};
-use crate::conntrack::seqlock::SeqCount;
+use crate::conntrack::seqlock::{Interrupted, SeqCount};
 use crate::ids::{DeviceId, InterfaceId};
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::time::Time;
@@ -133,7 +133,14 @@ impl Slot {
     }
 
     fn read(&self) -> Option<Sample> {
-        (0..READ_TRIES).find_map(|_| self.sequence.try_read(|| self.copy()).ok()).map(|(_, sample)| sample)
+        for _ in 0..READ_TRIES {
+            match self.sequence.try_read(|| self.copy()) {
+                Ok((_, sample)) => return Some(sample),
+                Err(Interrupted::Busy) => return None,
+                Err(Interrupted::Changed) => {}
+            }
+        }
+        None
     }
 
     fn copy(&self) -> Sample {

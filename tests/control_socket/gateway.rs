@@ -17,12 +17,13 @@ use natgate::control::state::{NeighborRow, Started};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
 use natgate::management::commands;
+use natgate::management::session_feed::SessionFeed;
 use natgate::management::steering::{InterfaceSteering, SteeringStatus};
 use natgate::packet::Tuple;
 use natgate::steering::Spread;
 use natgate::steering::plan::{Choice, Plan, ProofState};
 use natgate::telemetry::{DropReason, HandoffCause, WorkerCounters};
-use natgate::time::Tick;
+use natgate::time::{Tick, Time};
 use natgate::wire::checksum::Delta;
 use natgate::wire::protocol;
 use std::io::{ErrorKind, Read, Write};
@@ -35,6 +36,8 @@ use std::time::Duration;
 /// What no test should ever need.
 pub const LONG: Duration = Duration::from_secs(20);
 const NOW: Tick = Tick(1_000);
+/// The same moment.
+pub const NOW_TIME: Time = Time::from_secs(100);
 
 /// A gateway with two workers that does nothing, and a directory for its socket.
 pub struct Gateway {
@@ -71,7 +74,7 @@ impl Gateway {
         }]);
         published.steering.publish(steering(ProofState::Holds));
         let state = ControlState {
-            started: Started::now(),
+            started: Started::now(NOW_TIME),
             version: "0.1.0".into(),
             dpdk_version: None,
             tsc_hz: std::num::NonZeroU64::new(2_600_000_000),
@@ -81,6 +84,7 @@ impl Gateway {
             sessions: views,
             published,
             commands: commands::channel(2).0,
+            session_feed: SessionFeed::default(),
             now: Box::new(|| NOW),
         };
         Gateway { directory: tempfile::tempdir().unwrap(), state: Arc::new(state) }

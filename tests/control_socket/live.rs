@@ -105,7 +105,7 @@ impl Live {
         let gateway = Gateway::start(&config, steering, handles, &[LAN, WAN], setup, watch).unwrap();
         let clock = gateway.clock;
         let state = Arc::new(ControlState {
-            started: Started::now(),
+            started: Started::now(clock.now()),
             version: "0.1.0".into(),
             dpdk_version: None,
             tsc_hz: None,
@@ -115,6 +115,7 @@ impl Live {
             sessions: gateway.sessions.clone(),
             published,
             commands: gateway.commands.clone(),
+            session_feed: gateway.session_feed.clone(),
             now: Box::new(move || clock.now().tick()),
         });
         let directory = tempfile::tempdir().unwrap();

@@ -19,8 +19,10 @@ use natgate::device::mem::{MemDevice, MemWire};
 use natgate::device::mem_nic::MemNic;
 use natgate::device::membuf::{MemBuf, MemPool};
 use natgate::ids::{InterfaceId, MacAddr, WorkerId};
+use natgate::management::session_feed::SessionFeed;
 use natgate::management::{Management, WorkerLink};
 use natgate::packet::PacketBuf;
+use natgate::pipeline::session_events::SessionEvents;
 use natgate::pipeline::update::WorkerUpdate;
 use natgate::pipeline::{Snapshot, Worker, WorkerParts, mesh};
 use natgate::telemetry::{DropReason, Eviction, WorkerCounters};
@@ -76,6 +78,7 @@ pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     /// What spreads the frames of a wire; empty: queues take turns.
     nics: Vec<MemNic>,
     pub(crate) counters: Vec<Arc<WorkerCounters>>,
+    pub(crate) session_feed: SessionFeed,
     pub(crate) pool: MemPool,
     pub(crate) bindings: Bindings,
     /// Hosts that do not answer ARP.
@@ -152,6 +155,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             }
         }
         let now = Time::from_secs(1000);
+        let session_feed = SessionFeed::default();
         let (mut workers, mut links, mut counters, mut views) = (vec![], vec![], vec![], vec![]);
         let peers = mesh::full_mesh(shape.workers, RING);
         for ((id, devices), peers) in devices.into_iter().enumerate().zip(peers) {
@@ -161,8 +165,16 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             let (management, from) = rtrb::RingBuffer::new(RING);
             let own: Arc<WorkerCounters> = Arc::default();
             let (timer_posts, timers) = rtrb::RingBuffer::new(RING);
+            let (tells, session_events) = SessionEvents::new(RING, session_feed.watched());
             views.push(view.clone());
-            links.push(WorkerLink { to, from, sessions: view, timers, counters: own.clone() });
+            links.push(WorkerLink {
+                to,
+                from,
+                sessions: view,
+                timers,
+                session_events,
+                counters: own.clone(),
+            });
             counters.push(own.clone());
             let transmitter = if id < shape.queues { id } else { id % shape.queues };
             workers.push(Worker::new(WorkerParts {
@@ -175,12 +187,14 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                 mail,
                 management,
                 timers: timer_posts,
+                session_events: tells,
                 counters: own,
                 rng: natgate::nat::Rng::seeded(77 + id as u64),
             }));
         }
         let mut management = Management::new(snapshot.clone(), links, now);
         management.watch_steering(&plans);
+        management.feed_sessions(session_feed.clone());
         Net {
             shape,
             config,
@@ -191,6 +205,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             management,
             wires,
             counters,
+            session_feed,
             nics,
             pool,
             bindings: Bindings::default(),

@@ -15,6 +15,7 @@ use crate::packet::Tuple;
 use crate::pipeline::Snapshot;
 use crate::pipeline::forward::{Exit, Stop};
 use crate::pipeline::mesh::Work;
+use crate::pipeline::session_events::End;
 use crate::pipeline::worker::Core;
 use crate::telemetry::DropReason;
 use crate::time::Time;
@@ -72,7 +73,7 @@ impl<D: Device> Core<D> {
             let segment = BareSegment { flags: RST | ACK, ..to_client(back.to, handshake) };
             self.say(snap, exit, &segment);
         }
-        self.remove(id);
+        self.remove(id, End::Unanswered);
     }
 
     /// A backend that was asked says something.

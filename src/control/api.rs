@@ -170,6 +170,26 @@ pub struct WorkerStatus {
     pub counts: Counts,
 }
 
+/// `GET /v1/health`: answered with status 200 if all is well, else with 503.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Whether every part is alive.
+    pub healthy: bool,
+    /// The workers, in the order of their numbers, and the management core.
+    pub parts: Vec<HealthPart>,
+}
+
+/// A part of the gateway, in [`Health`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealthPart {
+    /// `worker N` or `management core`.
+    pub part: String,
+    /// Whether it did anything within the last five seconds.
+    pub alive: bool,
+    /// Whole seconds since it was last seen to do anything.
+    pub silent_seconds: u64,
+}
+
 /// `GET /v1/drops`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Drops {

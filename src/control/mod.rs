@@ -18,6 +18,8 @@
 //! | [`tally`] | sessions counted by what they have in common: who fills the table |
 //! | [`reload`] | a new configuration: checked, compared, handed to all workers or to none |
 //! | [`delete`] | deletion: the workers are told what to remove |
+//! | [`metrics`] | everything that is counted, for Prometheus |
+//! | [`watch`] | whether every part still turns |
 //! | [`client`] | a blocking client for the command line |
 //!
 //! `docs/control.md` describes the endpoints for users.
@@ -38,6 +40,7 @@ pub mod api;
 pub mod client;
 pub mod delete;
 pub mod filter;
+pub mod metrics;
 pub mod openapi;
 pub mod publish;
 pub mod query;
@@ -52,6 +55,7 @@ pub mod state;
 mod steering;
 pub mod tally;
 pub mod walk;
+pub mod watch;
 
 pub use client::Client;
 pub use server::Server;

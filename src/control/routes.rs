@@ -5,6 +5,7 @@
 //! [`api::Failure`].
 
 use super::filter::digits;
+use super::metrics;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
 use super::steering::steering;
@@ -13,19 +14,21 @@ use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::{Counter, DropReason, Eviction, WorkerCounters};
 use crate::time::TICK;
-use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 type Shared = State<Arc<ControlState>>;
 
 /// Every endpoint.
-pub fn router(state: Arc<ControlState>) -> Router {
+pub fn router(tables: Tables) -> Router {
     let (router, _) = endpoints().split_for_parts();
     router
         .method_not_allowed_fallback(async || {
@@ -33,13 +36,30 @@ pub fn router(state: Arc<ControlState>) -> Router {
             failure(StatusCode::METHOD_NOT_ALLOWED, hint.into())
         })
         .fallback(async || failure(StatusCode::NOT_FOUND, "no such endpoint; see docs/control.md".into()))
-        .with_state(Tables::new(state))
+        .with_state(tables)
+}
+
+/// Every endpoint, for those who may only read.
+pub fn read_only(tables: Tables) -> Router {
+    router(tables).layer(middleware::from_fn(only_reads))
+}
+
+async fn only_reads(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    let hint = "this address is for reading only: changes are made through the control socket";
+    let mut refusal = failure(StatusCode::METHOD_NOT_ALLOWED, hint.into());
+    refusal.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    refusal
 }
 
 /// The endpoints with their descriptions: path, method and parameters are said once, at the handler.
 pub(super) fn endpoints() -> OpenApiRouter<Tables> {
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(get_status))
+        .routes(routes!(get_health))
+        .routes(routes!(metrics::get_metrics))
         .routes(routes!(get_drops))
         .routes(routes!(get_interfaces))
         .routes(routes!(get_neighbors))
@@ -54,6 +74,17 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = api::Status)))]
 async fn get_status(State(state): Shared) -> Json<api::Status> {
     Json(status(&state))
+}
+
+/// Whether every worker turns and the management core publishes: 503 if one has done nothing for five seconds.
+#[utoipa::path(get, path = "/v1/health", responses(
+    (status = 200, description = "Every part is alive.", body = api::Health),
+    (status = 503, description = "One is not.", body = api::Health),
+))]
+async fn get_health(State(tables): State<Tables>) -> Response {
+    let health = tables.watch().health(tables.state(), Instant::now());
+    let status = if health.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(health)).into_response()
 }
 
 /// Dropped packets by reason, with what each reason means.

@@ -1,5 +1,9 @@
 //! The control server: one thread, many connections, none of which can hold up another or a worker.
 //!
+//! It listens on the UNIX socket, where everything may be asked, and, if the config says so, on a TCP address, where only
+//! reading is answered. Both have connections of their own, so that those who scrape metrics can not take the places of
+//! the operator.
+//!
 //! | a client that … | costs |
 //! |---|---|
 //! | connects and sends nothing, or half a request | its own connection, for [`Limits::request`] |
@@ -8,29 +12,35 @@
 //! | sends a body | nothing: no handler reads one, and the connection is closed after the answer |
 //! | comes when [`Limits::connections`] are open | an answer 503 at once |
 //!
+//! Once a second the thread looks whether every part still turns ([`super::watch`]).
+//!
 //! Life: [`Server::start`] makes the socket (errors come back to the caller), then the thread serves until
 //! [`Server::stop`] or drop. Stopping removes the socket file first, so that nobody new comes, lets answers in
 //! work finish within [`GRACE`], and joins the thread.
 
 use super::routes;
+use super::session_routes::Tables;
 use super::socket::{SocketError, SocketFile};
 use super::state::ControlState;
+use super::watch;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::Sleep;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, Sleep};
 
 /// The most bytes of request line and headers.
 pub const REQUEST_BYTES: usize = 16 * 1024;
@@ -42,10 +52,28 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
     content-length: 62\r\nconnection: close\r\n\r\n\
     {\"error\":\"too many connections to the control socket at once\"}";
 
-/// What one client may take.
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// The UNIX socket, for everything.
+    pub socket: &'a Path,
+    /// The group that may open it, by name or number; `None`: only its owner may.
+    pub group: Option<&'a str>,
+    /// The TCP address for reading only; `None`: there is none.
+    pub read_only: Option<SocketAddr>,
+}
+
+impl<'a> Places<'a> {
+    /// Only this UNIX socket, only for its owner.
+    pub fn private(socket: &'a Path) -> Places<'a> {
+        Places { socket, group: None, read_only: None }
+    }
+}
+
+/// What clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once.
+    /// Connections at once, to the UNIX socket and to the TCP address each.
     pub connections: usize,
     /// Time for a whole request line with headers to arrive; also how long an idle connection stays open.
     pub request: Duration,
@@ -65,12 +93,31 @@ pub enum ServerError {
     /// The socket could not be made.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The TCP address can not be had.
+    #[error("can not listen on {address} for metrics: {error}. {}, or leave `runtime.metrics` out", cure(.error))]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
     /// No thread or no event loop.
     #[error("can not start the control thread: {0}")]
     Thread(#[source] io::Error),
 }
 
-/// A control socket that listens and is not served yet: clients that come now wait.
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "Another process listens there: choose another port",
+        io::ErrorKind::AddrNotAvailable => {
+            "Choose an address that the kernel has: those of interfaces that natgate took over are not the kernel's"
+        }
+        io::ErrorKind::PermissionDenied => "Choose a port from 1024 on",
+        _ => "Choose another address",
+    }
+}
+
+/// Sockets that listen and are not served yet: clients that come now wait.
 ///
 /// Taken before the devices are, so that a second gateway with the same config ends before it touches them.
 #[derive(Debug)]
@@ -78,16 +125,25 @@ pub struct Claim {
     path: PathBuf,
     listener: std::os::unix::net::UnixListener,
     file: SocketFile,
+    read_only: Option<std::net::TcpListener>,
 }
 
 impl Claim {
-    /// Makes the socket at `path`.
+    /// Makes the sockets.
     ///
     /// # Errors
-    /// Another gateway listens there, or the socket can not be made.
-    pub fn new(path: &Path) -> Result<Claim, ServerError> {
-        let (listener, file) = SocketFile::listen(path)?;
-        Ok(Claim { path: path.to_owned(), listener, file })
+    /// Another process listens there, or a socket can not be made.
+    pub fn new(places: Places<'_>) -> Result<Claim, ServerError> {
+        let (listener, file) = SocketFile::listen(places.socket, places.group)?;
+        let read_only = places.read_only.map(|address| {
+            let listen = || {
+                let listener = std::net::TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            };
+            listen().map_err(|error| ServerError::Address { address, error })
+        });
+        Ok(Claim { path: places.socket.to_owned(), listener, file, read_only: read_only.transpose()? })
     }
 }
 
@@ -95,6 +151,7 @@ impl Claim {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
+    read_only: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -107,31 +164,42 @@ impl Server {
 
     /// The same with other limits.
     pub fn start_with(path: &Path, state: Arc<ControlState>, limits: Limits) -> Result<Server, ServerError> {
-        Server::serve(Claim::new(path)?, state, limits)
+        Server::serve(Claim::new(Places::private(path))?, state, limits)
     }
 
-    /// Serves `state` on a socket that was made before.
+    /// Serves `state` on sockets that were made before.
     pub fn serve(claim: Claim, state: Arc<ControlState>, limits: Limits) -> Result<Server, ServerError> {
-        let Claim { path, listener, file } = claim;
+        let Claim { path, listener, file, read_only } = claim;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ServerError::Thread)?;
-        let listener = {
+        let address = read_only.as_ref().and_then(|listener| listener.local_addr().ok());
+        let (listener, read_only) = {
             let _context = runtime.enter();
-            UnixListener::from_std(listener).map_err(ServerError::Thread)?
+            let listener = UnixListener::from_std(listener).map_err(ServerError::Thread)?;
+            let read_only = read_only.map(TcpListener::from_std).transpose().map_err(ServerError::Thread)?;
+            (listener, read_only)
         };
+        let sockets = Sockets { file, listener, read_only };
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || runtime.block_on(serve(listener, file, routes::router(state), limits, stopped)))
+            .spawn(move || {
+                runtime.block_on(serve(sockets, Tables::new(state, Instant::now()), limits, stopped))
+            })
             .map_err(ServerError::Thread)?;
-        Ok(Server { path, stop: Some(stop), thread: Some(thread) })
+        Ok(Server { path, read_only: address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where the server listens.
+    /// Where the UNIX socket is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The TCP address that is for reading only.
+    pub fn read_only(&self) -> Option<SocketAddr> {
+        self.read_only
     }
 
     /// Stops the server: the socket file is gone when this returns. Takes [`GRACE`] at most when clients are slow.
@@ -147,34 +215,88 @@ impl Drop for Server {
     }
 }
 
-/// Serves until `stopped` resolves, by a message or because its sender is gone.
-async fn serve(
-    listener: UnixListener,
+struct Sockets {
     file: SocketFile,
-    router: Router,
-    limits: Limits,
-    stopped: oneshot::Receiver<()>,
-) {
+    listener: UnixListener,
+    read_only: Option<TcpListener>,
+}
+
+/// Serves until `stopped` resolves, by a message or because its sender is gone.
+async fn serve(sockets: Sockets, tables: Tables, limits: Limits, stopped: oneshot::Receiver<()>) {
     let connections = Arc::new(GracefulShutdown::new());
-    let accepting = tokio::spawn(accept(listener, router, limits, Arc::clone(&connections)));
+    let mut tasks = JoinSet::new();
+    if let Some(listener) = sockets.read_only {
+        let router = routes::read_only(tables.for_others());
+        tasks.spawn(accept(listener, router, limits, Arc::clone(&connections)));
+    }
+    tasks.spawn(accept(sockets.listener, routes::router(tables.clone()), limits, Arc::clone(&connections)));
+    tasks.spawn(keep_watch(tables));
     let _ = stopped.await;
-    drop(file);
-    accepting.abort();
-    // The listener is closed when the task is gone; its error only says that it was aborted.
-    let _ = accepting.await;
-    // The task had the only other reference. What is not finished in time is cut off when the event loop goes.
+    drop(sockets.file);
+    // The listeners are closed when the tasks are gone.
+    tasks.shutdown().await;
+    // The tasks had the only other references. What is not finished in time is cut off when the event loop goes.
     if let Some(connections) = Arc::into_inner(connections) {
         let _ = tokio::time::timeout(GRACE, connections.shutdown()).await;
     }
 }
 
-async fn accept(listener: UnixListener, router: Router, limits: Limits, connections: Arc<GracefulShutdown>) {
+/// Looks once a second whether every part still turns.
+async fn keep_watch(tables: Tables) {
+    let mut turns = tokio::time::interval(watch::PERIOD);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        tables.watch().look(tables.state(), Instant::now());
+    }
+}
+
+/// What the server has to know of a kind of socket.
+trait Listener: Send + Sync + 'static {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Best effort: an empty socket buffer takes these few bytes at once.
+    fn try_write(stream: &Self::Stream, bytes: &[u8]);
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn try_write(stream: &UnixStream, bytes: &[u8]) {
+        let _ = stream.try_write(bytes);
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+
+    fn try_write(stream: &TcpStream, bytes: &[u8]) {
+        let _ = stream.try_write(bytes);
+    }
+}
+
+async fn accept<L: Listener>(
+    listener: L,
+    router: Router,
+    limits: Limits,
+    connections: Arc<GracefulShutdown>,
+) {
     let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let stream = match listener.next().await {
+            Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "the control socket could not accept a connection");
+                tracing::warn!(%error, "the control server could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -183,16 +305,13 @@ async fn accept(listener: UnixListener, router: Router, limits: Limits, connecti
             Ok(slot) => {
                 tokio::spawn(connection(stream, router.clone(), limits, connections.watcher(), slot));
             }
-            Err(_) => {
-                // Best effort: an empty socket buffer takes this many bytes at once.
-                let _ = stream.try_write(BUSY);
-            }
+            Err(_) => L::try_write(&stream, BUSY),
         }
     }
 }
 
-async fn connection(
-    stream: UnixStream,
+async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     router: Router,
     limits: Limits,
     watcher: Watcher,

@@ -6,6 +6,7 @@ use super::routes::{failure, total_usage, usage_by_worker};
 use super::sessions::{Format, SessionLines};
 use super::state::{ControlState, EventRow};
 use super::tally::{self, By, MAX_ROWS, Sort};
+use super::watch::Watch;
 use super::{api, delete};
 use crate::management::events::EventKind;
 use axum::Json;
@@ -15,6 +16,7 @@ use axum::extract::{FromRef, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,12 +27,29 @@ pub struct Tables {
     state: Arc<ControlState>,
     /// One tally at a time: each takes memory for as many keys as there are.
     tallies: Arc<Semaphore>,
+    watch: Arc<Watch>,
 }
 
 impl Tables {
+    /// What the runtime handed over. What has not turned since `now` is silent since then.
+    pub fn new(state: Arc<ControlState>, now: Instant) -> Self {
+        let watch = Arc::new(Watch::new(&state, now));
+        Tables { state, tallies: Arc::new(Semaphore::new(1)), watch }
+    }
+
+    /// The same for clients that must not hold these up.
+    pub fn for_others(&self) -> Self {
+        Tables { tallies: Arc::new(Semaphore::new(1)), ..self.clone() }
+    }
+
     /// What the runtime handed over.
-    pub fn new(state: Arc<ControlState>) -> Self {
-        Tables { state, tallies: Arc::new(Semaphore::new(1)) }
+    pub fn state(&self) -> &ControlState {
+        &self.state
+    }
+
+    /// Who is alive.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
     }
 }
 

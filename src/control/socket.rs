@@ -3,6 +3,8 @@
 //! - It has mode 0600 from the moment it exists: the mode is set on the socket before `bind`, which creates the
 //!   file with it (no dependence on the umask, which belongs to the whole process). It is verified before
 //!   `listen`, and until then nobody can connect.
+//! - If a group may open it too, it becomes the group's first and gets mode 0660 then, both before `listen`: nobody else
+//!   may at any time.
 //! - A file that nobody listens on (its process died) is replaced. One that somebody listens on is an error, and so
 //!   is anything that is not a socket. Look, remove and bind happen under an advisory lock on the directory, so that
 //!   two gateways that start at once can not remove each other's file.
@@ -12,7 +14,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +44,28 @@ pub enum SocketError {
     /// The path has no directory part, or ends in `..`.
     #[error("the path of the control socket must name a file: {}", .0.display())]
     NoName(PathBuf),
+    /// The group of `runtime.control_group` is not there.
+    #[error(
+        "there is no group {group:?}: create it with `groupadd --system {group}`, or change `runtime.control_group`"
+    )]
+    NoGroup {
+        /// Its name.
+        group: String,
+    },
+    /// The file can not be given to the group.
+    #[error(
+        "can not give the control socket {} to the group {group:?}: {error}. Run natgate as root or as a member of the \
+         group, or change `runtime.control_group`",
+        path.display()
+    )]
+    Group {
+        /// The group.
+        group: String,
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// The operating system refused.
     #[error("can not {what} {}: {error}", path.display())]
     Io {
@@ -72,8 +96,11 @@ const BACKLOG: i32 = 64;
 
 impl SocketFile {
     /// Creates the socket at `path` and listens. The directory is created if only it is missing. The listener is
-    /// non-blocking.
-    pub fn listen(path: &Path) -> Result<(UnixListener, SocketFile), SocketError> {
+    /// non-blocking. Beside its owner, `group` may open it.
+    ///
+    /// # Errors
+    /// Somebody listens there, something else is there, there is no such group, or the operating system refuses.
+    pub fn listen(path: &Path, group: Option<&str>) -> Result<(UnixListener, SocketFile), SocketError> {
         let failed = |what, path: &Path| {
             let path = path.to_owned();
             move |error: Errno| SocketError::Io { what, path, error: error.into() }
@@ -86,6 +113,7 @@ impl SocketFile {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             _ => PathBuf::from("."),
         };
+        let group = group.map(Group::find).transpose()?;
         make_directory(&directory)?;
         let lock = lock_directory(&directory)?;
 
@@ -95,6 +123,10 @@ impl SocketFile {
         rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR).map_err(failed("protect", path))?;
         rustix::net::bind(&socket, &address).map_err(failed("create", path))?;
         let metadata = owner_only(path)?;
+        if let Some(group) = group {
+            // The file would be removed by `SocketFile`, but that waits for the lock that is held here.
+            group.admit_to(path).inspect_err(|_| drop(fs::remove_file(path)))?;
+        }
         let file =
             SocketFile { path: path.to_owned(), directory, identity: (metadata.dev(), metadata.ino()) };
         rustix::net::listen(&socket, BACKLOG).map_err(failed("listen on", path))?;
@@ -180,6 +212,29 @@ fn refuse_or_remove(path: &Path, address: &SocketAddrUnix) -> Result<(), SocketE
         // A listener whose backlog is full.
         Err(Errno::AGAIN) => Err(SocketError::InUse { path: path.to_owned(), pid: None }),
         Err(error) => Err(failed("find out who listens on")(error.into())),
+    }
+}
+
+/// A group that may open the socket.
+struct Group<'a> {
+    name: &'a str,
+    id: u32,
+}
+
+impl Group<'_> {
+    /// The group with this name, or this number.
+    fn find(name: &str) -> Result<Group<'_>, SocketError> {
+        let known = nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw());
+        let id = known.or_else(|| name.parse().ok());
+        let id = id.ok_or_else(|| SocketError::NoGroup { group: name.to_owned() })?;
+        Ok(Group { name, id })
+    }
+
+    /// Makes the file the group's, and only then lets the group in.
+    fn admit_to(&self, path: &Path) -> Result<(), SocketError> {
+        lchown(path, None, Some(self.id))
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o660)))
+            .map_err(|error| SocketError::Group { group: self.name.to_owned(), path: path.to_owned(), error })
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Gateway, GatewayError, ThreadSetup, random};
 use crate::config::model::Config;
 use crate::control::publish::{Published, Publisher};
 use crate::control::running::{DeviceRow, Running};
-use crate::control::server::{Claim, Limits, Server, ServerError};
+use crate::control::server::{Claim, Limits, Places, Server, ServerError};
 use crate::control::state::{ControlState, Started};
 use crate::device::dpdk::{self, DeviceInfo, DeviceOptions, Dpdk, DpdkError, DpdkOptions, DpdkQueue};
 use crate::ids::MacAddr;
@@ -53,7 +53,11 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
         flag::register_conditional_shutdown(signal, 1, stop.clone()).map_err(RunError::Signals)?;
         flag::register(signal, stop.clone()).map_err(RunError::Signals)?;
     }
-    let claim = Claim::new(&config.runtime.control)?;
+    let claim = Claim::new(Places {
+        socket: &config.runtime.control,
+        group: config.runtime.control_group.as_deref(),
+        read_only: config.runtime.metrics,
+    })?;
     let options = device_options(config);
     let seed = random()?;
     let dpdk::Started { mut dpdk, mut queues, devices } = Dpdk::start(&DpdkOptions {
@@ -170,6 +174,9 @@ fn tell_started(config: &Config, devices: &[DeviceInfo]) {
             "{}",
             device.name
         );
+    }
+    if let Some(address) = config.runtime.metrics {
+        tracing::info!(%address, "metrics and the read-only API are served without authentication");
     }
     tracing::info!(
         workers = config.runtime.workers,

@@ -3,7 +3,10 @@
 
 mod gateway;
 mod live;
+mod metrics;
 mod openapi;
+mod openmetrics;
+mod read_only;
 mod sessions;
 mod steering;
 
@@ -146,7 +149,7 @@ fn of_gateways_that_start_at_once_exactly_one_gets_the_socket() {
         let started: Vec<_> = thread::scope(|scope| {
             let listen = || {
                 barrier.wait();
-                SocketFile::listen(&path)
+                SocketFile::listen(&path, None)
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(listen)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -1,0 +1,516 @@
+//! Every metric, declared once: its name with unit and `_total`, kind, labels, help text, and where its samples come from.
+//!
+//! `docs/metrics.md` is made from this list, and a test compares them. What a metric has a label for is in its help only
+//! where the label's name does not say it.
+
+use super::rules;
+use super::scrape::{Samples, Scrape};
+use crate::conntrack::class::Class;
+use crate::control::api;
+use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction};
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// What a metric's value does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the gateway runs.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Always 1; its labels are what counts.
+    Info,
+    /// Counts of observations by size.
+    Histogram,
+}
+
+impl Kind {
+    /// As the exposition format calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Info => "info",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+type Read = fn(&Scrape, &mut Samples<'_>) -> fmt::Result;
+
+/// A metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// As it is queried. A histogram's series have `_bucket`, `_sum` and `_count` behind it.
+    pub name: &'static str,
+    /// What its value does.
+    pub kind: Kind,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// What it means, in a sentence or two.
+    pub help: &'static str,
+    pub(super) read: Read,
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: Read,
+) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help, read }
+}
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+    read: Read,
+) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help, read }
+}
+
+const fn info(name: &'static str, labels: &'static [&'static str], help: &'static str, read: Read) -> Metric {
+    Metric { name, kind: Kind::Info, labels, help, read }
+}
+
+const WORKER: &[&str] = &["worker"];
+const INTERFACE: &[&str] = &["interface"];
+const PORTS: &[&str] = &["pool", "protocol"];
+
+/// All of them, in the order in which they are written.
+pub const METRICS: &[Metric] = &[
+    // The gateway.
+    info(
+        "natgate_build_info",
+        &["version", "dpdk"],
+        "Version of natgate, and of DPDK if it has it.",
+        |s, out| out.put(&[&s.status.version, s.status.dpdk.as_deref().unwrap_or_default()], true),
+    ),
+    gauge("natgate_start_time_seconds", &[], "When the gateway started, since 1970-01-01 UTC.", |s, out| {
+        let since = s.state().started.wall.duration_since(SystemTime::UNIX_EPOCH);
+        out.put(&[], since.unwrap_or_default().as_secs_f64())
+    }),
+    gauge(
+        "natgate_part_alive",
+        &["part"],
+        "1 if the worker made a turn, or the management core published its figures, within the last five seconds.",
+        |s, out| s.health.parts.iter().try_for_each(|row| out.put(&[&row.part], row.alive)),
+    ),
+    counter(
+        "natgate_events_total",
+        &[],
+        "Events that an operator has to hear of; see /v1/events.",
+        |s, out| out.put(&[], s.state().published.events.read(u64::MAX).1),
+    ),
+    // Packets. At rest received = sent + consumed + dropped + held.
+    counter("natgate_packets_received_total", WORKER, "Packets that devices delivered.", |s, out| {
+        s.workers(out, |row| row.counts.rx)
+    }),
+    counter("natgate_packets_sent_total", WORKER, "Packets forwarded.", |s, out| {
+        s.workers(out, |row| row.counts.sent)
+    }),
+    counter(
+        "natgate_packets_consumed_total",
+        WORKER,
+        "Packets for the gateway itself that it dealt with: ARP, echo requests.",
+        |s, out| s.workers(out, |row| row.counts.consumed),
+    ),
+    counter(
+        "natgate_packets_dropped_total",
+        &["reason"],
+        "Packets dropped, each for one reason. `natgate show drops` says what they mean.",
+        |s, out| s.drops.reasons.iter().try_for_each(|row| out.put(&[&row.reason], row.packets)),
+    ),
+    gauge(
+        "natgate_packets_held",
+        WORKER,
+        "Packets that wait for a neighbour or for the first fragment of their datagram.",
+        |s, out| s.workers(out, |row| row.counts.held),
+    ),
+    gauge(
+        "natgate_packets_unaccounted",
+        &[],
+        "Packets received that have no verdict and are not held: 0 at rest, a few under traffic, for those that were in \
+         work during the scrape.",
+        |s, out| out.put(&[], s.status.unaccounted),
+    ),
+    counter(
+        "natgate_packets_generated_total",
+        WORKER,
+        "Packets that the gateway made itself and sent: ARP, echo replies, ICMP errors.",
+        |s, out| s.workers(out, |row| row.counts.generated),
+    ),
+    counter(
+        "natgate_packets_generated_lost_total",
+        WORKER,
+        "Packets that the gateway made itself and could not send.",
+        |s, out| s.workers(out, |row| row.counts.generated_lost),
+    ),
+    counter(
+        "natgate_icmp_errors_limited_total",
+        WORKER,
+        "ICMP errors that were not sent because of the rate limit.",
+        |s, out| s.workers(out, |row| row.counts.icmp_limited),
+    ),
+    counter(
+        "natgate_syn_cookies_sent_total",
+        WORKER,
+        "SYNs answered with a cookie by the SYN proxy.",
+        |s, out| s.workers(out, |row| row.counts.syn_cookies_sent),
+    ),
+    counter("natgate_syn_cookies_valid_total", WORKER, "Clients that brought back a cookie.", |s, out| {
+        s.workers(out, |row| row.counts.syn_cookies_valid)
+    }),
+    counter(
+        "natgate_syn_proxy_retries_total",
+        WORKER,
+        "SYNs that the SYN proxy sent to a backend again.",
+        |s, out| s.workers(out, |row| row.counts.syn_proxy_retries),
+    ),
+    counter(
+        "natgate_syn_proxy_given_up_total",
+        WORKER,
+        "Clients that the SYN proxy reset because their backend was silent.",
+        |s, out| s.workers(out, |row| row.counts.syn_proxy_given_up),
+    ),
+    // Interfaces. Bytes are whole Ethernet frames without FCS.
+    info(
+        "natgate_interface_info",
+        &["interface", "device", "driver", "mac", "vlan", "realm", "zone"],
+        "An interface of the configuration.",
+        |s, out| {
+            s.interfaces.iter().try_for_each(|row| {
+                let (vlan, zone) = (row.vlan.to_string(), row.zone.to_string());
+                out.put(&[&row.name, &row.device, &row.driver, &row.mac, &vlan, &row.realm, &zone], true)
+            })
+        },
+    ),
+    gauge("natgate_interface_mtu_bytes", INTERFACE, "Largest IPv4 packet that goes through.", |s, out| {
+        s.interfaces(out, |row| row.mtu.into())
+    }),
+    counter("natgate_interface_receive_packets_total", INTERFACE, "Frames received.", |s, out| {
+        s.interfaces(out, |row| row.rx_packets)
+    }),
+    counter(
+        "natgate_interface_receive_bytes_total",
+        INTERFACE,
+        "Bytes received: whole Ethernet frames without FCS.",
+        |s, out| s.interfaces(out, |row| row.rx_bytes),
+    ),
+    counter("natgate_interface_transmit_packets_total", INTERFACE, "Frames sent.", |s, out| {
+        s.interfaces(out, |row| row.tx_packets)
+    }),
+    counter(
+        "natgate_interface_transmit_bytes_total",
+        INTERFACE,
+        "Bytes sent: whole Ethernet frames without FCS.",
+        |s, out| s.interfaces(out, |row| row.tx_bytes),
+    ),
+    gauge("natgate_neighbors", &["interface", "state"], "Neighbours that ARP knows or asks for.", neighbors),
+    // Steering.
+    info(
+        "natgate_interface_plan_info",
+        &["interface", "plan", "chosen", "state"],
+        "By which plan packets reach the workers that own them, which one was chosen at the start, and whether it holds.",
+        |s, out| {
+            s.steering.interfaces.iter().try_for_each(|row| {
+                let state = row.state.as_deref().unwrap_or("nothing to prove");
+                out.put(&[&row.name, &row.plan, &row.chosen, state], true)
+            })
+        },
+    ),
+    counter(
+        "natgate_interface_steerable_packets_total",
+        INTERFACE,
+        "Whole TCP and UDP packets received, with several workers: those that a NIC can deliver to their owner.",
+        |s, out| s.plans(out, |row| row.packets),
+    ),
+    counter(
+        "natgate_interface_handed_off_packets_total",
+        INTERFACE,
+        "Steerable packets that were handed to another worker.",
+        |s, out| s.plans(out, |row| row.handed_off),
+    ),
+    counter(
+        "natgate_interface_misplaced_packets_total",
+        INTERFACE,
+        "Packets handed over that a NIC which does what plan A or B says delivers elsewhere. Under A and B any is a fault.",
+        |s, out| s.plans(out, |row| row.misplaced),
+    ),
+    counter(
+        "natgate_handoffs_total",
+        &["cause"],
+        "Frames handed to another worker, or dropped because its ring was full.",
+        |s, out| s.steering.handoffs.iter().try_for_each(|row| out.put(&[&row.cause], row.packets)),
+    ),
+    counter(
+        "natgate_worker_handed_off_packets_total",
+        WORKER,
+        "Frames handed to other workers.",
+        |s, out| s.workers(out, |row| row.counts.handed_off),
+    ),
+    counter(
+        "natgate_worker_taken_over_packets_total",
+        WORKER,
+        "Frames taken from other workers.",
+        |s, out| s.workers(out, |row| row.counts.taken_over),
+    ),
+    gauge("natgate_worker_skewed", WORKER, "1 if the worker carries more than twice its share.", |s, out| {
+        s.steering.workers.iter().try_for_each(|row| out.put(&[&row.worker.to_string()], row.skewed))
+    }),
+    // Sessions.
+    gauge("natgate_sessions", WORKER, "Sessions in the table.", |s, out| {
+        s.workers(out, |row| row.sessions.used)
+    }),
+    gauge("natgate_sessions_limit", WORKER, "Sessions that fit into the table.", |s, out| {
+        s.workers(out, |row| row.sessions.capacity)
+    }),
+    gauge(
+        "node_nf_conntrack_entries",
+        &[],
+        "Sessions in the table, under the name that the kernel's table has in node_exporter.",
+        |s, out| out.put(&[], s.status.sessions.used),
+    ),
+    gauge(
+        "node_nf_conntrack_entries_limit",
+        &[],
+        "Sessions that fit into the table, under the name that the kernel's table has in node_exporter.",
+        |s, out| out.put(&[], s.status.sessions.capacity),
+    ),
+    gauge(
+        "natgate_sessions_by_class",
+        &["class"],
+        "Sessions by what they are worth when the table is full: never answered, closing, proved conversations, ...",
+        by_class,
+    ),
+    gauge(
+        "natgate_sessions_half_open",
+        WORKER,
+        "TCP connections in the table before the end of their handshake.",
+        |s, out| s.counters(out, |worker| worker.half_open.get()),
+    ),
+    counter("natgate_sessions_created_total", WORKER, "Sessions made.", |s, out| {
+        s.workers(out, |row| row.counts.sessions_created)
+    }),
+    counter(
+        "natgate_sessions_removed_total",
+        WORKER,
+        "Sessions that ended, for whatever reason.",
+        |s, out| s.workers(out, |row| row.counts.sessions_removed),
+    ),
+    counter(
+        "natgate_sessions_evicted_total",
+        &["reason"],
+        "Sessions that had to make room for others, by what they were. They count as removed too.",
+        evicted,
+    ),
+    gauge(
+        "natgate_sessions_level",
+        &["level"],
+        "1 for the watermark that the table has reached.",
+        |s, out| {
+            let Some(pressure) = &s.status.pressure else { return Ok(()) };
+            let mut levels = ["normal", "low", "high", "full"].into_iter();
+            levels.try_for_each(|level| out.put(&[level], level == pressure.level))
+        },
+    ),
+    gauge(
+        "natgate_sessions_full_at",
+        &[],
+        "From how many sessions on the table is full for all but management sources.",
+        |s, out| s.status.pressure.iter().try_for_each(|pressure| out.put(&[], pressure.full_at)),
+    ),
+    gauge(
+        "natgate_sessions_time_to_full_seconds",
+        &[],
+        "How long it takes until the table is full at the pace of the last ten seconds. Absent: it does not grow.",
+        |s, out| {
+            let seconds = s.status.pressure.as_ref().and_then(|pressure| pressure.seconds_to_full);
+            seconds.iter().try_for_each(|seconds| out.put(&[], *seconds))
+        },
+    ),
+    gauge(
+        "natgate_sessions_sustainable_per_second",
+        &["protocol"],
+        "New sessions a second that the table sustains: TCP connections that are closed at once, UDP of one packet.",
+        |s, out| {
+            s.status.pressure.iter().try_for_each(|pressure| {
+                out.put(&["tcp"], pressure.sustainable_tcp_per_second)?;
+                out.put(&["udp"], pressure.sustainable_udp_per_second)
+            })
+        },
+    ),
+    // Timers and messages.
+    gauge("natgate_timers_armed", WORKER, "Timers of sessions that run.", |s, out| {
+        s.timers(out, |row| row.armed)
+    }),
+    gauge(
+        "natgate_timers_pending",
+        WORKER,
+        "Timers that ran out and were not looked at yet, counted up to 10,000.",
+        |s, out| s.timers(out, |row| row.pending),
+    ),
+    gauge("natgate_timers_lag_seconds", WORKER, "How late the latest of them is.", |s, out| {
+        s.timers.iter().try_for_each(|row| out.put(&[&row.worker.to_string()], row.lag_seconds))
+    }),
+    counter(
+        "natgate_timers_posts_lost_total",
+        WORKER,
+        "Sessions that could not be announced to the timers because the ring was full. A sweep makes up for them.",
+        |s, out| s.timers(out, |row| row.posts_lost),
+    ),
+    gauge(
+        "natgate_timers_sweep_seconds",
+        WORKER,
+        "How long the last sweep over the whole table took. Absent before the first one is over.",
+        |s, out| {
+            let swept = |row: &api::WorkerTimers| Some((row.worker, row.last_sweep_seconds?));
+            let mut swept = s.timers.iter().filter_map(swept);
+            swept.try_for_each(|(worker, seconds)| out.put(&[&worker.to_string()], seconds))
+        },
+    ),
+    counter(
+        "natgate_messages_lost_total",
+        WORKER,
+        "Messages to the management core that found the ring full. They come again.",
+        |s, out| s.workers(out, |row| row.counts.messages_lost),
+    ),
+    // Rules and pools.
+    counter(
+        "natgate_rule_sessions_total",
+        &["kind", "number", "rule"],
+        "Sessions that a rule made, by its place among those of its kind, from 1.",
+        rule_sessions,
+    ),
+    gauge("natgate_pool_addresses", &["pool"], "Addresses of a pool.", |s, out| {
+        s.pools.iter().try_for_each(|pool| out.put(&[&pool.name], pool.addresses))
+    }),
+    gauge(
+        "natgate_pool_ports_usable",
+        PORTS,
+        "External ports that may be given to sessions. A pool named interface:NAME is the address of that interface.",
+        |s, out| s.ports(out, |pool| pool.usable),
+    ),
+    gauge("natgate_pool_ports_used", PORTS, "External ports that sessions hold.", |s, out| {
+        s.ports(out, |pool| pool.used)
+    }),
+    gauge(
+        "natgate_pool_fullest_address_ratio",
+        PORTS,
+        "Of the pool's address with the largest part of its ports in use, that part of 1.",
+        |s, out| {
+            s.pools.iter().try_for_each(|pool| {
+                let mut sets = super::pools::SETS.into_iter().zip(pool.fullest);
+                sets.try_for_each(|(set, ratio)| out.put(&[&pool.name, set], ratio))
+            })
+        },
+    ),
+    gauge(
+        "natgate_pool_time_to_exhaustion_seconds",
+        PORTS,
+        "How long the free ports last at the pace of the last minute. Absent: their use does not grow.",
+        time_to_exhaustion,
+    ),
+    // Workers.
+    counter("natgate_worker_turns_total", WORKER, "Turns of the worker's loop.", |s, out| {
+        s.workers(out, |row| row.polls)
+    }),
+    counter("natgate_worker_busy_turns_total", WORKER, "Turns with something to do.", |s, out| {
+        s.workers(out, |row| row.busy_polls)
+    }),
+    counter("natgate_worker_busy_seconds_total", WORKER, "How long these took.", |s, out| {
+        s.seconds(out, |worker| worker.busy_nanos.get())
+    }),
+    gauge(
+        "natgate_worker_longest_turn_seconds",
+        WORKER,
+        "The longest of these since the start.",
+        |s, out| s.seconds(out, |worker| worker.longest_turn_nanos.get()),
+    ),
+    Metric {
+        name: "natgate_worker_burst_frames",
+        kind: Kind::Histogram,
+        labels: WORKER,
+        help: "Frames in a burst from a device. 32 is a full one: more were waiting.",
+        read: bursts,
+    },
+    gauge(
+        "natgate_tsc_hertz",
+        &[],
+        "Frequency of the time stamp counter: turns a worker's seconds into cycles. Absent if it is not known.",
+        |s, out| s.status.tsc_hertz.iter().try_for_each(|hertz| out.put(&[], *hertz)),
+    ),
+    // Reloads.
+    gauge(
+        "natgate_config_revision",
+        WORKER,
+        "Configurations that the worker took since its first one.",
+        |s, out| s.counters(out, |worker| worker.revision.load(std::sync::atomic::Ordering::Relaxed)),
+    ),
+    gauge(
+        "natgate_worker_adopt_turn_seconds",
+        WORKER,
+        "The turn in which the worker took the configuration that it runs; 0 before the first reload.",
+        |s, out| s.seconds(out, |worker| worker.adopt_turn_nanos.get()),
+    ),
+    gauge("natgate_worker_adopt_longest_turn_seconds", WORKER, "The longest of these.", |s, out| {
+        s.seconds(out, |worker| worker.adopt_turn_max_nanos.get())
+    }),
+];
+
+fn neighbors(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
+    let mut counts = std::collections::BTreeMap::<_, u64>::new();
+    for row in s.state().published.neighbors.read().iter() {
+        *counts.entry((row.interface.index(), row.state)).or_default() += 1;
+    }
+    for ((interface, state), count) in counts {
+        let Some(interface) = s.interfaces.get(interface) else { continue };
+        out.put(&[&interface.name, state], count)?;
+    }
+    Ok(())
+}
+
+fn by_class(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
+    for (number, class) in Class::ALL.into_iter().enumerate() {
+        let gauges = s.state().workers.iter().filter_map(|worker| worker.classes.get(number));
+        out.put(&[class.name()], gauges.map(Counter::get).sum::<u64>())?;
+    }
+    Ok(())
+}
+
+fn evicted(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
+    Eviction::ALL.iter().try_for_each(|eviction| {
+        let counters = s.state().workers.iter().map(|worker| &worker.evictions[*eviction as usize]);
+        out.put(&[eviction.name()], counters.map(Counter::get).sum::<u64>())
+    })
+}
+
+fn rule_sessions(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
+    let (config, counters) = (&s.running.config, &s.running.snapshot.rules);
+    for ((rule, counter), number) in config.snat.iter().zip(&counters.snat).zip(1u32..) {
+        out.put(&["snat", &number.to_string(), &rules::snat(config, rule)], counter.sum())?;
+    }
+    for ((rule, counter), number) in config.dnat.iter().zip(&counters.dnat).zip(1u32..) {
+        out.put(&["dnat", &number.to_string(), &rules::dnat(config, rule)], counter.sum())?;
+    }
+    Ok(())
+}
+
+fn time_to_exhaustion(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
+    for pool in &s.pools {
+        let left = s.tables.watch().time_to_exhaustion(pool);
+        for (set, left) in super::pools::SETS.into_iter().zip(left) {
+            left.iter().try_for_each(|left: &Duration| out.put(&[&pool.name, set], left.as_secs_f64()))?;
+        }
+    }
+    Ok(())
+}
+
+fn bursts(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
+    for row in &s.status.workers {
+        let buckets: Vec<_> = BURST_FILL_BOUNDS.into_iter().zip(row.burst_fill).collect();
+        out.histogram(&[&row.worker.to_string()], row.counts.rx, &buckets)?;
+    }
+    Ok(())
+}

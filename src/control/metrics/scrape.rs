@@ -1,0 +1,211 @@
+//! What a scrape reads, and how its samples are written.
+//!
+//! Counters are read by what answers `/v1/status` and the like, so that both say the same.
+
+use super::list::{Kind, Metric};
+use super::pools::{self, PoolUsage};
+use crate::control::running::Running;
+use crate::control::session_routes::Tables;
+use crate::control::state::ControlState;
+use crate::control::{api, routes, steering};
+use crate::telemetry::WorkerCounters;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::registry::Unit;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One reading of everything.
+pub(super) struct Scrape {
+    pub(super) tables: Tables,
+    pub(super) running: Arc<Running>,
+    pub(super) status: api::Status,
+    pub(super) drops: api::Drops,
+    pub(super) interfaces: Vec<api::Interface>,
+    pub(super) steering: api::Steering,
+    pub(super) timers: Vec<api::WorkerTimers>,
+    pub(super) health: api::Health,
+    pub(super) pools: Vec<PoolUsage>,
+}
+
+impl Scrape {
+    pub(super) fn read(tables: &Tables) -> Scrape {
+        let state = tables.state();
+        let running = state.running.read();
+        Scrape {
+            status: routes::status(state),
+            drops: routes::drops(state),
+            interfaces: routes::interfaces(state),
+            steering: steering::steering(state),
+            timers: routes::timers(state).workers,
+            health: tables.watch().health(state, Instant::now()),
+            pools: pools::usage(&running),
+            running,
+            tables: tables.clone(),
+        }
+    }
+
+    pub(super) fn state(&self) -> &ControlState {
+        self.tables.state()
+    }
+
+    /// One sample for each worker's counters.
+    pub(super) fn counters(&self, out: &mut Samples<'_>, pick: fn(&WorkerCounters) -> u64) -> fmt::Result {
+        let mut workers = self.state().workers.iter().enumerate();
+        workers.try_for_each(|(number, worker)| out.put(&[&number.to_string()], pick(worker)))
+    }
+
+    /// The same in seconds.
+    pub(super) fn seconds(&self, out: &mut Samples<'_>, nanos: fn(&WorkerCounters) -> u64) -> fmt::Result {
+        let mut workers = self.state().workers.iter().enumerate();
+        workers.try_for_each(|(number, worker)| {
+            out.put(&[&number.to_string()], Duration::from_nanos(nanos(worker)).as_secs_f64())
+        })
+    }
+
+    /// One sample for each worker's row in the status.
+    pub(super) fn workers(&self, out: &mut Samples<'_>, pick: fn(&api::WorkerStatus) -> u64) -> fmt::Result {
+        let mut workers = self.status.workers.iter();
+        workers.try_for_each(|row| out.put(&[&row.worker.to_string()], pick(row)))
+    }
+
+    /// One sample for each interface.
+    pub(super) fn interfaces(&self, out: &mut Samples<'_>, pick: fn(&api::Interface) -> u64) -> fmt::Result {
+        self.interfaces.iter().try_for_each(|row| out.put(&[&row.name], pick(row)))
+    }
+
+    /// One sample for each interface's steering.
+    pub(super) fn plans(
+        &self,
+        out: &mut Samples<'_>,
+        pick: fn(&api::InterfaceSteering) -> u64,
+    ) -> fmt::Result {
+        self.steering.interfaces.iter().try_for_each(|row| out.put(&[&row.name], pick(row)))
+    }
+
+    /// One sample for each worker's timers.
+    pub(super) fn timers(&self, out: &mut Samples<'_>, pick: fn(&api::WorkerTimers) -> u64) -> fmt::Result {
+        self.timers.iter().try_for_each(|row| out.put(&[&row.worker.to_string()], pick(row)))
+    }
+
+    /// One sample for each pool and set of ports.
+    pub(super) fn ports(&self, out: &mut Samples<'_>, pick: fn(&PoolUsage) -> [u64; 3]) -> fmt::Result {
+        for pool in &self.pools {
+            for (set, value) in pools::SETS.into_iter().zip(pick(pool)) {
+                out.put(&[&pool.name, set], value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value as it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value {
+    Whole(u64),
+    Signed(i64),
+    Real(f64),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Value {
+        Value::Whole(value)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Value {
+        Value::Signed(value)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Value {
+        Value::Real(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value::Whole(value.into())
+    }
+}
+
+/// No exemplars are written.
+type NoExemplar = Exemplar<Vec<(&'static str, &'static str)>, f64>;
+
+/// Where the samples of one metric go.
+pub(super) struct Samples<'a> {
+    metric: &'static Metric,
+    encoder: MetricEncoder<'a>,
+}
+
+impl Samples<'_> {
+    /// Writes a sample. `values` are those of the metric's labels, in their order.
+    pub(super) fn put(&mut self, values: &[&str], value: impl Into<Value>) -> fmt::Result {
+        let labels = labels(self.metric, values);
+        let kind = self.metric.kind;
+        let write = |encoder: &mut MetricEncoder<'_>| match (kind, value.into()) {
+            (Kind::Info, _) => encoder.encode_info(&labels),
+            (Kind::Counter, Value::Whole(value)) => encoder.encode_counter(&value, None::<&NoExemplar>),
+            (Kind::Counter, Value::Real(value)) => encoder.encode_counter(&value, None::<&NoExemplar>),
+            (_, Value::Whole(value)) => encoder.encode_gauge(&value),
+            (_, Value::Real(value)) => encoder.encode_gauge(&value),
+            (_, Value::Signed(value)) => encoder.encode_gauge(&value),
+        };
+        if labels.is_empty() || kind == Kind::Info {
+            return write(&mut self.encoder);
+        }
+        write(&mut self.encoder.encode_family(&labels)?)
+    }
+
+    /// Writes a histogram: the sum of what was observed, and how many observations there were up to each bound, and of no
+    /// smaller one.
+    pub(super) fn histogram(&mut self, values: &[&str], sum: u64, buckets: &[(u8, u64)]) -> fmt::Result {
+        let labels = labels(self.metric, values);
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let bounded = buckets.iter().map(|(bound, count)| (f64::from(*bound), *count));
+        let buckets: Vec<_> = bounded.chain([(f64::INFINITY, 0)]).collect();
+        let mut encoder = self.encoder.encode_family(&labels)?;
+        encoder.encode_histogram(
+            real(sum),
+            count,
+            &buckets,
+            None::<&std::collections::HashMap<usize, NoExemplar>>,
+        )
+    }
+}
+
+fn labels<'v>(metric: &Metric, values: &[&'v str]) -> Vec<(&'static str, &'v str)> {
+    debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
+    metric.labels.iter().copied().zip(values.iter().copied()).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a float is what the format has; exact up to 2^53")]
+fn real(value: u64) -> f64 {
+    value as f64
+}
+
+/// What a name may end in to say its unit.
+const UNITS: [(&str, Unit); 2] = [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)];
+
+impl Metric {
+    /// Writes the metric with all of its samples.
+    pub(super) fn write(&'static self, scrape: &Scrape, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge => MetricType::Gauge,
+            Kind::Info => MetricType::Info,
+            Kind::Histogram => MetricType::Histogram,
+        };
+        // The library adds what OpenMetrics asks for: unit, `_total`, `_info`.
+        let stem = self.name.strip_suffix("_total").or_else(|| self.name.strip_suffix("_info"));
+        let stem = stem.unwrap_or(self.name);
+        let unit = UNITS.iter().find_map(|(end, unit)| Some((stem.strip_suffix(end)?, unit)));
+        let (stem, unit) = unit.map_or((stem, None), |(stem, unit)| (stem, Some(unit)));
+        let encoder = encoder.encode_descriptor(stem, self.help, unit, kind)?;
+        (self.read)(scrape, &mut Samples { metric: self, encoder })
+    }
+}

@@ -12,19 +12,30 @@ pub(super) fn colours(is_terminal: bool) -> bool {
 
 /// Loads the config; all errors and warnings go to standard error.
 pub(super) fn load(path: &Path) -> Result<Checked, Failure> {
-    match config::load(path) {
+    load_text(path).map(|(_, checked)| checked)
+}
+
+/// The same with the text.
+pub(super) fn load_text(path: &Path) -> Result<(String, Checked), Failure> {
+    let text = std::fs::read_to_string(path).map_err(|source| {
+        complain(&LoadError::Unreadable { path: path.to_owned(), source }.to_string());
+        Failure::Config
+    })?;
+    let checked = check(&text, &path.display().to_string())?;
+    Ok((text, checked))
+}
+
+/// Checks a config; all errors and warnings go to standard error.
+pub(super) fn check(text: &str, name: &str) -> Result<Checked, Failure> {
+    match config::parse(text, name) {
         Ok(checked) => {
             print(&checked.warnings)?;
             Ok(checked)
         }
-        Err(LoadError::Invalid(found)) => {
+        Err(found) => {
             print(&found.errors)?;
             print(&found.warnings)?;
-            complain(&format!("{} is not valid: {}", path.display(), count(found.errors.len(), "error")));
-            Err(Failure::Config)
-        }
-        Err(error @ LoadError::Unreadable { .. }) => {
-            complain(&error.to_string());
+            complain(&format!("{name} is not valid: {}", count(found.errors.len(), "error")));
             Err(Failure::Config)
         }
     }

@@ -3,13 +3,14 @@
 use super::{Failure, report};
 use crate::config::Config;
 use crate::config::estimate::Estimate;
-use std::path::{Path, PathBuf};
+use crate::control::reload::history::{History, Revision};
+use std::path::PathBuf;
 
 /// Arguments of `natgate run`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The process takes over the devices that the config names, runs until SIGINT (Ctrl-C) or SIGTERM, and
-gives them back.
+gives them back. SIGHUP reads the config again, like `natgate reload`.
 
 Example:
   natgate run -c /etc/natgate.toml")]
@@ -20,10 +21,27 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
-    let checked = report::load(&args.config)?;
+    let path = args.config;
+    let (text, checked) = report::load_text(&path)?;
+    let history = History::load(&checked.config.runtime.state, &path).unwrap_or_else(|error| {
+        tracing::warn!("{error}");
+        History::default()
+    });
+    let (text, config) = match history.instead_of(&text) {
+        None => (text, checked.config),
+        Some(Revision { number, text, .. }) => {
+            tracing::warn!(
+                "{} holds a configuration that was not confirmed: starting with revision {number}, which ran before it. \
+                 `natgate reload` applies the file, `natgate config save` puts revision {number} into it",
+                path.display()
+            );
+            let name = format!("revision {number} of {}", path.display());
+            (text.clone(), report::check(text, &name)?.config)
+        }
+    };
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    Estimate::of(&checked.config).fits(available_bytes(&meminfo)).map_err(anyhow::Error::from)?;
-    start(&checked.config, &args.config).map_err(Failure::from)
+    Estimate::of(&config).fits(available_bytes(&meminfo)).map_err(anyhow::Error::from)?;
+    start(&config, path, text, history).map_err(Failure::from)
 }
 
 /// `MemAvailable` of the text of `/proc/meminfo`; without that line no limit is known.
@@ -34,12 +52,13 @@ fn available_bytes(meminfo: &str) -> u64 {
 }
 
 #[cfg(feature = "dpdk")]
-fn start(config: &Config, path: &Path) -> anyhow::Result<()> {
-    Ok(crate::runtime::process::run(config, path)?)
+fn start(config: &Config, path: PathBuf, text: String, history: History) -> anyhow::Result<()> {
+    use crate::runtime::process::{StartedWith, run};
+    Ok(run(config, StartedWith { path, text, history })?)
 }
 
 #[cfg(not(feature = "dpdk"))]
-fn start(_: &Config, _: &Path) -> anyhow::Result<()> {
+fn start(_: &Config, _: PathBuf, _: String, _: History) -> anyhow::Result<()> {
     anyhow::bail!("this natgate was built without the feature \"dpdk\" and can not drive devices")
 }
 

@@ -310,7 +310,7 @@ impl Job<'_> {
 /// What the gateway calls a bad request is wrong usage.
 fn failed(error: ClientError) -> Failure {
     match error {
-        ClientError::Refused { status: 400, message } => Failure::Usage(message),
+        ClientError::Refused { status: 400, message, .. } => Failure::Usage(message),
         error => Failure::Other(error.into()),
     }
 }

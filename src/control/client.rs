@@ -4,11 +4,12 @@
 //! runs between two calls. Every wait has a limit.
 
 use super::api;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,8 @@ pub enum ClientError {
         status: u16,
         /// What it said.
         message: String,
+        /// The whole answer: it may say more than the message.
+        body: String,
     },
     /// The answer does not have the form that this version of natgate knows.
     #[error(
@@ -77,28 +80,38 @@ impl Client {
 
     /// The whole answer to a GET of `path` (such as `/v1/status`), as JSON.
     pub fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.json(Method::GET, path, PATIENCE)
+        self.json((Method::GET, path), Vec::new(), PATIENCE)
     }
 
     /// The same for an answer that may take minutes: the gateway reads all of its sessions for it.
     pub fn get_json_slowly<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.json(Method::GET, path, LONG_PATIENCE)
+        self.json((Method::GET, path), Vec::new(), LONG_PATIENCE)
     }
 
     /// The answer to a DELETE of `path`, which may take minutes.
     pub fn delete_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.json(Method::DELETE, path, LONG_PATIENCE)
+        self.json((Method::DELETE, path), Vec::new(), LONG_PATIENCE)
+    }
+
+    /// The answer to a POST of JSON to `path`, which may take minutes.
+    pub fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Answer(error.to_string()))?;
+        self.json((Method::POST, path), body, LONG_PATIENCE)
     }
 
     fn json<T: DeserializeOwned>(
         &self,
-        method: Method,
-        path: &str,
+        request: (Method, &str),
+        body: Vec<u8>,
         patience: Duration,
     ) -> Result<T, ClientError> {
         let runtime = event_loop()?;
         let body = runtime.block_on(async {
-            let body = send(&self.socket, method, path, patience).await?;
+            let body = send(&self.socket, request, body, patience).await?;
             whole(&self.socket, body).await
         })?;
         serde_json::from_slice(&body).map_err(|error| ClientError::Answer(error.to_string()))
@@ -107,7 +120,7 @@ impl Client {
     /// The answer to a GET of `path` line by line, as they come.
     pub fn get_lines(&self, path: &str) -> Result<Lines, ClientError> {
         let runtime = event_loop()?;
-        let body = runtime.block_on(send(&self.socket, Method::GET, path, PATIENCE))?;
+        let body = runtime.block_on(send(&self.socket, (Method::GET, path), Vec::new(), PATIENCE))?;
         Ok(Lines { socket: self.socket.clone(), runtime, body: Some(body), buffer: Vec::new(), read: 0 })
     }
 }
@@ -192,8 +205,8 @@ fn broken(socket: &Path, error: hyper::Error) -> ClientError {
 /// Sends the request and waits for a 200; the body is still to come.
 async fn send(
     socket: &Path,
-    method: Method,
-    path: &str,
+    (method, path): (Method, &str),
+    body: Vec<u8>,
     patience: Duration,
 ) -> Result<Incoming, ClientError> {
     let timeout = |_| ClientError::Timeout(socket.to_owned());
@@ -210,7 +223,7 @@ async fn send(
     // Its errors also reach the request or the body.
     tokio::spawn(connection);
     let request = Request::builder().method(method).uri(path).header("host", "natgate");
-    let request = request.body(Empty::<Bytes>::new());
+    let request = request.body(Full::new(Bytes::from(body)));
     let request = request.map_err(|error| ClientError::Answer(error.to_string()))?;
     let answer = tokio::time::timeout(patience, sender.send_request(request)).await.map_err(timeout)?;
     let answer = answer.map_err(|error| broken(socket, error))?;
@@ -219,9 +232,10 @@ async fn send(
         return Ok(answer.into_body());
     }
     let body = whole(socket, answer.into_body()).await.unwrap_or_default();
-    let message = serde_json::from_slice::<api::Failure>(&body)
-        .map_or_else(|_| String::from_utf8_lossy(&body).into_owned(), |failure| failure.error);
-    Err(ClientError::Refused { status: status.as_u16(), message })
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let message =
+        serde_json::from_str::<api::Failure>(&body).map_or_else(|_| body.clone(), |failure| failure.error);
+    Err(ClientError::Refused { status: status.as_u16(), message, body })
 }
 
 async fn whole(socket: &Path, body: Incoming) -> Result<Bytes, ClientError> {

@@ -11,6 +11,8 @@ use super::api;
 use super::filter::Filter;
 use super::state::ControlState;
 use super::walk::Walk;
+use crate::conntrack::key::V4Key;
+use crate::conntrack::session::SessionSnapshot;
 use crate::ids::WorkerId;
 use crate::management::commands::{BATCH, SessionName, Stopping};
 use std::collections::VecDeque;
@@ -31,13 +33,27 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// # Errors
 /// The gateway stops.
 pub async fn delete(state: &ControlState, filter: &Filter) -> Result<api::Deleted, Stopping> {
+    delete_those(state, filter, |_| true).await
+}
+
+/// The same, but only of those of them that are `meant`.
+///
+/// # Errors
+/// The gateway stops.
+pub async fn delete_those(
+    state: &ControlState,
+    filter: &Filter,
+    mut meant: impl FnMut(&SessionSnapshot<V4Key>) -> bool,
+) -> Result<api::Deleted, Stopping> {
     let mut walk = Walk::new(state, filter);
     let mut found: Vec<(WorkerId, SessionName)> = Vec::with_capacity(BATCH);
     let mut under_way = UnderWay { names: VecDeque::new(), progress: Instant::now() };
     let mut answer = api::Deleted::default();
     while !walk.is_over() {
         walk.step(state, filter, |worker, session| {
-            if let Ok(worker) = u8::try_from(worker) {
+            if meant(session)
+                && let Ok(worker) = u8::try_from(worker)
+            {
                 let name = SessionName { index: session.index, generation: session.generation };
                 found.push((WorkerId(worker), name));
             }

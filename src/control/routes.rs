@@ -1,15 +1,15 @@
 //! Which path gives which answer. The handlers here read what they need and return at once; those that read session
 //! tables are in [`super::session_routes`].
 //!
-//! No request has a body, so none is read. What is wrong with a request is answered with status 4xx and an
+//! No request here has a body, so none is read. What is wrong with a request is answered with status 4xx and an
 //! [`api::Failure`].
 
 use super::filter::digits;
-use super::metrics;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
 use super::steering::steering;
 use super::{api, openapi};
+use super::{metrics, reload};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::{Counter, DropReason, Eviction, WorkerCounters};
@@ -32,7 +32,7 @@ pub fn router(tables: Tables) -> Router {
     let (router, _) = endpoints().split_for_parts();
     router
         .method_not_allowed_fallback(async || {
-            let hint = "this method is not supported here: everything is read with GET, and DELETE is for /v1/sessions";
+            let hint = "this method is not supported here: everything is read with GET, DELETE is for /v1/sessions and POST for /v1/config";
             failure(StatusCode::METHOD_NOT_ALLOWED, hint.into())
         })
         .fallback(async || failure(StatusCode::NOT_FOUND, "no such endpoint; see docs/control.md".into()))
@@ -67,6 +67,7 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
         .routes(routes!(get_steering))
         .routes(routes!(get_events))
         .merge(session_routes::endpoints())
+        .merge(reload::routes::endpoints())
         .routes(routes!(get_openapi))
 }
 

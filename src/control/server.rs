@@ -9,7 +9,7 @@
 //! | connects and sends nothing, or half a request | its own connection, for [`Limits::request`] |
 //! | asks for a long list and stops reading | its own connection, for [`Limits::stall`] |
 //! | sends more than [`REQUEST_BYTES`] of request line and headers | an answer 431 |
-//! | sends a body | nothing: no handler reads one, and the connection is closed after the answer |
+//! | sends a body | nothing: handlers that read one stop at a size and a time; else the connection is closed after the answer |
 //! | comes when [`Limits::connections`] are open | an answer 503 at once |
 //!
 //! Once a second the thread looks whether every part still turns ([`super::watch`]).
@@ -18,6 +18,7 @@
 //! [`Server::stop`] or drop. Stopping removes the socket file first, so that nobody new comes, lets answers in
 //! work finish within [`GRACE`], and joins the thread.
 
+use super::reload::Reloader;
 use super::routes;
 use super::session_routes::Tables;
 use super::socket::{SocketError, SocketFile};
@@ -164,11 +165,16 @@ impl Server {
 
     /// The same with other limits.
     pub fn start_with(path: &Path, state: Arc<ControlState>, limits: Limits) -> Result<Server, ServerError> {
-        Server::serve(Claim::new(Places::private(path))?, state, limits)
+        Server::serve(Claim::new(Places::private(path))?, state, None, limits)
     }
 
-    /// Serves `state` on sockets that were made before.
-    pub fn serve(claim: Claim, state: Arc<ControlState>, limits: Limits) -> Result<Server, ServerError> {
+    /// Serves `state` on sockets that were made before; with a reloader it can be changed.
+    pub fn serve(
+        claim: Claim,
+        state: Arc<ControlState>,
+        reloader: Option<Arc<Reloader>>,
+        limits: Limits,
+    ) -> Result<Server, ServerError> {
         let Claim { path, listener, file, read_only } = claim;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -186,7 +192,8 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {
-                runtime.block_on(serve(sockets, Tables::new(state, Instant::now()), limits, stopped))
+                let tables = Tables::new(state, Instant::now()).with_reloader(reloader);
+                runtime.block_on(serve(sockets, tables, limits, stopped))
             })
             .map_err(ServerError::Thread)?;
         Ok(Server { path, read_only: address, stop: Some(stop), thread: Some(thread) })
@@ -225,6 +232,9 @@ struct Sockets {
 async fn serve(sockets: Sockets, tables: Tables, limits: Limits, stopped: oneshot::Receiver<()>) {
     let connections = Arc::new(GracefulShutdown::new());
     let mut tasks = JoinSet::new();
+    if let Some(reloader) = tables.reloader() {
+        tasks.spawn(Arc::clone(reloader).run());
+    }
     if let Some(listener) = sockets.read_only {
         let router = routes::read_only(tables.for_others());
         tasks.spawn(accept(listener, router, limits, Arc::clone(&connections)));

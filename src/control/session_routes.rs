@@ -2,6 +2,7 @@
 
 use super::filter::{BadParameter, Filter};
 use super::query::Query;
+use super::reload::Reloader;
 use super::routes::{failure, total_usage, usage_by_worker};
 use super::sessions::{Format, SessionLines};
 use super::state::{ControlState, EventRow};
@@ -28,13 +29,26 @@ pub struct Tables {
     /// One tally at a time: each takes memory for as many keys as there are.
     tallies: Arc<Semaphore>,
     watch: Arc<Watch>,
+    /// `None` where nobody can change anything.
+    reloader: Option<Arc<Reloader>>,
 }
 
 impl Tables {
     /// What the runtime handed over. What has not turned since `now` is silent since then.
     pub fn new(state: Arc<ControlState>, now: Instant) -> Self {
         let watch = Arc::new(Watch::new(&state, now));
-        Tables { state, tallies: Arc::new(Semaphore::new(1)), watch }
+        Tables { state, tallies: Arc::new(Semaphore::new(1)), watch, reloader: None }
+    }
+
+    /// The same for those who may change the configuration.
+    #[must_use]
+    pub fn with_reloader(self, reloader: Option<Arc<Reloader>>) -> Self {
+        Tables { reloader, ..self }
+    }
+
+    /// Who changes the configuration.
+    pub fn reloader(&self) -> Option<&Arc<Reloader>> {
+        self.reloader.as_ref()
     }
 
     /// The same for clients that must not hold these up.

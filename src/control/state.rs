@@ -5,6 +5,7 @@
 //! the [`Publisher`] and publishes with it.
 
 use super::publish::{Published, Publisher};
+use super::reload::ReloadStats;
 use super::running::Running;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::table::SessionView;
@@ -42,6 +43,8 @@ pub struct ControlState {
     pub running: Published<Running>,
     /// The session table of each worker, in the order of their numbers.
     pub sessions: Vec<SessionView<V4Key>>,
+    /// What reloads did.
+    pub reloads: Published<ReloadStats>,
     /// What the management core publishes; the control thread adds events of its own.
     pub published: Publisher,
     /// Takes orders to the workers.

@@ -5,6 +5,8 @@ use super::steer::{discard_backlog, steer};
 use super::{Gateway, GatewayError, ThreadSetup, random};
 use crate::config::model::Config;
 use crate::control::publish::{Published, Publisher};
+use crate::control::reload::Reloader;
+use crate::control::reload::history::History;
 use crate::control::running::{DeviceRow, Running};
 use crate::control::server::{Claim, Limits, Places, Server, ServerError};
 use crate::control::state::{ControlState, Started};
@@ -17,7 +19,7 @@ use crate::steering::plan::Choices;
 use crate::telemetry::{Counter, DropReason, WorkerCounters};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -42,13 +44,26 @@ pub enum RunError {
     Gateway(#[from] GatewayError),
 }
 
-/// Runs the gateway until SIGINT, SIGTERM or SIGHUP (a closed terminal). A second signal ends the process at once.
+/// What the gateway is started with, beside the checked config.
+#[derive(Debug)]
+pub struct StartedWith {
+    /// The config file.
+    pub path: PathBuf,
+    /// The text that runs: that of the file, or of the last revision that was confirmed.
+    pub text: String,
+    /// The revisions so far.
+    pub history: History,
+}
+
+/// Runs the gateway until SIGINT or SIGTERM; a second one ends the process at once. SIGHUP reads the config file again.
 ///
 /// # Errors
 /// Whatever kept it from starting, or did not end well.
-pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
+pub fn run(config: &Config, start: StartedWith) -> Result<(), RunError> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGHUP, SIGINT, SIGTERM] {
+    let hangup = Arc::new(AtomicBool::new(false));
+    flag::register(SIGHUP, hangup.clone()).map_err(RunError::Signals)?;
+    for signal in [SIGINT, SIGTERM] {
         // In this order: the first signal sets the flag, the second one finds it set.
         flag::register_conditional_shutdown(signal, 1, stop.clone()).map_err(RunError::Signals)?;
         flag::register(signal, stop.clone()).map_err(RunError::Signals)?;
@@ -70,7 +85,8 @@ pub fn run(config: &Config, path: &Path) -> Result<(), RunError> {
     })?;
     let steered = steer(config, seed, &mut dpdk, &devices);
     discard_backlog(&mut queues, &steered.1);
-    let served = serve(config, path, claim, &dpdk, queues, steered, &stop);
+    let served =
+        serve(config, start, claim, &dpdk, queues, steered, Signals { stop: &stop, hangup: &hangup });
     // Only now nobody holds a frame or a queue any more.
     let stopped = dpdk.stop();
     served?;
@@ -92,15 +108,23 @@ fn device_options(config: &Config) -> Vec<DeviceOptions> {
         .collect()
 }
 
+/// What signals ask for.
+#[derive(Clone, Copy)]
+struct Signals<'a> {
+    stop: &'a AtomicBool,
+    /// To read the config file again.
+    hangup: &'a AtomicBool,
+}
+
 /// Everything between the start of the devices and their end.
 fn serve(
     config: &Config,
-    path: &Path,
+    start: StartedWith,
     claim: Claim,
     dpdk: &Dpdk,
     queues: Vec<Vec<DpdkQueue>>,
     (steering, choices): (Steering, Vec<Choices>),
-    stop: &AtomicBool,
+    Signals { stop, hangup }: Signals<'_>,
 ) -> Result<(), RunError> {
     let devices = &dpdk.devices()[..];
     let macs: Vec<MacAddr> = devices.iter().map(|device| device.mac).collect();
@@ -109,33 +133,40 @@ fn serve(
     let watch = move |management: &mut Management, now| publisher.look(management, now);
     let gateway = Gateway::start(config, (steering, &choices), queues, &macs, registering(dpdk), watch)?;
     let clock = gateway.clock;
-    let state = ControlState {
+    let StartedWith { path, text, history } = start;
+    let state = Arc::new(ControlState {
         started: Started::now(clock.now()),
         version: env!("CARGO_PKG_VERSION").into(),
         dpdk_version: Some(dpdk::version().trim_start_matches("DPDK ").to_owned()),
         tsc_hz: dpdk::tsc_hz(),
-        config_path: path.to_owned(),
+        config_path: path,
         workers: gateway.counters.clone(),
         running: Published::new(Running::new(config.clone(), gateway.snapshot.clone(), device_rows(devices))),
         sessions: gateway.sessions.clone(),
         published,
         commands: gateway.commands.clone(),
         session_feed: gateway.session_feed.clone(),
+        reloads: Published::default(),
         now: Box::new(move || clock.now().tick()),
-    };
+    });
     let counters = gateway.counters.clone();
-    let outcome: Result<(), RunError> = match Server::serve(claim, Arc::new(state), Limits::default()) {
-        Ok(server) => {
-            tell_started(config, devices);
-            while !stop.load(Ordering::Relaxed) && !gateway.has_failed() {
-                std::thread::sleep(WATCH);
+    let reloader = Arc::new(Reloader::new(state.clone(), gateway.publications.clone(), history, &text));
+    let outcome: Result<(), RunError> =
+        match Server::serve(claim, state, Some(reloader.clone()), Limits::default()) {
+            Ok(server) => {
+                tell_started(config, devices);
+                while !stop.load(Ordering::Relaxed) && !gateway.has_failed() {
+                    if hangup.swap(false, Ordering::Relaxed) {
+                        reloader.hang_up();
+                    }
+                    std::thread::sleep(WATCH);
+                }
+                tracing::info!("stopping");
+                server.stop();
+                Ok(())
             }
-            tracing::info!("stopping");
-            server.stop();
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    };
+            Err(error) => Err(error.into()),
+        };
     let ended = gateway.stop();
     outcome?;
     ended?;

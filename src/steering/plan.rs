@@ -143,7 +143,7 @@ impl Choices {
 }
 
 /// What the owner function has to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// Workers, at least 1.
     pub workers: u8,

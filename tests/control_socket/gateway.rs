@@ -82,6 +82,7 @@ impl Gateway {
             workers,
             running: Published::new(running()),
             sessions: views,
+            reloads: Published::default(),
             published,
             commands: commands::channel(2).0,
             session_feed: SessionFeed::default(),

@@ -8,7 +8,10 @@ use crate::gateway::LONG;
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
 use natgate::config;
 use natgate::control::publish::{Published, Publisher};
+use natgate::control::reload::Reloader;
+use natgate::control::reload::history::History;
 use natgate::control::running::{DeviceRow, Running};
+use natgate::control::server::{Claim, Limits, Places};
 use natgate::control::state::Started;
 use natgate::control::{Client, ControlState, Server};
 use natgate::device::mem::{MemDevice, MemWire};
@@ -79,9 +82,11 @@ impl Live {
     }
 
     fn on(workers: usize, max_sessions: u32, mut nics: Option<[MemNic; 2]>) -> Live {
-        let config = format!("{CONFIG}max_sessions = {max_sessions}\n");
-        let mut config = config::parse(&config, "live.toml").unwrap().config;
-        config.runtime.workers = u8::try_from(workers).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let config_path = directory.path().join("live.toml");
+        let text = config_text(workers, max_sessions);
+        std::fs::write(&config_path, &text).unwrap();
+        let config = config::parse(&text, "live.toml").unwrap().config;
         let pool = MemPool::new(16_384, 2048);
         let (lan, lan_handles) = MemWire::new(&pool, workers, workers, workers);
         let (wan, wan_handles) = MemWire::new(&pool, workers, workers, workers);
@@ -109,17 +114,22 @@ impl Live {
             version: "0.1.0".into(),
             dpdk_version: None,
             tsc_hz: None,
-            config_path: "live.toml".into(),
+            config_path: config_path.clone(),
             workers: gateway.counters.clone(),
             running: Published::new(Running::new(config.clone(), gateway.snapshot.clone(), devices())),
             sessions: gateway.sessions.clone(),
+            reloads: Published::default(),
             published,
             commands: gateway.commands.clone(),
             session_feed: gateway.session_feed.clone(),
             now: Box::new(move || clock.now().tick()),
         });
-        let directory = tempfile::tempdir().unwrap();
-        let server = Server::start(&directory.path().join("control.sock"), Arc::clone(&state)).unwrap();
+        let history = History::load(&directory.path().join("state"), &config_path).unwrap();
+        let reloader = Reloader::new(Arc::clone(&state), gateway.publications.clone(), history, &text);
+        let socket = directory.path().join("control.sock");
+        let claim = Claim::new(Places::private(&socket)).unwrap();
+        let server =
+            Server::serve(claim, Arc::clone(&state), Some(Arc::new(reloader)), Limits::default()).unwrap();
         let live = Live { directory, state, gateway: Some(gateway), server: Some(server), lan, wan, nics };
         live.introduce_the_router();
         live
@@ -194,10 +204,25 @@ impl Live {
         Client::new(self.socket())
     }
 
+    /// The file that the gateway was started with.
+    pub fn config_path(&self) -> PathBuf {
+        self.directory.path().join("live.toml")
+    }
+
+    /// Where it keeps the revisions.
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
     /// Runs `natgate sessions …` against this gateway.
     pub fn sessions(&self, args: &[&str]) -> Output {
+        self.natgate(&[&["sessions"], args].concat())
+    }
+
+    /// Runs a command of the client against this gateway.
+    pub fn natgate(&self, args: &[&str]) -> Output {
         let mut natgate = Command::new(env!("CARGO_BIN_EXE_natgate"));
-        natgate.arg("sessions").args(args).arg("--socket").arg(self.socket());
+        natgate.args(args).arg("--socket").arg(self.socket());
         natgate.stdin(std::process::Stdio::null()).output().unwrap()
     }
 }
@@ -210,6 +235,12 @@ impl Drop for Live {
             assert!(thread::panicking() || ended.is_ok());
         }
     }
+}
+
+/// The config of a gateway with this many workers and room for this many sessions; more can be appended.
+pub fn config_text(workers: usize, max_sessions: u32) -> String {
+    let text = CONFIG.replacen("[runtime]", &format!("[runtime]\nworkers = {workers}"), 1);
+    format!("{text}max_sessions = {max_sessions}\n")
 }
 
 fn devices() -> Vec<DeviceRow> {

@@ -289,7 +289,7 @@ fn what_is_wrong_with_a_request_is_answered_with_4xx() {
     }
     let error = gateway.client().get_json::<api::Status>("/v1/sessions?limit=many").unwrap_err();
     assert!(
-        matches!(&error, ClientError::Refused { status: 400, message } if message.contains("limit")),
+        matches!(&error, ClientError::Refused { status: 400, message, .. } if message.contains("limit")),
         "{error}"
     );
 }

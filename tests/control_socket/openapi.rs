@@ -209,7 +209,7 @@ fn a_parameter_that_is_described_is_taken() {
                 "get" => gateway.client().get_json::<Value>(&asked),
                 _ => gateway.client().delete_json::<Value>(&asked),
             };
-            let Err(ClientError::Refused { status: 400, message }) = answer else {
+            let Err(ClientError::Refused { status: 400, message, .. }) = answer else {
                 panic!("{asked}: {answer:?}");
             };
             assert!(message.contains(name) && !message.contains("no such parameter"), "{asked}: {message}");

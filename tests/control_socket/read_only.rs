@@ -16,7 +16,7 @@ const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 fn start(gateway: &Gateway, limits: Limits) -> (Server, SocketAddr) {
     let socket = gateway.socket();
     let claim = Claim::new(Places { read_only: Some(ANY), ..Places::private(&socket) }).unwrap();
-    let server = Server::serve(claim, Arc::clone(&gateway.state), limits).unwrap();
+    let server = Server::serve(claim, Arc::clone(&gateway.state), None, limits).unwrap();
     let address = server.read_only().unwrap();
     (server, address)
 }
@@ -107,7 +107,7 @@ fn a_group_may_open_the_socket_if_the_config_names_it() {
     let metadata = fs::metadata(&socket).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o660);
     assert_eq!(metadata.gid().to_string(), own);
-    let _server = Server::serve(claim, Arc::clone(&gateway.state), Limits::default()).unwrap();
+    let _server = Server::serve(claim, Arc::clone(&gateway.state), None, Limits::default()).unwrap();
     Client::new(socket).get_json::<api::Status>("/v1/status").unwrap();
 }
 

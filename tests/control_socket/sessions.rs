@@ -178,7 +178,9 @@ fn a_deletion_without_a_management_core_says_so() {
     let gateway = Gateway::new(1);
     let _server = gateway.start();
     let error = gateway.client().delete_json::<api::Deleted>("/v1/sessions?proto=udp").unwrap_err();
-    assert!(matches!(&error, ClientError::Refused { status: 503, message } if message.contains("stopping")));
+    assert!(
+        matches!(&error, ClientError::Refused { status: 503, message, .. } if message.contains("stopping"))
+    );
     // Nothing is meant, so nobody is needed.
     let nothing: api::Deleted = gateway.client().delete_json("/v1/sessions?proto=tcp").unwrap();
     assert_eq!(nothing, api::Deleted::default());

@@ -44,6 +44,16 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
+    /// The name in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Moved => "moved",
+        }
+    }
+
     /// What a line about it begins with: `+ - ~ >`.
     pub fn sign(self) -> char {
         match self {

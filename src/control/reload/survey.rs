@@ -150,3 +150,11 @@ fn source_of(snapshot: &Snapshot, rule: Rule, session: &SessionSnapshot<V4Key>) 
         }
     }
 }
+
+/// Whether sessions use everything that is known only for them.
+pub fn is_all_used(snapshot: &Snapshot, in_use: &InUse) -> bool {
+    let mut retired =
+        (0u16..).zip(snapshot.local.iter()).filter(|(_, l)| l.retired && !l.address.is_unspecified());
+    retired.all(|(number, _)| in_use.addresses.contains(&number))
+        && snapshot.local.backends().all(|(backend, declared)| declared || in_use.backends.contains(backend))
+}

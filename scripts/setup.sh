@@ -29,6 +29,23 @@ install_packages() {
         die "apt-get could not install: ${missing[*]}"
 }
 
+# Finds promtool, which the tests of metrics and alerts ask. The package would start a server too, so that only the program is
+# taken out of it. What it checks is skipped where there is none.
+find_promtool() {
+    command -v promtool >/dev/null && return
+    local tools=${CARGO_TARGET_DIR:-$REPOSITORY/target}/tools
+    export NATGATE_PROMTOOL=$tools/promtool
+    [ ! -x "$NATGATE_PROMTOOL" ] || return 0
+    mkdir -p "$tools"
+    (
+        set -e
+        cd "$tools"
+        apt-get download -qq prometheus
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xf - --strip-components=3 ./usr/bin/promtool
+        rm -f prometheus_*.deb
+    ) >/dev/null 2>&1 || say "promtool (package prometheus) can not be had: its checks of metrics and alerts are SKIPPED"
+}
+
 # Debian 12's own rustc is 1.63; the one that its security archive keeps up to date for browsers is new enough.
 RUST_PACKAGES=(rustc-web cargo-web rustfmt-web rust-web-clippy)
 

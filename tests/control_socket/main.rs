@@ -4,6 +4,7 @@
 mod gateway;
 mod live;
 mod metrics;
+mod monitoring;
 mod openapi;
 mod openmetrics;
 mod read_only;

@@ -19,7 +19,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Content type and body of a scrape.
-fn scrape(gateway: &Gateway, accept: &str) -> (String, String) {
+pub(crate) fn scrape(gateway: &Gateway, accept: &str) -> (String, String) {
     let request =
         format!("GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
     let answer = gateway.raw(request.as_bytes());

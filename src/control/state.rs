@@ -17,7 +17,7 @@ use crate::management::session_feed::SessionFeed;
 use crate::telemetry::WorkerCounters;
 use crate::time::{Tick, Time};
 use ipnet::Ipv4Net;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -173,6 +173,8 @@ struct Log {
     rows: VecDeque<EventRow>,
     /// How many there were since the start.
     total: u64,
+    /// The same by kind.
+    by_kind: BTreeMap<&'static str, u64>,
 }
 
 impl EventLog {
@@ -182,6 +184,7 @@ impl EventLog {
         if log.rows.len() == EVENTS {
             log.rows.pop_front();
         }
+        *log.by_kind.entry(row.kind).or_default() += 1;
         log.rows.push_back(row);
         log.total += 1;
         self.0.total.send_replace(log.total);
@@ -194,6 +197,12 @@ impl EventLog {
         let first = log.total - log.rows.len() as u64 + 1;
         let rows = (first..).zip(log.rows.iter().cloned()).filter(|(number, _)| *number > after);
         (rows.collect(), log.total)
+    }
+
+    /// How many of a kind there were since the start.
+    pub fn count(&self, kind: EventKind) -> u64 {
+        let log = self.0.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.by_kind.get(kind.name()).copied().unwrap_or(0)
     }
 
     /// How many there were since the start, and a way to wait for more.

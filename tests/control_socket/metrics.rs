@@ -10,7 +10,9 @@ use natgate::control::api;
 use natgate::control::metrics::METRICS;
 use natgate::control::routes;
 use natgate::control::session_routes::Tables;
+use natgate::control::state::EventRow;
 use natgate::control::watch::Watch;
+use natgate::management::events::EventKind;
 use natgate::telemetry::{DropReason, Eviction, HandoffCause};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +45,9 @@ fn every_reason_cause_and_class_has_a_series_from_the_start() {
     for reason in DropReason::ALL {
         read.value("natgate_packets_dropped_total", &[&format!("reason={}", reason.name())]);
     }
+    for kind in EventKind::ALL {
+        read.value("natgate_events_total", &[&format!("kind={}", kind.name())]);
+    }
     for cause in HandoffCause::ALL {
         read.value("natgate_handoffs_total", &[&format!("cause={}", cause.name())]);
     }
@@ -63,9 +68,13 @@ fn what_is_scraped_is_what_was_counted() {
     worker.longest_turn_nanos.set(48_000);
     worker.classes[Class::Assured as usize].set(9);
     worker.evictions[Eviction::Unreplied as usize].set(4);
+    for text in ["first", "second"] {
+        gateway.state.published.events.push(EventRow::new(EventKind::RolledBack, text.to_owned()));
+    }
     let read = read(&gateway);
     for (name, labels, value) in [
-        ("natgate_packets_received_total", &["worker=0"][..], 1_000_000.0),
+        ("natgate_events_total", &["kind=rolled_back"][..], 2.0),
+        ("natgate_packets_received_total", &["worker=0"], 1_000_000.0),
         ("natgate_packets_sent_total", &["worker=1"], 389_000.0),
         ("natgate_packets_dropped_total", &["reason=no_route"], 9_995.0),
         ("natgate_packets_held", &["worker=1"], 5.0),

@@ -5,6 +5,7 @@
 use crate::gateway::Gateway;
 use crate::metrics::scrape;
 use natgate::control::metrics::{Kind, METRICS};
+use natgate::management::events::EventKind;
 use natgate::telemetry::{DropReason, Eviction};
 use serde_json::Value;
 use std::collections::HashSet;
@@ -58,14 +59,16 @@ fn every_metric_that_is_named_somewhere_is_exported() {
 }
 
 #[test]
-fn every_reason_that_is_named_in_a_query_is_one() {
+fn every_reason_and_kind_that_is_named_in_a_query_is_one() {
     let known = |name: &str| {
-        DropReason::from_name(name).is_some() || Eviction::ALL.iter().any(|eviction| eviction.name() == name)
+        DropReason::from_name(name).is_some()
+            || Eviction::ALL.iter().any(|eviction| eviction.name() == name)
+            || EventKind::ALL.iter().any(|kind| kind.name() == name)
     };
     let mut found = 0;
     for path in [DASHBOARD, ALERTS, ALERT_TESTS] {
         let text = text(path).replace("\\\"", "\"");
-        for query in text.split("reason=").skip(1) {
+        for query in text.split("reason=").skip(1).chain(text.split("kind=").skip(1)) {
             let Some((names, _)) =
                 query.trim_start_matches('~').strip_prefix('"').and_then(|q| q.split_once('"'))
             else {

@@ -7,6 +7,7 @@ use super::rules;
 use super::scrape::{Samples, Scrape};
 use crate::conntrack::class::Class;
 use crate::control::api;
+use crate::management::events::EventKind;
 use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction};
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -99,9 +100,12 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "natgate_events_total",
-        &[],
-        "Events that an operator has to hear of; see /v1/events.",
-        |s, out| out.put(&[], s.state().published.events.read(u64::MAX).1),
+        &["kind"],
+        "What an operator has to hear of, among it reloads, refused ones and rollbacks. `natgate show events` has the texts.",
+        |s, out| {
+            let events = &s.state().published.events;
+            EventKind::ALL.iter().try_for_each(|kind| out.put(&[kind.name()], events.count(*kind)))
+        },
     ),
     // Packets. At rest received = sent + consumed + dropped + held.
     counter("natgate_packets_received_total", WORKER, "Packets that devices delivered.", |s, out| {
@@ -375,6 +379,12 @@ pub const METRICS: &[Metric] = &[
         WORKER,
         "Messages to the management core that found the ring full. They come again.",
         |s, out| s.workers(out, |row| row.counts.messages_lost),
+    ),
+    counter(
+        "natgate_session_events_lost_total",
+        WORKER,
+        "What happened to sessions and no watcher was told, because the ring to the management core was full.",
+        |s, out| s.counters(out, |worker| worker.session_events_lost.get()),
     ),
     // Rules and pools.
     counter(

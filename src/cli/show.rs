@@ -2,7 +2,10 @@
 
 use super::report::colours;
 use super::show_events::write_events;
+use super::show_pools::write_pools;
 use super::show_pressure::write_pressure;
+use super::show_routes::write_routes;
+use super::show_rules::write_rules;
 use super::show_steering::write_steering;
 use super::show_timers::write_timers;
 use super::table::{Align, Table, duration, grouped, json, percent, to_stdout};
@@ -21,6 +24,8 @@ Examples:
   natgate show timers             every timeout, beside Linux's and the RFCs'
   natgate show steering           which worker gets which packets, and how
   natgate show events             what happened: a table that filled, a flood
+  natgate show rules              every rule, and the sessions that it made
+  natgate show pools              external ports in use
   natgate show interfaces --json  for scripts
   natgate show steering --json | jq .handoff_ratio
   natgate show status -s n.sock   if runtime.control = \"n.sock\" in its config
@@ -61,12 +66,36 @@ pub enum What {
     },
     /// How packets reach the worker that owns them: the plan of each interface, each worker's share, handoffs.
     Steering,
+    /// Rules in the words of the config (snat, dnat, bans), and how many sessions each has made.
+    Rules(Limit),
+    /// External ports in use, by pool and of the fullest address of each.
+    Pools {
+        /// Show so many addresses of each pool, the fullest first.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        addresses: u64,
+    },
+    /// Routes by zone: connected and static ones, and whether their routers are known.
+    Routes(Limit),
     /// The last 256 events: watermarks of the table, refusals, deletions, skew.
     Events {
         /// Only those after the event with this number.
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
         after: u64,
     },
+}
+
+/// How much of a long list to show.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Limit {
+    /// At most so many; all if left out.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+impl Limit {
+    fn path(self, path: &str) -> String {
+        self.limit.map_or_else(|| path.to_owned(), |limit| format!("{path}?limit={limit}"))
+    }
 }
 
 /// Runs the command.
@@ -100,6 +129,18 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
         What::Steering => {
             let steering: api::Steering = client.get_json("/v1/steering")?;
             output(args.json, &steering, |out| write_steering(out, &steering))
+        }
+        What::Rules(limit) => {
+            let list: api::Rules = client.get_json(&limit.path("/v1/rules"))?;
+            output(args.json, &list, |out| write_rules(out, &list))
+        }
+        What::Pools { addresses } => {
+            let list: api::Pools = client.get_json(&format!("/v1/pools?limit={addresses}"))?;
+            output(args.json, &list, |out| write_pools(out, &list))
+        }
+        What::Routes(limit) => {
+            let list: api::Routes = client.get_json(&limit.path("/v1/routes"))?;
+            output(args.json, &list, |out| write_routes(out, &list))
         }
         What::Events { after } => {
             let events: api::Events = client.get_json(&format!("/v1/events?after={after}"))?;

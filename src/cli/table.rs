@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+/// Columns of a terminal that nobody made wider.
+pub const COLUMNS: usize = 80;
+
 /// Which side of its column a cell is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -128,6 +131,17 @@ pub fn wrapped(out: &mut dyn Write, text: &str, indent: usize, columns: usize) -
     if line.is_empty() { Ok(()) } else { writeln!(out, "{:indent$}{line}", "") }
 }
 
+/// Writes a text behind a head, in lines of at most `columns` characters (where its words allow it); those after the first
+/// begin under the text.
+pub fn hanging(out: &mut dyn Write, head: &str, text: &str, columns: usize) -> io::Result<()> {
+    let indent = head.chars().count();
+    let mut lines = Vec::new();
+    wrapped(&mut lines, text, indent, columns)?;
+    let lines = String::from_utf8_lossy(&lines);
+    // All of the first indent is spaces, one byte each.
+    writeln!(out, "{head}{}", lines.get(indent..).unwrap_or_default().trim_end())
+}
+
 /// Runs `write` on a buffered standard output. When the reader went away (`| head`) that is a good end, not an error.
 pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -204,6 +218,14 @@ mod tests {
         table.write(&mut out).unwrap();
         let expected = "   packets  reason    help\n         7  no_route  Because.\n12,345,678  ttl\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_long_text_goes_on_under_its_beginning() {
+        let mut out = Vec::new();
+        hanging(&mut out, "rule  ", "one two three", 14).unwrap();
+        hanging(&mut out, "none  ", "", 14).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "rule  one two\n      three\nnone  \n");
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! grow. Fields may be added in later versions and are ignored by older clients; none changes its meaning.
 //! The comments here are the descriptions in the OpenAPI document ([`super::openapi`]).
 
+mod rules;
+
+pub use rules::{Pool, PoolAddress, Pools, PortCount, Route, Routes, Rule, Rules};
+
 use crate::telemetry::BURST_FILL_BOUNDS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

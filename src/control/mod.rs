@@ -12,6 +12,7 @@
 //! | [`server`] | the thread, the connections and their limits |
 //! | [`routes`], [`session_routes`], `steering` | which path gives which answer |
 //! | [`openapi`] | the description of all that, made from the handlers and the types |
+//! | `listings`: [`rules`], [`pools`], [`route_list`] | what the configuration is made of, and what became of it |
 //! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
 //! | [`sessions`] | the session list, written one line at a time |
@@ -40,12 +41,16 @@ pub mod api;
 pub mod client;
 pub mod delete;
 pub mod filter;
+mod listings;
 pub mod metrics;
 pub mod openapi;
+pub mod pools;
 pub mod publish;
 pub mod query;
 pub mod reload;
+pub mod route_list;
 pub mod routes;
+pub mod rules;
 pub mod running;
 pub mod server;
 pub mod session_routes;

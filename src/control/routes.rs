@@ -5,6 +5,7 @@
 //! [`api::Failure`].
 
 use super::filter::digits;
+use super::listings;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
 use super::steering::steering;
@@ -66,6 +67,7 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
         .routes(routes!(get_timers))
         .routes(routes!(get_steering))
         .routes(routes!(get_events))
+        .merge(listings::endpoints())
         .merge(session_routes::endpoints())
         .merge(reload::routes::endpoints())
         .routes(routes!(get_openapi))

@@ -2,6 +2,7 @@
 //! session tables. No DPDK, no privileges.
 
 mod gateway;
+mod listings;
 mod live;
 mod metrics;
 mod monitoring;

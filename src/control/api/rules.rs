@@ -1,0 +1,110 @@
+//! What the configuration is made of, with what became of it: rules, pools, routes.
+
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+use utoipa::ToSchema;
+
+/// `GET /v1/rules`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rules {
+    /// Rules that there are, those beyond the limit too.
+    pub total: u64,
+    /// Source translation, then destination translation, then bans; each in the order of the file.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule in [`Rules`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rule {
+    /// `snat`, `dnat` or `ban`.
+    pub kind: String,
+    /// Its place among those of its kind, from 1. A `[[dnat]]` for two protocols is two rules.
+    pub number: u64,
+    /// What it says, as the config would write it in one line.
+    pub text: String,
+    /// Sessions that it has made since it is there, also before a reload that left it as it was. `null` for bans, which
+    /// make none.
+    pub sessions: Option<u64>,
+    /// Whether it makes no new sessions (`drain = true`).
+    pub drained: bool,
+}
+
+/// `GET /v1/pools`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pools {
+    /// Pools in the order of the file, then interfaces that are translated to, then retired addresses.
+    pub pools: Vec<Pool>,
+}
+
+/// Addresses that sources become, in [`Pools`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pool {
+    /// The pool's or the interface's name; `retired` for addresses that are in the config no more.
+    pub name: String,
+    /// `pool`, `interface` or `retired`.
+    pub kind: String,
+    /// How many addresses it has.
+    pub addresses: u64,
+    /// The ports that may be allocated of each, forwarded ones included: `1024-65535`; `null` if they are retired.
+    pub ports: Option<String>,
+    /// Ports that sessions may be given, of all addresses together.
+    pub usable: PortCount,
+    /// Of these, those that sessions hold.
+    pub used: PortCount,
+    /// Its addresses, the fullest first, up to the limit of the request. At least the fullest one.
+    pub fullest: Vec<PoolAddress>,
+}
+
+/// One address of a [`Pool`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PoolAddress {
+    /// The address.
+    #[schema(value_type = String, format = Ipv4)]
+    pub address: Ipv4Addr,
+    /// Ports of it that sessions may be given.
+    pub usable: PortCount,
+    /// Of these, those that sessions hold.
+    pub used: PortCount,
+}
+
+/// Ports by protocol: each kind has its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortCount {
+    /// Of TCP.
+    pub tcp: u64,
+    /// Of UDP.
+    pub udp: u64,
+    /// Of ICMP (identifiers), SCTP, DCCP and UDP-Lite, which share.
+    pub other: u64,
+}
+
+/// `GET /v1/routes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Routes {
+    /// Routes that there are, those beyond the limit too.
+    pub total: u64,
+    /// By zone; in each the connected ones first, then the static ones in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// One route in [`Routes`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Route {
+    /// The zone that it belongs to. Routes that lead outside are there for every zone.
+    pub zone: u16,
+    /// Destination prefix.
+    pub to: String,
+    /// `connected` or `static`.
+    pub kind: String,
+    /// The interface that it leads to.
+    pub interface: String,
+    /// `internal` or `external`.
+    pub realm: String,
+    /// The router; `null`: the destination is on the link itself.
+    #[schema(value_type = Option<String>, format = Ipv4)]
+    pub via: Option<Ipv4Addr>,
+    /// The router's Ethernet address, once it is known.
+    pub mac: Option<String>,
+    /// State of its resolution, as in `/v1/neighbors`; `unknown` if nobody has asked for it yet, `null` without a router.
+    pub state: Option<String>,
+}

@@ -1,0 +1,59 @@
+//! The requests about what the configuration is made of: rules, pools, routes. They read it and counters, and return at
+//! once.
+
+use super::api;
+use super::pools::{DEFAULT_ADDRESSES, pools};
+use super::route_list::routes;
+use super::rules::rules;
+use super::session_routes::{Pairs, Refusal, Tables, read_without_filter};
+use super::state::ControlState;
+use axum::Json;
+use axum::extract::State;
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+type Shared = State<Arc<ControlState>>;
+
+/// The endpoints.
+pub(super) fn endpoints() -> OpenApiRouter<Tables> {
+    OpenApiRouter::new().routes(routes!(get_rules)).routes(routes!(get_pools)).routes(routes!(get_routes))
+}
+
+/// Rules in the words of the config (snat, dnat, bans), and how many sessions each has made.
+#[utoipa::path(
+    get, path = "/v1/rules",
+    params(("limit" = Option<u64>, Query, description = "At most so many rules")),
+    responses((status = 200, body = api::Rules)),
+)]
+async fn get_rules(State(state): Shared, pairs: Pairs) -> Result<Json<api::Rules>, Refusal> {
+    let limit = limit(pairs)?.unwrap_or(usize::MAX);
+    Ok(Json(rules(&state.running.read(), limit)))
+}
+
+/// External ports in use, by pool, and of the fullest addresses of each.
+#[utoipa::path(
+    get, path = "/v1/pools",
+    params(("limit" = Option<u64>, Query, description = "So many addresses of each pool, the fullest first; 1 if left out")),
+    responses((status = 200, body = api::Pools)),
+)]
+async fn get_pools(State(state): Shared, pairs: Pairs) -> Result<Json<api::Pools>, Refusal> {
+    let addresses = limit(pairs)?.unwrap_or(DEFAULT_ADDRESSES);
+    Ok(Json(pools(&state.running.read(), addresses)))
+}
+
+/// Routes by zone: connected and static ones, and whether their routers are known.
+#[utoipa::path(
+    get, path = "/v1/routes",
+    params(("limit" = Option<u64>, Query, description = "At most so many routes")),
+    responses((status = 200, body = api::Routes)),
+)]
+async fn get_routes(State(state): Shared, pairs: Pairs) -> Result<Json<api::Routes>, Refusal> {
+    let limit = limit(pairs)?.unwrap_or(usize::MAX);
+    Ok(Json(routes(&state.running.read(), &state.published.neighbors.read(), limit)))
+}
+
+fn limit(pairs: Pairs) -> Result<Option<usize>, Refusal> {
+    let limit = read_without_filter(pairs, &["limit"])?.limit()?;
+    Ok(limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)))
+}

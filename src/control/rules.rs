@@ -1,0 +1,280 @@
+//! The answer to `/v1/rules`: what the configuration says of new sessions, in its own words, and how often each rule did.
+//!
+//! A rule is written as an inline table of the config file, so that what is shown can be searched for there, or copied.
+
+use super::api;
+use super::running::Running;
+use crate::config::model::{BanRule, Config, DnatRule, SnatRule, SourcePool};
+use crate::ids::InterfaceId;
+use crate::pipeline::plan::Rule;
+use crate::wire::protocol;
+use ipnet::Ipv4Net;
+use std::fmt::Display;
+
+/// Builds the answer with at most `limit` rules.
+pub fn rules(running: &Running, limit: usize) -> api::Rules {
+    let Config { snat, dnat, bans, .. } = &running.config;
+    let of_snat = (0..).zip(snat).map(|(number, _)| rule(running, Rule::Snat(number)));
+    let of_dnat = (0..).zip(dnat).map(|(number, _)| rule(running, Rule::Dnat(number)));
+    let of_bans = (0..).zip(bans).map(|(number, ban)| ban_row(running, number, ban));
+    api::Rules {
+        total: (snat.len() + dnat.len() + bans.len()) as u64,
+        rules: of_snat.chain(of_dnat).chain(of_bans).take(limit).collect(),
+    }
+}
+
+/// One rule with its counter. A number that the configuration does not have gives an empty text.
+pub fn rule(running: &Running, rule: Rule) -> api::Rule {
+    let config = &running.config;
+    let sessions = running.snapshot.rules.of(rule).map(|counters| counters.sum());
+    let (kind, number, text, drained) = match rule {
+        Rule::Snat(number) => {
+            let rule = usize::try_from(number).ok().and_then(|at| config.snat.get(at));
+            ("snat", number, rule.map(|rule| snat(config, rule)), false)
+        }
+        Rule::Dnat(number) => {
+            let rule = usize::try_from(number).ok().and_then(|at| config.dnat.get(at));
+            ("dnat", number, rule.map(|rule| dnat(config, rule)), rule.is_some_and(|rule| rule.drain))
+        }
+    };
+    api::Rule {
+        kind: kind.to_owned(),
+        number: u64::from(number) + 1,
+        text: text.unwrap_or_default(),
+        sessions: sessions.or(Some(0)),
+        drained,
+    }
+}
+
+/// The first ban that names a source in this zone.
+pub fn ban_of(running: &Running, zone: u16, source: std::net::Ipv4Addr) -> Option<api::Rule> {
+    let names = |ban: &BanRule| {
+        ban.zone.is_none_or(|only| only == zone) && ban.from.iter().any(|net| net.contains(&source))
+    };
+    let (number, ban) = (0..).zip(&running.config.bans).find(|(_, ban)| names(ban))?;
+    Some(ban_row(running, number, ban))
+}
+
+fn ban_row(running: &Running, number: u64, ban: &BanRule) -> api::Rule {
+    let mut table = Inline::default();
+    table.zone(&running.config, ban.zone);
+    table.prefixes("from", &ban.from);
+    api::Rule {
+        kind: "ban".to_owned(),
+        number: number + 1,
+        text: table.finish(),
+        sessions: None,
+        drained: false,
+    }
+}
+
+/// A source translation rule in the words of the config.
+fn snat(config: &Config, rule: &SnatRule) -> String {
+    let mut table = Inline::default();
+    table.zone(config, rule.zone);
+    table.prefixes("from", &rule.from);
+    table.prefixes("to", &rule.to);
+    if let Some(out) = rule.out {
+        table.text("out", interface(config, out));
+    }
+    table.text("source", source(config, rule.source));
+    table.finish()
+}
+
+/// A destination translation rule in the words of the config.
+fn dnat(config: &Config, rule: &DnatRule) -> String {
+    let own = rule.interface.and_then(|id| config.interfaces.get(id.index()));
+    let mut table = Inline::default();
+    match own.filter(|own| own.primary() == rule.address) {
+        Some(own) => table.text("on", &own.name),
+        None => table.text("address", rule.address),
+    }
+    match protocol::name(rule.protocol) {
+        Some(name) => table.text("protocol", name),
+        None => table.value("protocol", rule.protocol),
+    }
+    let (first, last) = (rule.ports.start(), rule.ports.end());
+    if first == last {
+        table.value("port", first);
+    } else {
+        table.text("port", format_args!("{first}-{last}"));
+    }
+    table.text("to", format_args!("{}:{}", rule.to, rule.to_port));
+    table.zone(config, Some(rule.zone));
+    if let Some(pool) = rule.source {
+        table.text("source", source(config, pool));
+    }
+    for (name, set) in [("syn_proxy", rule.syn_proxy), ("drain", rule.drain)] {
+        if set {
+            table.value(name, true);
+        }
+    }
+    table.finish()
+}
+
+fn interface(config: &Config, id: InterfaceId) -> &str {
+    config.interfaces.get(id.index()).map_or("", |interface| &interface.name)
+}
+
+fn source(config: &Config, pool: SourcePool) -> String {
+    match pool {
+        SourcePool::Interface => "interface".to_owned(),
+        SourcePool::Pool(number) => {
+            format!("pool.{}", config.pools.get(number).map_or("", |pool| &pool.name))
+        }
+    }
+}
+
+/// A TOML inline table. Nothing that goes into it needs an escape.
+#[derive(Default)]
+struct Inline(Vec<String>);
+
+impl Inline {
+    fn value(&mut self, key: &str, value: impl Display) {
+        self.0.push(format!("{key} = {value}"));
+    }
+
+    fn text(&mut self, key: &str, value: impl Display) {
+        self.value(key, format_args!("\"{value}\""));
+    }
+
+    /// Where there is one zone only, nobody has to say which.
+    fn zone(&mut self, config: &Config, zone: Option<u16>) {
+        if let Some(zone) = zone.filter(|_| config.zones().len() > 1) {
+            self.value("zone", zone);
+        }
+    }
+
+    /// Nothing for an empty list, which means any.
+    fn prefixes(&mut self, key: &str, nets: &[Ipv4Net]) {
+        let name = |net: &Ipv4Net| match net.prefix_len() {
+            32 => format!("\"{}\"", net.addr()),
+            _ => format!("\"{net}\""),
+        };
+        match nets {
+            [] => {}
+            [one] => self.value(key, name(one)),
+            several => {
+                self.value(
+                    key,
+                    format_args!("[{}]", several.iter().map(name).collect::<Vec<_>>().join(", ")),
+                );
+            }
+        }
+    }
+
+    fn finish(self) -> String {
+        format!("{{ {} }}", self.0.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{compile::compile, parse};
+    use crate::ids::{MacAddr, WorkerId};
+    use std::sync::Arc;
+
+    const BASE: &str = r#"
+[interface.lan]
+device = "vdev:mem0"
+realm = "internal"
+address = "192.168.1.1/24"
+
+[interface.shop]
+device = "vdev:mem1"
+realm = "internal"
+address = "10.0.0.1/24"
+zone = 7
+
+[interface.wan]
+device = "vdev:mem2"
+realm = "external"
+addresses = ["203.0.113.2/24", "203.0.113.3/24"]
+gateway = "203.0.113.1"
+
+[pool.web]
+addresses = "203.0.113.16-203.0.113.20"
+"#;
+
+    const RULES: &str = r#"
+snat = [
+  { zone = 7, from = ["10.0.0.0/24", "10.0.0.9"], to = "198.51.100.0/24", source = "pool.web" },
+  { out = "wan", source = "interface" },
+]
+dnat = [
+  { on = "wan", protocol = ["tcp", "udp"], port = 53, to = "192.168.1.10", zone = 0 },
+  { address = "203.0.113.3", protocol = "tcp", port = "8000-8010", to = "10.0.0.7:80", zone = 7, source = "interface", syn_proxy = true, drain = true },
+  { address = "203.0.113.17", protocol = "tcp", port = 443, to = "192.168.1.11:8443", zone = 0, source = "pool.web" },
+]
+ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
+"#;
+
+    fn read(rules: &str) -> Config {
+        let text = format!("{rules}{BASE}");
+        parse(&text, "natgate.toml").unwrap_or_else(|errors| panic!("{errors}")).config
+    }
+
+    fn running() -> Running {
+        let config = read(RULES);
+        let macs = vec![MacAddr::default(); config.devices.len()];
+        let snapshot = Arc::new(compile(&config, &macs, 7, 0));
+        Running::new(config, snapshot, Vec::new())
+    }
+
+    #[test]
+    fn a_rule_is_written_as_the_config_would_write_it() {
+        let shown = rules(&running(), usize::MAX);
+        let text = |number: usize| shown.rules[number].text.as_str();
+        assert_eq!(
+            text(0),
+            "{ zone = 7, from = [\"10.0.0.0/24\", \"10.0.0.9\"], to = \"198.51.100.0/24\", source = \"pool.web\" }"
+        );
+        assert!(text(4).ends_with("source = \"interface\", syn_proxy = true, drain = true }"), "{}", text(4));
+        assert_eq!(
+            (text(6), text(7)),
+            ("{ from = \"192.168.1.66\" }", "{ zone = 7, from = \"10.0.0.64/26\" }")
+        );
+        let list = |kind: &str| {
+            let rows = shown.rules.iter().filter(|row| row.kind == kind);
+            format!("{kind} = [{}]\n", rows.map(|row| row.text.clone()).collect::<Vec<_>>().join(", "))
+        };
+        let again = read(&["snat", "dnat", "ban"].map(list).concat());
+        let first = read(RULES);
+        assert_eq!((again.snat, again.dnat, again.bans), (first.snat, first.dnat, first.bans));
+    }
+
+    #[test]
+    fn rules_come_in_order_with_what_they_did_and_no_more_than_asked_for() {
+        let running = running();
+        running.snapshot.rules.of(Rule::Dnat(1)).unwrap().of(WorkerId(0)).unwrap().add(5);
+        let shown = rules(&running, usize::MAX);
+        let heads: Vec<_> = shown
+            .rules
+            .iter()
+            .map(|row| (row.kind.as_str(), row.number, row.sessions, row.drained))
+            .collect();
+        let expected = [
+            ("snat", 1, Some(0), false),
+            ("snat", 2, Some(0), false),
+            ("dnat", 1, Some(0), false),
+            ("dnat", 2, Some(5), false),
+            ("dnat", 3, Some(0), true),
+            ("dnat", 4, Some(0), false),
+            ("ban", 1, None, false),
+            ("ban", 2, None, false),
+        ];
+        assert_eq!(heads, expected);
+        let few = rules(&running, 3);
+        assert_eq!((few.total, &few.rules[..]), (8, &shown.rules[..3]));
+    }
+
+    #[test]
+    fn the_ban_of_a_source_is_the_first_that_names_it_in_its_zone() {
+        let running = running();
+        let number =
+            |zone, source: &str| ban_of(&running, zone, source.parse().unwrap()).map(|ban| ban.number);
+        assert_eq!(number(0, "192.168.1.66"), Some(1));
+        assert_eq!((number(7, "10.0.0.65"), number(0, "10.0.0.65")), (Some(2), None));
+    }
+}

@@ -4,10 +4,14 @@
 //! output, everything else (logs, errors, warnings) to standard error. Colours only on a terminal, and not if
 //! `NO_COLOR` is set.
 
+mod change;
 mod check;
+mod config;
 mod demo;
+mod edit;
 pub mod filter;
 mod peer;
+mod reload;
 mod report;
 mod run;
 pub mod session_tables;
@@ -40,6 +44,7 @@ Examples:
   natgate show status             what the running gateway does
   natgate sessions -o extended    its sessions, as classic conntrack lines
   natgate sessions top            who fills the table
+  natgate reload new.toml         another config, without a pause
   natgate demo                    all of it between hosts made for the purpose
 
 Environment:
@@ -70,6 +75,22 @@ enum Command {
     Show(show::ShowArgs),
     /// List, count or delete the sessions of a running gateway
     Sessions(sessions::SessionsArgs),
+    /// Take another config over, without a pause
+    Reload(reload::ReloadArgs),
+    /// Say what another config would change
+    Diff(reload::DiffArgs),
+    /// Confirm a config that was taken over with --confirm-within
+    Confirm(reload::ConfirmArgs),
+    /// Go back to an earlier revision of the config
+    Rollback(reload::RollbackArgs),
+    /// Show, list or save the config that runs and its revisions
+    Config(config::ConfigArgs),
+    /// Add, remove or drain a forward (DNAT)
+    Forward(edit::ForwardArgs),
+    /// Let sources open no session any more
+    Ban(edit::BanArgs),
+    /// Let banned sources open sessions again
+    Unban(edit::BanArgs),
     /// Show natgate at work between real hosts, on this machine
     Demo(demo::Args),
     /// Play a part in the demo and in tests
@@ -118,6 +139,14 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Show(args) => show::run(&args).map_err(Failure::from),
         Command::Sessions(args) => sessions::run(&args),
+        Command::Reload(args) => reload::reload(&args),
+        Command::Diff(args) => reload::diff(&args),
+        Command::Confirm(args) => reload::confirm(&args),
+        Command::Rollback(args) => reload::rollback(&args),
+        Command::Config(args) => config::run(&args),
+        Command::Forward(args) => edit::forward(&args),
+        Command::Ban(args) => edit::ban(&args, true),
+        Command::Unban(args) => edit::ban(&args, false),
         Command::Demo(args) => demo::run(&args).map_err(|error| match error {
             demo::DemoError::Output(error) => Failure::from(error),
             error => Failure::Other(error.into()),

@@ -53,7 +53,7 @@ pub struct Publication {
     /// What they read.
     pub snapshot: Arc<Snapshot>,
     /// What each needs to go over to it from the configuration that runs, in the order of their numbers.
-    pub updates: Vec<Box<WorkerUpdate>>,
+    pub updates: Vec<WorkerUpdate>,
     /// Told when all of them run it, or why they do not.
     pub done: oneshot::Sender<Result<Adopted, PublishError>>,
 }
@@ -98,9 +98,9 @@ impl Management {
     pub fn publish(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        updates: Vec<Box<WorkerUpdate>>,
+        updates: Vec<WorkerUpdate>,
         now: Time,
-    ) -> Result<(), (PublishError, Vec<Box<WorkerUpdate>>)> {
+    ) -> Result<(), (PublishError, Vec<WorkerUpdate>)> {
         if let Err(error) = self.may_follow(snapshot, updates.len()) {
             return Err((error, updates));
         }
@@ -110,6 +110,7 @@ impl Management {
         let revision = self.handover.revision();
         for (link, update) in self.links.iter_mut().zip(updates) {
             // There is room: this thread alone fills the ring.
+            let update = Box::new(update);
             let _ = link.to.push(ToWorker::Adopt { snapshot: snapshot.clone(), revision, update });
         }
         self.adopt_limits();

@@ -26,7 +26,7 @@ impl WorkerUpdate {
         before: &Snapshot,
         after: &Snapshot,
         sessions: &[u32],
-    ) -> Result<Vec<Box<WorkerUpdate>>, getrandom::Error> {
+    ) -> Result<Vec<WorkerUpdate>, getrandom::Error> {
         let ports =
             PortUpdate::between(&before.local, &after.local, &after.steering, after.steering.workers());
         let starts_proxy = after.local.has_syn_proxy() && !before.local.has_syn_proxy();
@@ -34,7 +34,7 @@ impl WorkerUpdate {
         for (ports, sessions) in ports.into_iter().zip(sessions) {
             let syn_proxy =
                 if starts_proxy { SynProxy::new(after, *sessions, &mut Rng::from_os()?) } else { None };
-            updates.push(Box::new(WorkerUpdate { ports, syn_proxy }));
+            updates.push(WorkerUpdate { ports, syn_proxy });
         }
         Ok(updates)
     }

@@ -23,7 +23,7 @@ use natgate::packet::PacketBuf;
 use natgate::runtime::Gateway;
 use natgate::steering::plan::{Candidate, choose};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread;
@@ -202,6 +202,11 @@ impl Live {
 
     pub fn client(&self) -> Client {
         Client::new(self.socket())
+    }
+
+    /// A directory for what a test needs.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The file that the gateway was started with.

@@ -9,6 +9,7 @@ mod monitoring;
 mod openapi;
 mod openmetrics;
 mod read_only;
+mod reload;
 mod sessions;
 mod steering;
 

@@ -412,7 +412,7 @@ impl Reloader {
     async fn publish(
         &self,
         snapshot: Arc<Snapshot>,
-        updates: Vec<Box<WorkerUpdate>>,
+        updates: Vec<WorkerUpdate>,
     ) -> Result<Adopted, ReloadFailure> {
         let stopping = || ReloadFailure::new("the gateway is stopping");
         let (done, adopted) = oneshot::channel();

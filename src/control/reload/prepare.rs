@@ -16,7 +16,7 @@ pub(super) struct Prepared {
     pub(super) running: Arc<Running>,
     pub(super) config: Config,
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) updates: Vec<Box<WorkerUpdate>>,
+    pub(super) updates: Vec<WorkerUpdate>,
     pub(super) answer: Reload,
 }
 

@@ -52,20 +52,44 @@ pub struct Place {
     pub width: usize,
 }
 
+/// A text and where its lines begin: found once, as a file may have thousands of findings.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let behind = text.bytes().zip(1..).filter(|(byte, _)| *byte == b'\n').map(|(_, behind)| behind);
+        Lines { text, starts: std::iter::once(0).chain(behind).collect() }
+    }
+
+    /// The number of the line, counted from 0, that holds this byte.
+    pub(super) fn number(&self, index: usize) -> usize {
+        self.starts.partition_point(|start| *start <= index).saturating_sub(1)
+    }
+
+    /// A line by its number, without its end.
+    pub(super) fn line(&self, number: usize) -> &'t str {
+        let rest = self.starts.get(number).and_then(|start| self.text.get(*start..)).unwrap_or_default();
+        rest.split('\n').next().unwrap_or_default().trim_end_matches('\r')
+    }
+}
+
 impl Place {
-    pub(super) fn new(file: &Arc<str>, text: &str, at: Span) -> Self {
+    pub(super) fn new(file: &Arc<str>, lines: &Lines<'_>, at: Span) -> Self {
+        let text = lines.text;
         let start = floor(text, at.start);
-        let head = text.get(..start).unwrap_or_default();
-        let line_start = head.rfind('\n').map_or(0, |newline| newline + 1);
-        let rest = text.get(line_start..).unwrap_or_default();
-        let source = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
+        let line = lines.number(start);
+        let line_start = lines.starts.get(line).copied().unwrap_or_default();
+        let source = lines.line(line);
         let before = text.get(line_start..start).unwrap_or_default();
         // A value of several lines is underlined up to the end of its first.
         let end = floor(text, at.end).min(line_start + source.len());
         let width = text.get(start..end).map_or(1, |covered| covered.chars().count().max(1));
         Place {
             file: Arc::clone(file),
-            line: head.matches('\n').count() + 1,
+            line: line + 1,
             column: before.chars().count() + 1,
             source: source.to_owned(),
             width,
@@ -124,10 +148,10 @@ impl Problem for Caution {
 }
 
 impl<P: Problem> Diagnostic<P> {
-    pub(super) fn new(file: &Arc<str>, text: &str, found: Found<P>) -> Self {
+    pub(super) fn new(file: &Arc<str>, lines: &Lines<'_>, found: Found<P>) -> Self {
         Diagnostic {
-            place: Place::new(file, text, found.at),
-            other: found.other.map(|at| Place::new(file, text, at)),
+            place: Place::new(file, lines, found.at),
+            other: found.other.map(|at| Place::new(file, lines, at)),
             what: found.what,
         }
     }
@@ -216,7 +240,7 @@ mod tests {
     use super::*;
 
     fn place(text: &str, start: usize, end: usize) -> Place {
-        Place::new(&Arc::from("x.toml"), text, Span { start, end })
+        Place::new(&Arc::from("x.toml"), &Lines::new(text), Span { start, end })
     }
 
     #[test]
@@ -240,7 +264,7 @@ mod tests {
     #[test]
     fn the_underline_is_under_the_offending_text() {
         let found = Found { at: Span { start: 2, end: 3 }, other: None, what: Mistake::Name("x".into()) };
-        let text = Diagnostic::new(&Arc::from("f"), "\t x = 1", found).to_string();
+        let text = Diagnostic::new(&Arc::from("f"), &Lines::new("\t x = 1"), found).to_string();
         assert!(text.contains(" 1 | \t x = 1\n   | \t ^\n   = help: "), "{text}");
         assert!(!text.contains('\x1b'));
     }

@@ -27,8 +27,9 @@ pub use error::{ConfigErrors, Diagnostic, LoadError, Place, Problem};
 pub use mistake::{Caution, Mistake};
 pub use model::Config;
 
-use error::{Found, Span};
+use error::{Found, Lines, Span};
 use reader::Findings;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -59,31 +60,32 @@ pub fn load(path: impl AsRef<Path>) -> Result<Checked, LoadError> {
 /// Every mistake in the text.
 pub fn parse(text: &str, file: &str) -> Result<Checked, ConfigErrors> {
     let (root, syntax) = DeTable::parse_recoverable(text);
+    let lines = Lines::new(text);
     let mut findings = Findings::default();
     let draft = parse::file(root.get_ref(), &mut findings);
     let config = if syntax.is_empty() { check::run(draft, &mut findings) } else { None };
     if !syntax.is_empty() {
-        keep_independent(text, syntax, &mut findings);
+        keep_independent(&lines, syntax, &mut findings);
     }
     let file: Arc<str> = Arc::from(file);
     let Findings { mistakes, cautions } = findings;
-    let warnings = diagnostics(&file, text, cautions);
+    let warnings = diagnostics(&file, &lines, cautions);
     match config {
         Some(config) => Ok(Checked { config, warnings }),
-        None => Err(ConfigErrors { errors: diagnostics(&file, text, mistakes), warnings }),
+        None => Err(ConfigErrors { errors: diagnostics(&file, &lines, mistakes), warnings }),
     }
 }
 
-fn diagnostics<P: Problem>(file: &Arc<str>, text: &str, found: Vec<Found<P>>) -> Vec<Diagnostic<P>> {
-    let mut list: Vec<_> = found.into_iter().map(|found| Diagnostic::new(file, text, found)).collect();
+fn diagnostics<P: Problem>(file: &Arc<str>, lines: &Lines<'_>, found: Vec<Found<P>>) -> Vec<Diagnostic<P>> {
+    let mut list: Vec<_> = found.into_iter().map(|found| Diagnostic::new(file, lines, found)).collect();
     list.sort_by_key(|diagnostic| (diagnostic.place.line, diagnostic.place.column));
     list
 }
 
 /// Adds the syntax errors, and leaves of the others those that do not follow from one.
-fn keep_independent(text: &str, syntax: Vec<toml::de::Error>, findings: &mut Findings) {
-    let line_of = |at: Span| text.bytes().take(at.start).filter(|byte| *byte == b'\n').count();
-    let mut lines: Vec<usize> = Vec::new();
+fn keep_independent(text: &Lines<'_>, syntax: Vec<toml::de::Error>, findings: &mut Findings) {
+    let line_of = |at: Span| text.number(at.start);
+    let mut lines: HashSet<usize> = HashSet::new();
     let mut errors: Vec<Found<Mistake>> = Vec::new();
     let mut syntax: Vec<(Span, String)> = syntax
         .into_iter()
@@ -92,13 +94,12 @@ fn keep_independent(text: &str, syntax: Vec<toml::de::Error>, findings: &mut Fin
     syntax.sort_by_key(|(at, _)| at.start);
     for (at, message) in syntax {
         // The first error of a line is the cause of the others.
-        if !lines.contains(&line_of(at)) {
-            lines.push(line_of(at));
+        if lines.insert(line_of(at)) {
             errors.push(Found { at, other: None, what: Mistake::Syntax { message } });
         }
     }
     // Behind a broken header, keys are read as those of another table.
-    let header = |line: &usize| text.lines().nth(*line).is_some_and(|l| l.trim_start().starts_with('['));
+    let header = |line: &usize| text.line(*line).trim_start().starts_with('[');
     let header_broken = lines.iter().any(header);
     findings.mistakes.retain(|found| {
         !header_broken && !found.what.may_follow_from_syntax() && !lines.contains(&line_of(found.at))

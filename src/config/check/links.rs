@@ -9,6 +9,7 @@ use crate::config::reader::{At, Findings};
 use crate::device::spec::DeviceSpec;
 use crate::ids::{DeviceId, InterfaceId, MAX_INTERFACES};
 use ipnet::Ipv4Net;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 /// No link has more hosts; a shorter length is a slip.
@@ -228,7 +229,7 @@ fn overlap(one: Ipv4Net, two: Ipv4Net) -> bool {
 
 /// Routes and gateways, in the order of the file within each kind; gateways last.
 pub(super) fn routes(draft: &Draft, findings: &mut Findings) -> Vec<RouteConfig> {
-    let mut routes: Vec<(RouteConfig, Span)> = Vec::new();
+    let mut routes = Routes::default();
     for route in &draft.routes {
         let hop = next_hop(draft, route, findings);
         let Some(to) = route.to else { continue };
@@ -249,28 +250,33 @@ pub(super) fn routes(draft: &Draft, findings: &mut Findings) -> Vec<RouteConfig>
         }
         add(draft, &mut routes, (Ipv4Net::default(), gateway.value, index), gateway.at, findings);
     }
-    routes.into_iter().map(|(route, _)| route).collect()
+    routes.list
+}
+
+/// The routes so far.
+#[derive(Default)]
+struct Routes {
+    list: Vec<RouteConfig>,
+    /// Where each prefix was first given in each zone. A zone that was wrong has been reported.
+    known: HashMap<(Ipv4Net, u16), Span>,
 }
 
 /// Adds a route by the interface with this index. There is one to each prefix in a zone.
 fn add(
     draft: &Draft,
-    routes: &mut Vec<(RouteConfig, Span)>,
+    routes: &mut Routes,
     (to, via, index): (Ipv4Net, Ipv4Addr, usize),
     at: Span,
     findings: &mut Findings,
 ) {
     let Ok(interface) = u8::try_from(index).map(InterfaceId) else { return };
-    let shares_zone = |other: InterfaceId| {
-        let both = draft.interfaces.get(index).zip(draft.interfaces.get(other.index()));
-        both.is_some_and(|(one, other)| one.shares_zone_with(other))
-    };
-    if let Some((_, earlier)) =
-        routes.iter().find(|(known, _)| known.to == to && shares_zone(known.interface))
+    if let Some(zone) = draft.interfaces.get(index).and_then(|interface| interface.zone)
+        && let earlier = *routes.known.entry((to, zone)).or_insert(at)
+        && earlier != at
     {
-        findings.clash(*earlier, at, Mistake::RouteTwice { to });
+        findings.clash(earlier, at, Mistake::RouteTwice { to });
     }
-    routes.push((RouteConfig { to, via, interface }, at));
+    routes.list.push(RouteConfig { to, via, interface });
 }
 
 fn not_connected(draft: &Draft, to: At<Ipv4Net>, zone: Option<u16>, findings: &mut Findings) {

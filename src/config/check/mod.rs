@@ -8,7 +8,9 @@ mod conntrack;
 mod links;
 mod pools;
 mod rules;
+mod shadow;
 mod steering;
+mod ways;
 mod zones;
 
 use crate::config::draft::{Draft, RuntimeDraft};

@@ -8,6 +8,7 @@ use crate::config::model::{Config, PoolConfig, SourcePool};
 use crate::config::reader::{At, Findings};
 use crate::config::units;
 use crate::ids::Realm;
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -41,8 +42,9 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
         findings.error(pool.name.at, Mistake::PoolsTooLarge { count, most: MAX_ADDRESSES });
     }
     let mut ranges: Vec<Range<'_>> = draft.pools.iter().flat_map(ranges).collect();
+    let hops = next_hops(draft);
     for range in &ranges {
-        owners(draft, range, findings);
+        owners(draft, &hops, range, findings);
         zones::not_shared(draft, (range.first, range.last), range.at, findings);
     }
     ranges.sort_by_key(|range| (range.first, range.at.start));
@@ -87,8 +89,17 @@ fn build(pool: &PoolDraft) -> PoolConfig {
     }
 }
 
+/// Each once, where it is first given.
+fn next_hops(draft: &Draft) -> Vec<At<Ipv4Addr>> {
+    let gateways = draft.interfaces.iter().filter_map(|interface| interface.gateway);
+    let mut known = HashSet::new();
+    let mut hops: Vec<_> = gateways.chain(draft.routes.iter().filter_map(|route| route.via)).collect();
+    hops.retain(|hop| known.insert(hop.value));
+    hops
+}
+
 /// Addresses that belong to someone else. One error a range is enough.
-fn owners(draft: &Draft, range: &Range<'_>, findings: &mut Findings) {
+fn owners(draft: &Draft, hops: &[At<Ipv4Addr>], range: &Range<'_>, findings: &mut Findings) {
     let inside = |address: Ipv4Addr| (range.first..=range.last).contains(&address);
     let pool = || range.pool.name.value.clone();
     if let Some(address) = [range.first, range.last].into_iter().find(|end| !unicast(*end)) {
@@ -112,9 +123,7 @@ fn owners(draft: &Draft, range: &Range<'_>, findings: &mut Findings) {
             }
         }
     }
-    let gateways = draft.interfaces.iter().filter_map(|interface| interface.gateway);
-    let mut hops = gateways.chain(draft.routes.iter().filter_map(|route| route.via));
-    if let Some(hop) = hops.find(|hop| inside(hop.value)) {
+    if let Some(hop) = hops.iter().find(|hop| inside(hop.value)) {
         let what = Mistake::PoolHoldsNextHop { pool: pool(), address: hop.value };
         findings.clash(hop.at, range.at, what);
     }
@@ -144,13 +153,15 @@ fn overlaps(ranges: &[Range<'_>], findings: &mut Findings) {
 }
 
 pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
+    let outbound: HashSet<SourcePool> = config.snat.iter().map(|rule| rule.source).collect();
+    let full_nat: HashSet<SourcePool> = config.dnat.iter().filter_map(|rule| rule.source).collect();
+    let targets: HashSet<Ipv4Addr> = config.dnat.iter().map(|rule| rule.address).collect();
     for (index, pool) in draft.pools.iter().enumerate() {
         let source = SourcePool::Pool(index);
-        let outbound = config.snat.iter().any(|rule| rule.source == source);
-        let full_nat = config.dnat.iter().any(|rule| rule.source == Some(source));
+        let (outbound, full_nat) = (outbound.contains(&source), full_nat.contains(&source));
         let forwarded = || {
             let addresses = config.pools.get(index).map(|pool| pool.addresses.as_slice()).unwrap_or_default();
-            config.dnat.iter().any(|rule| addresses.contains(&rule.address))
+            addresses.iter().any(|address| targets.contains(address))
         };
         if !outbound && !full_nat && !forwarded() {
             findings.warn(pool.name.at, Caution::PoolUnused(pool.name.value.clone()));

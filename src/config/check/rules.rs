@@ -1,5 +1,7 @@
 //! Translation rules: names, ports that do not fit, and rules that collide or never apply.
 
+use super::shadow::Shadows;
+use super::ways::Ways;
 use super::{alternatives, position, unicast, zones};
 use crate::config::draft::{DnatDraft, Draft, InterfaceDraft, SourceName};
 use crate::config::error::Span;
@@ -9,10 +11,12 @@ use crate::config::reader::{At, Findings};
 use crate::ids::{InterfaceId, Realm};
 use crate::wire::protocol;
 use ipnet::Ipv4Net;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
     let mut rules = Vec::new();
+    let pools = Pools::new(draft);
     for rule in &draft.snat {
         let out = rule.out.as_ref().and_then(|name| interface(draft, name, findings).zip(Some(name.at)));
         if let Some((index, at)) = out
@@ -25,7 +29,7 @@ pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
             from: values(&rule.from),
             to: values(&rule.to),
             out: out.and_then(|(index, _)| u8::try_from(index).ok()).map(InterfaceId),
-            source: source(draft, rule.source.as_ref(), findings).unwrap_or(SourcePool::Interface),
+            source: pools.source(rule.source.as_ref(), findings).unwrap_or(SourcePool::Interface),
         });
     }
     rules
@@ -45,24 +49,37 @@ pub(super) fn interface(draft: &Draft, name: &At<String>, findings: &mut Finding
     index
 }
 
-fn source(draft: &Draft, source: Option<&At<SourceName>>, findings: &mut Findings) -> Option<SourcePool> {
-    let source = source?;
-    let SourceName::Pool(name) = &source.value else { return Some(SourcePool::Interface) };
-    let names = || draft.pools.iter().map(|pool| pool.name.value.as_str());
-    let index = position(names(), name);
-    if index.is_none() {
-        let (meant, known) = alternatives(names(), name);
-        findings.error(source.at, Mistake::UnknownPool { name: name.clone(), meant, known });
+/// The pools by name.
+struct Pools<'d> {
+    draft: &'d Draft,
+    numbers: HashMap<&'d str, usize>,
+}
+
+impl<'d> Pools<'d> {
+    fn new(draft: &'d Draft) -> Self {
+        Pools { draft, numbers: draft.pools.iter().map(|pool| pool.name.value.as_str()).zip(0..).collect() }
     }
-    index.map(SourcePool::Pool)
+
+    fn source(&self, source: Option<&At<SourceName>>, findings: &mut Findings) -> Option<SourcePool> {
+        let source = source?;
+        let SourceName::Pool(name) = &source.value else { return Some(SourcePool::Interface) };
+        let index = self.numbers.get(name.as_str()).copied();
+        if index.is_none() {
+            let names = self.draft.pools.iter().map(|pool| pool.name.value.as_str());
+            let (meant, known) = alternatives(names, name);
+            findings.error(source.at, Mistake::UnknownPool { name: name.clone(), meant, known });
+        }
+        index.map(SourcePool::Pool)
+    }
 }
 
 pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Findings) -> Vec<DnatRule> {
     let mut rules: Vec<(DnatRule, Span)> = Vec::new();
+    let (pools, ways) = (Pools::new(draft), Ways::new(draft, routes));
     for rule in &draft.dnat {
         let target = target(draft, rule, findings);
-        let source = source(draft, rule.source.as_ref(), findings);
-        let backend = backend(draft, routes, rule, findings);
+        let source = pools.source(rule.source.as_ref(), findings);
+        let backend = backend(draft, &ways, rule, findings);
         let syn_proxy = syn_proxy(rule, findings);
         let (Some((address, interface)), Some(ports), Some((to, to_port, zone))) =
             (target, &rule.ports, backend)
@@ -134,12 +151,12 @@ fn target(
 /// The backend's address, the first of its ports, and its zone.
 fn backend(
     draft: &Draft,
-    routes: &[RouteConfig],
+    ways: &Ways<'_>,
     rule: &DnatDraft,
     findings: &mut Findings,
 ) -> Option<(Ipv4Addr, u16, u16)> {
     let At { value: (to, to_port), at } = rule.to?;
-    let zone = zones::of_backend(draft, routes, At { value: to, at }, rule.zone, findings);
+    let zone = zones::of_backend(draft, ways, At { value: to, at }, rule.zone, findings);
     let ours = |interface: &InterfaceDraft| {
         let visible = interface.zone == zone || interface.realm == Some(Realm::External);
         visible && interface.has(to)
@@ -182,15 +199,14 @@ fn collisions(rules: &[(DnatRule, Span)], findings: &mut Findings) {
 }
 
 pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
-    for (index, rule) in draft.snat.iter().enumerate() {
-        let earlier = config.snat.get(..index).unwrap_or_default();
-        let shadowed =
-            config.snat.get(index).is_some_and(|rule| earlier.iter().any(|other| covers(other, rule)));
-        if shadowed {
+    let ways = Ways::new(draft, &config.routes);
+    let mut shadows = Shadows::default();
+    for (rule, checked) in draft.snat.iter().zip(&config.snat) {
+        if shadows.cover(checked) {
             findings.warn(rule.at, Caution::Shadowed);
         }
         for from in &rule.from {
-            if !internal_source(draft, config, rule.zone.map(|zone| zone.value), from.value) {
+            if !ways.has_sources(rule.zone.map(|zone| zone.value), from.value) {
                 findings.warn(from.at, Caution::SourceNotInternal(from.value));
             }
         }
@@ -202,43 +218,14 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
             findings.warn(on.at, Caution::DnatOnInternal(on.value.clone()));
         }
         let Some(At { value: (to, _), at }) = rule.to else { continue };
-        let zone = zones::of_backend(
-            draft,
-            &config.routes,
-            At { value: to, at },
-            rule.zone,
-            &mut Findings::default(),
-        );
-        match zone.and_then(|zone| zones::way(draft, &config.routes, zone, to)).and_then(|by| by.realm) {
+        let backend = At { value: to, at };
+        let zone = zones::of_backend(draft, &ways, backend, rule.zone, &mut Findings::default());
+        match zone.and_then(|zone| ways.by(zone, to)).and_then(|by| by.realm) {
             Some(Realm::Internal) => {}
             Some(Realm::External) => findings.warn(at, Caution::BackendExternal(to)),
             None => findings.warn(at, Caution::BackendUnreachable(to)),
         }
     }
-}
-
-/// Whether some of these sources are behind an internal interface of the zone, or of any.
-fn internal_source(draft: &Draft, config: &Config, zone: Option<u16>, from: Ipv4Net) -> bool {
-    let here = |other: u16| zone.is_none_or(|zone| zone == other);
-    // The prefix may be wider than what is routed, such as 192.168.0.0/16 for several networks in it.
-    let connected = config.interfaces.iter().flat_map(|i| i.addresses.iter().map(move |a| (a.trunc(), i)));
-    let inside = connected.chain(
-        config.routes.iter().filter_map(|r| Some((r.to, config.interfaces.get(r.interface.index())?))),
-    );
-    let mut inside = inside.filter(|(_, i)| i.realm == Realm::Internal && here(i.zone));
-    inside.any(|(net, _)| from.contains(&net))
-        || config
-            .zones()
-            .into_iter()
-            .any(|zone| here(zone) && zones::is_inside(draft, &config.routes, zone, from.network()))
-}
-
-/// Whether the earlier rule takes all that the later one matches.
-fn covers(earlier: &SnatRule, later: &SnatRule) -> bool {
-    (earlier.zone.is_none() || earlier.zone == later.zone)
-        && (earlier.out.is_none() || earlier.out == later.out)
-        && within(&earlier.from, &later.from)
-        && within(&earlier.to, &later.to)
 }
 
 pub(super) fn within(outer: &[Ipv4Net], inner: &[Ipv4Net]) -> bool {

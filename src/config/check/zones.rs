@@ -1,13 +1,12 @@
-//! Zones: which of several networks with the same addresses is meant, and where a zone's routes lead.
+//! Zones: which of several networks with the same addresses is meant.
 
-use crate::config::draft::{Draft, InterfaceDraft};
+use super::ways::Ways;
+use crate::config::draft::Draft;
 use crate::config::error::Span;
 use crate::config::mistake::Mistake;
-use crate::config::model::RouteConfig;
 use crate::config::reader::{At, Findings};
 use crate::ids::Realm;
 use ipnet::Ipv4Net;
-use std::cmp::Reverse;
 use std::net::Ipv4Addr;
 
 /// The zones that there are, each once.
@@ -31,41 +30,10 @@ pub(super) fn known(draft: &Draft, zone: At<u16>, findings: &mut Findings) -> Op
     None
 }
 
-/// The interface that packets from `zone` to `address` leave by: as `route::zoned` does it.
-pub(super) fn way<'d>(
-    draft: &'d Draft,
-    routes: &[RouteConfig],
-    zone: u16,
-    address: Ipv4Addr,
-) -> Option<&'d InterfaceDraft> {
-    let connected = draft.interfaces.iter().flat_map(|interface| {
-        // A connected prefix wins over a route of the same length.
-        interface.addresses.iter().map(move |net| (net.value.trunc(), true, interface))
-    });
-    let routed = routes
-        .iter()
-        .filter_map(|route| Some((route.to, false, draft.interfaces.get(route.interface.index())?)));
-    connected
-        .chain(routed)
-        .filter(|(net, _, by)| {
-            net.contains(&address) && (by.zone == Some(zone) || by.realm == Some(Realm::External))
-        })
-        .enumerate()
-        .max_by_key(|(number, (net, connected, by))| {
-            (net.prefix_len(), by.zone == Some(zone), *connected, Reverse(*number))
-        })
-        .map(|(_, (_, _, by))| by)
-}
-
-/// Whether packets from `zone` to `address` stay inside.
-pub(super) fn is_inside(draft: &Draft, routes: &[RouteConfig], zone: u16, address: Ipv4Addr) -> bool {
-    way(draft, routes, zone, address).is_some_and(|by| by.realm == Some(Realm::Internal))
-}
-
 /// The zone of a backend: the one that was given, or the only one that leads inside to it.
 pub(super) fn of_backend(
     draft: &Draft,
-    routes: &[RouteConfig],
+    ways: &Ways<'_>,
     backend: At<Ipv4Addr>,
     given: Option<At<u16>>,
     findings: &mut Findings,
@@ -73,8 +41,8 @@ pub(super) fn of_backend(
     if let Some(given) = given {
         return known(draft, given, findings);
     }
-    let zones = all(draft);
-    let mut inside = zones.iter().filter(|zone| is_inside(draft, routes, **zone, backend.value));
+    let zones = ways.zones();
+    let mut inside = zones.iter().filter(|zone| ways.is_inside(**zone, backend.value));
     match (inside.next(), inside.next()) {
         (Some(first), Some(second)) => {
             let (to, first, second) = (backend.value, *first, *second);

@@ -3,14 +3,11 @@
 //! `docs/metrics.md` is made from this list, and a test compares them. What a metric has a label for is in its help only
 //! where the label's name does not say it.
 
-use super::rules;
 use super::scrape::{Samples, Scrape};
-use crate::conntrack::class::Class;
 use crate::control::api;
 use crate::management::events::EventKind;
-use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction};
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// What a metric's value does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +208,12 @@ pub const METRICS: &[Metric] = &[
         "Bytes sent: whole Ethernet frames without FCS.",
         |s, out| s.interfaces(out, |row| row.tx_bytes),
     ),
-    gauge("natgate_neighbors", &["interface", "state"], "Neighbours that ARP knows or asks for.", neighbors),
+    gauge(
+        "natgate_neighbors",
+        &["interface", "state"],
+        "Neighbours that ARP knows or asks for.",
+        Scrape::neighbors,
+    ),
     // Steering.
     info(
         "natgate_interface_plan_info",
@@ -286,7 +288,7 @@ pub const METRICS: &[Metric] = &[
         "natgate_sessions_by_class",
         &["class"],
         "Sessions by what they are worth when the table is full: never answered, closing, proved conversations, ...",
-        by_class,
+        Scrape::by_class,
     ),
     gauge(
         "natgate_sessions_half_open",
@@ -307,7 +309,7 @@ pub const METRICS: &[Metric] = &[
         "natgate_sessions_evicted_total",
         &["reason"],
         "Sessions that had to make room for others, by what they were. They count as removed too.",
-        evicted,
+        Scrape::evicted,
     ),
     gauge(
         "natgate_sessions_level",
@@ -391,7 +393,7 @@ pub const METRICS: &[Metric] = &[
         "natgate_rule_sessions_total",
         &["kind", "number", "rule"],
         "Sessions that a rule made, by its place among those of its kind, from 1.",
-        rule_sessions,
+        Scrape::rule_sessions,
     ),
     gauge("natgate_pool_addresses", &["pool"], "Addresses of a pool.", |s, out| {
         s.pools.iter().try_for_each(|pool| out.put(&[&pool.name], pool.addresses))
@@ -420,7 +422,7 @@ pub const METRICS: &[Metric] = &[
         "natgate_pool_time_to_exhaustion_seconds",
         PORTS,
         "How long the free ports last at the pace of the last minute. Absent: their use does not grow.",
-        time_to_exhaustion,
+        Scrape::time_to_exhaustion,
     ),
     // Workers.
     counter("natgate_worker_turns_total", WORKER, "Turns of the worker's loop.", |s, out| {
@@ -443,7 +445,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Histogram,
         labels: WORKER,
         help: "Frames in a burst from a device. 32 is a full one: more were waiting.",
-        read: bursts,
+        read: Scrape::bursts,
     },
     gauge(
         "natgate_tsc_hertz",
@@ -468,59 +470,3 @@ pub const METRICS: &[Metric] = &[
         s.seconds(out, |worker| worker.adopt_turn_max_nanos.get())
     }),
 ];
-
-fn neighbors(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
-    let mut counts = std::collections::BTreeMap::<_, u64>::new();
-    for row in s.state().published.neighbors.read().iter() {
-        *counts.entry((row.interface.index(), row.state)).or_default() += 1;
-    }
-    for ((interface, state), count) in counts {
-        let Some(interface) = s.interfaces.get(interface) else { continue };
-        out.put(&[&interface.name, state], count)?;
-    }
-    Ok(())
-}
-
-fn by_class(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
-    for (number, class) in Class::ALL.into_iter().enumerate() {
-        let gauges = s.state().workers.iter().filter_map(|worker| worker.classes.get(number));
-        out.put(&[class.name()], gauges.map(Counter::get).sum::<u64>())?;
-    }
-    Ok(())
-}
-
-fn evicted(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
-    Eviction::ALL.iter().try_for_each(|eviction| {
-        let counters = s.state().workers.iter().map(|worker| &worker.evictions[*eviction as usize]);
-        out.put(&[eviction.name()], counters.map(Counter::get).sum::<u64>())
-    })
-}
-
-fn rule_sessions(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
-    let (config, counters) = (&s.running.config, &s.running.snapshot.rules);
-    for ((rule, counter), number) in config.snat.iter().zip(&counters.snat).zip(1u32..) {
-        out.put(&["snat", &number.to_string(), &rules::snat(config, rule)], counter.sum())?;
-    }
-    for ((rule, counter), number) in config.dnat.iter().zip(&counters.dnat).zip(1u32..) {
-        out.put(&["dnat", &number.to_string(), &rules::dnat(config, rule)], counter.sum())?;
-    }
-    Ok(())
-}
-
-fn time_to_exhaustion(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
-    for pool in &s.pools {
-        let left = s.tables.watch().time_to_exhaustion(pool);
-        for (set, left) in super::pools::SETS.into_iter().zip(left) {
-            left.iter().try_for_each(|left: &Duration| out.put(&[&pool.name, set], left.as_secs_f64()))?;
-        }
-    }
-    Ok(())
-}
-
-fn bursts(s: &Scrape, out: &mut Samples<'_>) -> fmt::Result {
-    for row in &s.status.workers {
-        let buckets: Vec<_> = BURST_FILL_BOUNDS.into_iter().zip(row.burst_fill).collect();
-        out.histogram(&[&row.worker.to_string()], row.counts.rx, &buckets)?;
-    }
-    Ok(())
-}

@@ -4,15 +4,18 @@
 
 use super::list::{Kind, Metric};
 use super::pools::{self, PoolUsage};
+use super::rules;
+use crate::conntrack::class::Class;
 use crate::control::running::Running;
 use crate::control::session_routes::Tables;
 use crate::control::state::ControlState;
 use crate::control::{api, routes, steering};
-use crate::telemetry::WorkerCounters;
+use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction, WorkerCounters};
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Unit;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +99,66 @@ impl Scrape {
             for (set, value) in pools::SETS.into_iter().zip(pick(pool)) {
                 out.put(&[&pool.name, set], value)?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// What takes more than a line.
+impl Scrape {
+    pub(super) fn neighbors(&self, out: &mut Samples<'_>) -> fmt::Result {
+        let mut counts = BTreeMap::<_, u64>::new();
+        for row in self.state().published.neighbors.read().iter() {
+            *counts.entry((row.interface.index(), row.state)).or_default() += 1;
+        }
+        for ((interface, state), count) in counts {
+            let Some(interface) = self.interfaces.get(interface) else { continue };
+            out.put(&[&interface.name, state], count)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn by_class(&self, out: &mut Samples<'_>) -> fmt::Result {
+        for (number, class) in Class::ALL.into_iter().enumerate() {
+            let gauges = self.state().workers.iter().filter_map(|worker| worker.classes.get(number));
+            out.put(&[class.name()], gauges.map(Counter::get).sum::<u64>())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn evicted(&self, out: &mut Samples<'_>) -> fmt::Result {
+        Eviction::ALL.iter().try_for_each(|eviction| {
+            let counters = self.state().workers.iter().map(|worker| &worker.evictions[*eviction as usize]);
+            out.put(&[eviction.name()], counters.map(Counter::get).sum::<u64>())
+        })
+    }
+
+    pub(super) fn rule_sessions(&self, out: &mut Samples<'_>) -> fmt::Result {
+        let (config, counters) = (&self.running.config, &self.running.snapshot.rules);
+        for ((rule, counter), number) in config.snat.iter().zip(&counters.snat).zip(1u32..) {
+            out.put(&["snat", &number.to_string(), &rules::snat(config, rule)], counter.sum())?;
+        }
+        for ((rule, counter), number) in config.dnat.iter().zip(&counters.dnat).zip(1u32..) {
+            out.put(&["dnat", &number.to_string(), &rules::dnat(config, rule)], counter.sum())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn time_to_exhaustion(&self, out: &mut Samples<'_>) -> fmt::Result {
+        for pool in &self.pools {
+            let left = self.tables.watch().time_to_exhaustion(pool);
+            for (set, left) in pools::SETS.into_iter().zip(left) {
+                left.iter()
+                    .try_for_each(|left: &Duration| out.put(&[&pool.name, set], left.as_secs_f64()))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn bursts(&self, out: &mut Samples<'_>) -> fmt::Result {
+        for row in &self.status.workers {
+            let buckets: Vec<_> = BURST_FILL_BOUNDS.into_iter().zip(row.burst_fill).collect();
+            out.histogram(&[&row.worker.to_string()], row.counts.rx, &buckets)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::openmetrics::{Exposition, parse};
 use natgate::conntrack::class::Class;
 use natgate::control::api;
 use natgate::control::metrics::METRICS;
+use natgate::control::reload::ReloadStats;
 use natgate::control::routes;
 use natgate::control::session_routes::Tables;
 use natgate::control::state::EventRow;
@@ -15,7 +16,7 @@ use natgate::control::watch::Watch;
 use natgate::management::events::EventKind;
 use natgate::telemetry::{DropReason, Eviction, HandoffCause};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -68,6 +69,15 @@ fn what_is_scraped_is_what_was_counted() {
     worker.longest_turn_nanos.set(48_000);
     worker.classes[Class::Assured as usize].set(9);
     worker.evictions[Eviction::Unreplied as usize].set(4);
+    gateway.state.reloads.publish(ReloadStats {
+        revision: 12,
+        applied: 5,
+        rolled_back: 1,
+        last_applied: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
+        last_took: Duration::from_millis(250),
+        on_trial: true,
+        ..ReloadStats::default()
+    });
     for text in ["first", "second"] {
         gateway.state.published.events.push(EventRow::new(EventKind::RolledBack, text.to_owned()));
     }
@@ -101,6 +111,13 @@ fn what_is_scraped_is_what_was_counted() {
         ("natgate_worker_burst_frames_sum", &["worker=0"], 1_000_000.0),
         ("natgate_tsc_hertz", &[], 2.6e9),
         ("natgate_part_alive", &["part=management core"], 1.0),
+        ("natgate_reloads_total", &["result=applied"], 5.0),
+        ("natgate_reloads_total", &["result=rolled_back"], 1.0),
+        ("natgate_config_revision", &[], 12.0),
+        ("natgate_config_on_trial", &[], 1.0),
+        ("natgate_config_last_reload_successful", &[], 0.0),
+        ("natgate_config_last_reload_success_timestamp_seconds", &[], 1.8e9),
+        ("natgate_config_last_reload_duration_seconds", &[], 0.25),
     ] {
         assert_eq!(read.value(name, labels), value, "{name} {labels:?}");
     }

@@ -454,10 +454,53 @@ pub const METRICS: &[Metric] = &[
         |s, out| s.status.tsc_hertz.iter().try_for_each(|hertz| out.put(&[], *hertz)),
     ),
     // Reloads.
+    counter(
+        "natgate_reloads_total",
+        &["result"],
+        "Changes of the configuration that were applied, refused, or rolled back because nobody confirmed them.",
+        |s, out| {
+            out.put(&["applied"], s.reloads.applied)?;
+            out.put(&["refused"], s.reloads.refused)?;
+            out.put(&["rolled_back"], s.reloads.rolled_back)
+        },
+    ),
+    gauge("natgate_config_revision", &[], "The revision of the configuration that runs.", |s, out| {
+        out.put(&[], s.reloads.revision)
+    }),
+    gauge("natgate_config_on_trial", &[], "1 while that waits to be confirmed.", |s, out| {
+        out.put(&[], s.reloads.on_trial)
+    }),
     gauge(
-        "natgate_config_revision",
+        "natgate_config_last_reload_successful",
+        &[],
+        "1 if the last change that was tried was applied, or none was tried.",
+        |s, out| out.put(&[], s.reloads.last_succeeded),
+    ),
+    gauge(
+        "natgate_config_last_reload_success_timestamp_seconds",
+        &[],
+        "When the last change was applied, since 1970-01-01 UTC. Absent before the first one.",
+        |s, out| {
+            let since = s.reloads.last_applied.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+            since.iter().try_for_each(|since| out.put(&[], since.as_secs_f64()))
+        },
+    ),
+    gauge(
+        "natgate_config_last_reload_duration_seconds",
+        &[],
+        "How long that took, from the request until the last worker ran it.",
+        |s, out| out.put(&[], s.reloads.last_took.as_secs_f64()),
+    ),
+    gauge(
+        "natgate_config_last_reload_handover_seconds",
+        &[],
+        "Of that, from the moment that it was given to the workers.",
+        |s, out| out.put(&[], s.reloads.last_adopt.as_secs_f64()),
+    ),
+    gauge(
+        "natgate_worker_config_generation",
         WORKER,
-        "Configurations that the worker took since its first one.",
+        "Configurations that the worker took since its first one: the same for all workers but for an instant.",
         |s, out| s.counters(out, |worker| worker.revision.load(std::sync::atomic::Ordering::Relaxed)),
     ),
     gauge(

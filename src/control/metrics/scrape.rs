@@ -6,6 +6,7 @@ use super::list::{Kind, Metric};
 use super::pools::{self, PoolUsage};
 use super::rules;
 use crate::conntrack::class::Class;
+use crate::control::reload::ReloadStats;
 use crate::control::running::Running;
 use crate::control::session_routes::Tables;
 use crate::control::state::ControlState;
@@ -31,6 +32,7 @@ pub(super) struct Scrape {
     pub(super) timers: Vec<api::WorkerTimers>,
     pub(super) health: api::Health,
     pub(super) pools: Vec<PoolUsage>,
+    pub(super) reloads: Arc<ReloadStats>,
 }
 
 impl Scrape {
@@ -45,6 +47,7 @@ impl Scrape {
             timers: routes::timers(state).workers,
             health: tables.watch().health(state, Instant::now()),
             pools: pools::usage(&running),
+            reloads: state.reloads.read(),
             running,
             tables: tables.clone(),
         }

@@ -2,7 +2,7 @@
 //! and how often it says anything (RFC 1812 4.3, RFC 5508 REQ-10).
 
 use super::rewrite::view_mut;
-use crate::packet::{Fragment, Kind, NoRoom, Packet, PacketBuf, Parsed};
+use crate::packet::{Fragment, Kind, NoRoom, Packet, PacketBuf, Parsed, Tuple};
 use crate::telemetry::DropReason;
 use crate::time::Time;
 use crate::wire::checksum::{self, Delta};
@@ -68,6 +68,11 @@ pub fn build_error<B: PacketBuf>(
 /// address only the routing table knows. Packets that were broadcast on the link do not get past the parser.
 pub fn may_answer<B: PacketBuf>(packet: &Packet<B, Parsed>) -> bool {
     let Parsed { kind, fragment, tuple, .. } = packet.state;
+    may_answer_to(kind, fragment, &tuple)
+}
+
+/// The same for what is known of a packet.
+pub fn may_answer_to(kind: Kind, fragment: Fragment, tuple: &Tuple) -> bool {
     !matches!(kind, Kind::IcmpError | Kind::IcmpOther(_))
         && fragment != Fragment::Later
         && is_host(tuple.src)

@@ -28,8 +28,9 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// Whether replies to this port come to the worker, whoever has it.
     #[inline]
-    fn includes(&self, port: u16) -> bool {
+    pub fn includes(&self, port: u16) -> bool {
         self.entries.contains(self.classes.class(port) ^ self.rest)
     }
 }

@@ -4,8 +4,7 @@ use super::Snapshot;
 use super::forward::Exit;
 use super::mesh::Note;
 use super::message::FromWorker;
-use super::plan::{Answer, check_source};
-use super::receive::is_for_gateway;
+use super::plan::{Answer, Header, check_source, is_for_gateway};
 use super::worker::Core;
 use crate::device::Device;
 use crate::ids::{InterfaceId, MacAddr};
@@ -138,8 +137,8 @@ impl<D: Device> Core<D> {
     /// Drops a packet whose next hop does not answer (RFC 1812 5.2.7.1: code 1). A query to the gateway waits for its
     /// sender: then that one is silent, and to be told nothing.
     pub(super) fn refuse_unresolved(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
-        let answer =
-            (!is_for_gateway(snap, &packet.state)).then(|| Answer::unreachable(icmp::CODE_HOST_UNREACHABLE));
+        let answer = (!is_for_gateway(snap, &Header::of(&packet.state)))
+            .then(|| Answer::unreachable(icmp::CODE_HOST_UNREACHABLE));
         self.refuse(snap, now, packet, DropReason::NeighborUnresolved, answer);
     }
 

@@ -6,7 +6,8 @@ use super::Snapshot;
 use super::mesh::Work;
 use super::message::FromWorker;
 use super::plan::{
-    Answer, Goal, Header, NO_ROUTE, Plan, Refusal, check_destination, check_source, plan, stays_inside,
+    Answer, Envelope, Goal, Header, Plan, Refusal, check_destination, check_source, plan, stays_inside,
+    way_out,
 };
 use super::session_events::Change;
 use super::worker::Core;
@@ -198,19 +199,7 @@ impl<D: Device> Core<D> {
         state: &Parsed,
         goal: Goal,
     ) -> Result<Exit, Stop> {
-        if state.ttl <= 1 {
-            let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
-            return Err(Stop::Refused(DropReason::TtlExpired, (state.ttl == 1).then_some(answer)));
-        }
-        let hop = snap.route_to(goal.realm, goal.zone, goal.address).ok_or(NO_ROUTE)?;
-        let mtu = snap.interface(hop.interface).mtu;
-        if state.total_len > mtu {
-            let answer = Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) };
-            return Err(Stop::Refused(
-                DropReason::FragmentationNeeded,
-                state.dont_fragment.then_some(answer),
-            ));
-        }
+        let hop = way_out(snap, Envelope::of(state), goal)?;
         let neighbor = hop.neighbor(goal.address);
         match self.resolve(now, hop.interface, neighbor) {
             Some(mac) => Ok(Exit { interface: hop.interface, mac }),

@@ -10,6 +10,7 @@ use crate::classify::martian::{is_martian_destination, is_martian_source};
 use crate::classify::{Forward, Source};
 use crate::ids::{InterfaceId, Realm};
 use crate::packet::{Fragment, Kind, Parsed, Tuple};
+use crate::route::NextHop;
 use crate::telemetry::DropReason;
 use crate::wire::{icmp, protocol};
 use std::net::Ipv4Addr;
@@ -100,6 +101,26 @@ impl Header {
     }
 }
 
+/// What of a packet can stop it on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Time to live on arrival.
+    pub ttl: u8,
+    /// Length of the IPv4 packet in bytes.
+    pub total_len: u16,
+    /// Whether the don't-fragment bit is set.
+    pub dont_fragment: bool,
+}
+
+impl Envelope {
+    /// That of a packet.
+    #[inline]
+    pub fn of(packet: &Parsed) -> Envelope {
+        let Parsed { ttl, total_len, dont_fragment, .. } = *packet;
+        Envelope { ttl, total_len, dont_fragment }
+    }
+}
+
 /// A rule of the configuration, by its place among those of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
@@ -136,6 +157,12 @@ pub struct SessionPlan {
 }
 
 impl SessionPlan {
+    /// What the tuple of its packets becomes, but for the source.
+    #[inline]
+    pub fn towards(&self, tuple: Tuple) -> Tuple {
+        Tuple { dst: self.dst, dport: self.dport, ..tuple }
+    }
+
     /// Where the packets go.
     pub fn goal(&self) -> Goal {
         let (realm, zone) = self.answers_from;
@@ -188,6 +215,39 @@ pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
         },
         None => plan_outbound(snap, arrival, &header.tuple),
     }
+}
+
+/// Whether a packet is a query to an address of an interface of ours, which the gateway itself answers.
+#[inline]
+pub fn is_for_gateway(snap: &Snapshot, header: &Header) -> bool {
+    let arrival = snap.interface(header.interface);
+    header.kind == Kind::IcmpRequest
+        && header.fragment == Fragment::Whole
+        && snap.local_on(arrival, header.tuple.dst).is_some_and(|number| {
+            snap.local.get(number).is_some_and(|local| local.interface.is_some())
+                && is_visible(snap, arrival, number)
+        })
+}
+
+/// Which way a packet to `goal` leaves.
+///
+/// # Errors
+/// Time to live, route or size stop it.
+#[inline]
+pub fn way_out(snap: &Snapshot, envelope: Envelope, goal: Goal) -> Result<NextHop, Refusal> {
+    if envelope.ttl <= 1 {
+        let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
+        let answer = (envelope.ttl == 1).then_some(answer);
+        return Err(Refusal { reason: DropReason::TtlExpired, answer });
+    }
+    let hop = snap.route_to(goal.realm, goal.zone, goal.address).ok_or(NO_ROUTE)?;
+    let mtu = snap.interface(hop.interface).mtu;
+    if envelope.total_len > mtu {
+        let answer = Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) };
+        let answer = envelope.dont_fragment.then_some(answer);
+        return Err(Refusal { reason: DropReason::FragmentationNeeded, answer });
+    }
+    Ok(hop)
 }
 
 /// The address of a pool that a subscriber is translated to. An empty pool has none: never untranslated.

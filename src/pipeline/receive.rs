@@ -3,7 +3,7 @@
 use super::Snapshot;
 use super::drops::drop_handoff;
 use super::mesh::{Handoff, Work};
-use super::plan::{check_source, is_visible};
+use super::plan::{Header, check_source, is_for_gateway};
 use super::snapshot::Interface;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
@@ -102,7 +102,7 @@ impl<D: Device> Core<D> {
     /// Sends a packet whose ports are known to the owner of its flow.
     fn pass_on(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
         let state = &packet.state;
-        if is_for_gateway(snap, state) {
+        if is_for_gateway(snap, &Header::of(state)) {
             self.answer_echo(snap, now, packet);
             return;
         }
@@ -151,7 +151,7 @@ impl<D: Device> Core<D> {
 
     /// Goes on with a packet of ours that had to wait.
     pub(super) fn resume(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
-        if is_for_gateway(snap, &packet.state) {
+        if is_for_gateway(snap, &Header::of(&packet.state)) {
             self.answer_echo(snap, now, packet);
             return;
         }
@@ -215,16 +215,4 @@ impl<D: Device> Core<D> {
         }
         any
     }
-}
-
-/// Whether a packet is a query to an address of an interface of ours, which the gateway itself answers.
-#[inline]
-pub(super) fn is_for_gateway(snap: &Snapshot, state: &Parsed) -> bool {
-    let arrival = snap.interface(state.interface);
-    state.kind == Kind::IcmpRequest
-        && state.fragment == Fragment::Whole
-        && snap.local_on(arrival, state.tuple.dst).is_some_and(|number| {
-            snap.local.get(number).is_some_and(|local| local.interface.is_some())
-                && is_visible(snap, arrival, number)
-        })
 }

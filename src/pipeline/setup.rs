@@ -46,7 +46,7 @@ impl<D: Device> Core<D> {
         let (policy, mark) = snap.conntrack.choose(state.interface, &state.tuple);
         let opening = tracker::open(observed, &snap.conntrack, policy)?;
         let admitted = self.check_limits(now.tick(), work.key, &opening)?;
-        let mut to = Tuple { dst: plan.dst, dport: plan.dport, ..state.tuple };
+        let mut to = plan.towards(state.tuple);
         let lease = match plan.source {
             Some(number) => self.lease(snap, number, &mut to)?,
             None => None,

@@ -47,13 +47,21 @@ impl Census {
         Census(Class::ALL.map(|class| shard.count(class)))
     }
 
+    /// Counts one session more.
+    pub fn add(&mut self, class: Class) {
+        if let Some(count) = self.0.get_mut(class as usize) {
+            *count += 1;
+        }
+    }
+
     #[inline]
     fn count(&self, class: Class) -> u32 {
         self.0.get(class as usize).copied().unwrap_or_default()
     }
 
+    /// All of them.
     #[inline]
-    fn sessions(&self) -> u32 {
+    pub fn sessions(&self) -> u32 {
         self.0.iter().sum()
     }
 
@@ -135,6 +143,11 @@ impl Pressure {
     /// From how many sessions on it is full for all but privileged ones.
     pub fn full(&self) -> u32 {
         self.full
+    }
+
+    /// How many TCP connections before the end of their handshake there may be.
+    pub fn half_open(&self) -> u32 {
+        self.half_open
     }
 
     /// From how many sessions on timeouts shrink …

@@ -4,8 +4,13 @@
 //! grow. Fields may be added in later versions and are ignored by older clients; none changes its meaning.
 //! The comments here are the descriptions in the OpenAPI document ([`super::openapi`]).
 
+mod explain;
 mod rules;
 
+pub use explain::{
+    ExplainedAnswers, ExplainedEnds, ExplainedHop, ExplainedLimits, ExplainedMapping, ExplainedOwner,
+    ExplainedPacket, ExplainedTracking, ExplainedVerdict, Explanation,
+};
 pub use rules::{Pool, PoolAddress, Pools, PortCount, Route, Routes, Rule, Rules};
 
 use crate::telemetry::BURST_FILL_BOUNDS;

@@ -265,7 +265,7 @@ fn list<T>(text: &str, parse: fn(&str) -> Result<T, String>) -> Result<Vec<T>, S
     text.split(',').map(|part| parse(part.trim())).collect()
 }
 
-fn a_protocol(text: &str) -> Result<u8, String> {
+pub(super) fn a_protocol(text: &str) -> Result<u8, String> {
     let name = text.to_ascii_lowercase();
     let known = (0..=u8::MAX).find(|number| protocol::name(*number) == Some(name.as_str()));
     // ESP is no name that `conntrack` prints.

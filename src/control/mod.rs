@@ -13,6 +13,7 @@
 //! | [`routes`], [`session_routes`], `steering` | which path gives which answer |
 //! | [`openapi`] | the description of all that, made from the handlers and the types |
 //! | `listings`: [`rules`], [`pools`], [`route_list`] | what the configuration is made of, and what became of it |
+//! | [`explain`] | what would become of a packet |
 //! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
 //! | [`sessions`] | the session list, written one line at a time |
@@ -40,6 +41,7 @@
 pub mod api;
 pub mod client;
 pub mod delete;
+pub mod explain;
 pub mod filter;
 mod listings;
 pub mod metrics;

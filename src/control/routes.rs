@@ -5,12 +5,11 @@
 //! [`api::Failure`].
 
 use super::filter::digits;
-use super::listings;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, EventRow, TimeoutSet};
 use super::steering::steering;
 use super::{api, openapi};
-use super::{metrics, reload};
+use super::{explain, metrics, reload};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::{Counter, DropReason, Eviction, WorkerCounters};
@@ -68,6 +67,7 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
         .routes(routes!(get_steering))
         .routes(routes!(get_events))
         .merge(listings::endpoints())
+        .merge(explain::endpoints())
         .merge(session_routes::endpoints())
         .merge(reload::routes::endpoints())
         .routes(routes!(get_openapi))

@@ -68,9 +68,9 @@ pub(crate) struct Seen {
 /// The gateway and the wires around it.
 pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     pub(crate) shape: Shape,
-    config: Config,
+    pub(crate) config: Config,
     pub(crate) snapshot: Arc<Snapshot>,
-    views: Vec<SessionView<V4Key>>,
+    pub(crate) views: Vec<SessionView<V4Key>>,
     pub(crate) now: Time,
     pub(crate) workers: Vec<Worker<D>>,
     pub(crate) management: Management,

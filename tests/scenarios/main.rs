@@ -24,6 +24,7 @@ mod transport;
 
 mod conversation;
 mod equality;
+mod explain;
 mod faces;
 mod faults;
 mod forwarding;

@@ -1,0 +1,277 @@
+//! A packet that belongs to no session, in the steps of `pipeline::setup`: rule, way out, tracker, limits, port.
+
+use super::table::{Found, Wanted};
+use super::{Account, Outcome, routed, words};
+use crate::conntrack::class::Class;
+use crate::conntrack::key::V4Key;
+use crate::conntrack::pressure::{Admission, Newcomer, Prefixes, Pressure};
+use crate::conntrack::sctp;
+use crate::conntrack::tcp_segment::{Segment, SegmentKind};
+use crate::conntrack::tracker::{self, Observed, Opening};
+use crate::control::{api, rules};
+use crate::ids::{Realm, WorkerId};
+use crate::nat::ports::Wanted as WantedPorts;
+use crate::packet::{Kind, Tuple};
+use crate::pipeline::Snapshot;
+use crate::pipeline::plan::{Goal, Plan, Refusal, Rule, SessionPlan, out_of_resources};
+use crate::telemetry::DropReason;
+use crate::time::TICK;
+use crate::wire::protocol;
+
+/// An SCTP packet with an INIT: what opens an association (RFC 9260 3.3.2).
+const INIT: [u8; 32] = {
+    let mut packet = [0; 32];
+    // Chunk type and length, initiate tag, receiver window, streams both ways.
+    (packet[12], packet[15], packet[19], packet[22], packet[25], packet[27]) = (1, 20, 1, 16, 1, 1);
+    packet
+};
+/// Type of a DCCP-Request (RFC 4340 5.1).
+const DCCP_REQUEST: u8 = 0;
+
+/// What to look for in the table of the worker that would make this session.
+pub(super) fn wanted(snap: &Snapshot, key: V4Key, session: &SessionPlan) -> Wanted {
+    let to = translated(snap, session, key.tuple());
+    let leased = session.source.is_some() && !protocol::is_portless(to.protocol);
+    let (realm, zone) = session.answers_from;
+    Wanted { key, address: session.source, reply: (!leased).then(|| V4Key::new(to.inverse(), realm, zone)) }
+}
+
+/// The packet as it leaves, with its source port as it is.
+fn translated(snap: &Snapshot, session: &SessionPlan, tuple: Tuple) -> Tuple {
+    let local = session.source.and_then(|number| snap.local.get(number));
+    let to = session.towards(tuple);
+    Tuple { src: local.map_or(to.src, |local| local.address), ..to }
+}
+
+impl Account<'_> {
+    /// A packet without a session.
+    pub(super) fn of_flow(
+        &mut self,
+        owner: WorkerId,
+        planned: Result<Plan, Refusal>,
+        found: &Found,
+    ) -> Result<Outcome, Refusal> {
+        self.name_rule(&planned);
+        let plan = planned?;
+        let session = match &plan {
+            Plan::Route => {
+                self.leave(plan.goal(self.snap(), &self.question.header))?;
+                self.answer.sent = Some(words::ends_of(self.tuple(), self.question.header.kind));
+                return Ok(Outcome::Forwarded);
+            }
+            Plan::Session(session) => session,
+        };
+        // A reload can not begin it, as workers have no memory for it: see the condition.
+        if session.syn_proxy {
+            return self.greet(session);
+        }
+        self.leave(session.goal())?;
+        self.open(session, owner, found)?;
+        let to = self.map(session, owner, found)?;
+        if found.collides {
+            return Err(DropReason::TupleCollision.into());
+        }
+        self.tell_answers(session, to);
+        Ok(Outcome::Forwarded)
+    }
+
+    /// Names the rule that decides, also where it refuses.
+    fn name_rule(&mut self, planned: &Result<Plan, Refusal>) {
+        let (snap, arrival, tuple) = (self.snap(), self.arrival(), self.tuple());
+        self.answer.rule = match planned {
+            Ok(Plan::Session(session)) => Some(rules::rule(self.running, session.rule)),
+            Ok(Plan::Route) => None,
+            Err(refusal) => match refusal.reason {
+                DropReason::SourceBanned => rules::ban_of(self.running, arrival.zone, tuple.src),
+                DropReason::ForwardDrained => {
+                    let number = snap.local_on(arrival, tuple.dst);
+                    let forward =
+                        number.and_then(|number| snap.local.forward(number, tuple.protocol, tuple.dport));
+                    forward.map(|forward| rules::rule(self.running, Rule::Dnat(forward.rule)))
+                }
+                _ => None,
+            },
+        };
+    }
+
+    /// What the SYN proxy in front of a forward does.
+    fn greet(&mut self, session: &SessionPlan) -> Result<Outcome, Refusal> {
+        let (snap, client) = (self.snap(), Goal::beside(self.arrival(), self.tuple().src));
+        self.provide("the SYN proxy was there when the gateway started");
+        let Kind::Tcp { flags } = self.question.header.kind else { return Err(DropReason::TcpNotSyn.into()) };
+        match SegmentKind::classify(flags) {
+            None => Err(DropReason::TcpInvalid.into()),
+            Some(SegmentKind::Syn) => {
+                let hop = routed(snap, client)?;
+                routed(snap, session.goal())?;
+                self.next_hop(hop, client.address);
+                self.answer.sent = Some(words::ends(self.tuple().inverse()));
+                Ok(Outcome::Answered)
+            }
+            Some(SegmentKind::Ack) => {
+                self.provide("it brings back no cookie of the SYN proxy; with one, its session begins");
+                Err(DropReason::SynCookieInvalid.into())
+            }
+            Some(_) => Err(DropReason::TcpNotSyn.into()),
+        }
+    }
+
+    /// The session that begins, and whether there may be another one.
+    fn open(&mut self, session: &SessionPlan, owner: WorkerId, found: &Found) -> Result<(), Refusal> {
+        let (header, policy) = (&self.question.header, &self.snap().conntrack);
+        let observed = observed(header.kind)?;
+        let (set, mark) = policy.choose(header.interface, &header.tuple);
+        let opening = tracker::open(&observed, policy, set)?;
+        let name = self.running.timeout_sets.get(usize::from(set)).map(|set| set.name.clone());
+        self.answer.tracking = Some(api::ExplainedTracking {
+            state: opening.state.name().to_owned(),
+            timeout_seconds: (TICK * opening.timeout_ticks).as_secs(),
+            timeout_set: name.unwrap_or_default(),
+            mark,
+            effect: "begins a session".to_owned(),
+        });
+        if matches!(header.kind, Kind::Sctp) && session.source.is_some() {
+            self.provide("it is an INIT; the answer is about the first packet of an association");
+        }
+        self.admit(owner, &opening, found)
+    }
+
+    fn admit(&mut self, owner: WorkerId, opening: &Opening, found: &Found) -> Result<(), Refusal> {
+        let limits = &self.snap().conntrack.limits;
+        let view = self.state.sessions.get(owner.index());
+        let pressure = Pressure::new(limits, view.map_or(0, |view| view.capacity()));
+        let management = Prefixes::new(&limits.management).contains(self.tuple().src);
+        let newcomer =
+            Newcomer { management, half_open: Class::of(opening.state, false, false) == Class::SynSent };
+        let admission = pressure.admit(&found.census, newcomer);
+        self.answer.limits = Some(api::ExplainedLimits {
+            sessions: api::Usage {
+                used: found.census.sessions().into(),
+                capacity: pressure.capacity().into(),
+            },
+            full_at: pressure.full().into(),
+            half_open: found.census.half_open().into(),
+            half_open_limit: pressure.half_open().into(),
+            of_source: found.of_source.into(),
+            source_limit: limits.sessions_per_source.map(u64::from),
+            source_rate: limits.new_per_source.map(|rate| rate.per_second.into()),
+            management,
+            evicts: match admission {
+                Admission::Admit { evict, .. } => evict.map(|eviction| eviction.name().to_owned()),
+                Admission::Refuse(_) => None,
+            },
+        });
+        if !management {
+            if limits.sessions_per_source.is_some_and(|most| found.of_source >= most) {
+                return Err(out_of_resources(DropReason::SourceSessionsLimit));
+            }
+            if let Some(rate) = limits.new_per_source {
+                self.provide(format!(
+                    "the source has not used up its {} new sessions a second",
+                    rate.per_second
+                ));
+            }
+        }
+        match admission {
+            Admission::Admit { .. } => Ok(()),
+            Admission::Refuse(reason) => Err(out_of_resources(reason)),
+        }
+    }
+
+    /// The external port. Returns the packet as it leaves, with a port that brings answers to the owner if there is one.
+    fn map(&mut self, session: &SessionPlan, owner: WorkerId, found: &Found) -> Result<Tuple, Refusal> {
+        let (snap, tuple) = (self.snap(), self.tuple());
+        let to = translated(snap, session, tuple);
+        let Some(number) = session.source else {
+            self.answer.sent = Some(words::ends_of(to, self.question.header.kind));
+            return Ok(to);
+        };
+        let exhausted = out_of_resources(DropReason::PortsExhausted);
+        let local = snap.local.get(number).ok_or(exhausted)?;
+        let source = source_name(snap, self.running, number);
+        let mut mapping =
+            api::ExplainedMapping { source, address: local.address, port: None, free: None, usable: None };
+        if protocol::is_portless(to.protocol) {
+            self.answer.mapping = Some(mapping);
+            self.answer.sent = Some(words::ends_of(to, self.question.header.kind));
+            return Ok(to);
+        }
+        let entries = snap.steering.entries_of(owner);
+        let classes = snap.steering.classes(to.protocol);
+        let ports = WantedPorts { classes, entries: &entries, rest: snap.steering.rest(&to.inverse()) };
+        let is_usable =
+            |port: u16| ports.includes(port) && snap.local.is_allocatable(number, to.protocol, port);
+        let usable = local.ports.clone().map_or(0, |range| range.filter(|port| is_usable(*port)).count());
+        let taken = found.taken.iter().filter(|port| is_usable(**port)).count();
+        let free = usable.saturating_sub(taken);
+        let keeps = is_usable(tuple.sport) && !found.taken.contains(&tuple.sport);
+        mapping.port = keeps.then_some(tuple.sport);
+        mapping.free = Some(free as u64);
+        mapping.usable = Some(usable as u64);
+        let mut sent = words::ends_of(to, self.question.header.kind);
+        if !keeps {
+            (sent.sport, sent.icmp_id) = (None, None);
+        }
+        self.answer.mapping = Some(mapping);
+        if free == 0 {
+            return Err(exhausted);
+        }
+        self.answer.sent = Some(sent);
+        Ok(to)
+    }
+
+    fn tell_answers(&mut self, session: &SessionPlan, to: Tuple) {
+        let (snap, (realm, zone)) = (self.snap(), session.answers_from);
+        let random = self
+            .answer
+            .mapping
+            .as_ref()
+            .is_some_and(|mapping| mapping.free.is_some() && mapping.port.is_none());
+        let back = to.inverse();
+        let mut ends = words::ends_of(
+            back,
+            match self.question.header.kind {
+                Kind::IcmpRequest => Kind::IcmpReply,
+                other => other,
+            },
+        );
+        if random {
+            (ends.dport, ends.icmp_id) = (None, None);
+        }
+        let worker = (!random).then(|| snap.steering.owner(&back, zone, &snap.local));
+        self.answer.answers = Some(api::ExplainedAnswers {
+            ends,
+            realm: Realm::name(realm).to_owned(),
+            worker: worker.map(|worker| worker.0.into()),
+        });
+    }
+}
+
+/// What the tracker would see of the first packet.
+fn observed(kind: Kind) -> Result<Observed<'static>, Refusal> {
+    Ok(match kind {
+        Kind::Tcp { flags } => {
+            Observed::Tcp(Segment::bare(flags, 0, 0, u16::MAX).ok_or(DropReason::TcpInvalid)?)
+        }
+        Kind::Udp => Observed::Udp,
+        Kind::IcmpRequest => Observed::IcmpRequest,
+        Kind::IcmpReply => Observed::IcmpReply,
+        Kind::IcmpError => Observed::IcmpError,
+        Kind::IcmpOther(number) => Observed::IcmpOther(number),
+        Kind::Sctp => Observed::Sctp(sctp::Packet::read(&INIT, true).ok_or(DropReason::SctpInvalid)?),
+        Kind::Dccp => Observed::Dccp(DCCP_REQUEST),
+        Kind::Gre => Observed::Gre,
+        Kind::Other => Observed::Other,
+    })
+}
+
+/// Whose address a source becomes.
+fn source_name(snap: &Snapshot, running: &crate::control::running::Running, number: u16) -> String {
+    let own = snap.local.get(number).and_then(|local| local.interface);
+    if let Some(own) = own {
+        return format!("interface {}", snap.interface(own).name);
+    }
+    let pool = snap.pools.iter().position(|numbers| numbers.contains(&number));
+    let name = pool.and_then(|pool| running.config.pools.get(pool)).map(|pool| format!("pool.{}", pool.name));
+    name.unwrap_or_else(|| "a forwarded address".to_owned())
+}

@@ -3,9 +3,9 @@
 //! The control thread looks once a second ([`Watch::look`]) and before it answers. Nobody has to report anything: a worker
 //! counts its turns, and the management core publishes its figures, anyway.
 
-use super::api;
-use super::metrics::pools::{self, Growth, PoolUsage};
+use super::metrics::growth::Growth;
 use super::state::ControlState;
+use super::{api, pools};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::Counter;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,7 +67,7 @@ impl Watch {
         // What is kept is not freed, so that a new list never lies where the old one did.
         seen.management.read(state.published.timers.read(), Arc::ptr_eq, now);
         if seen.pools.is_due(now) {
-            seen.pools.take(now, pools::usage(&state.running.read()));
+            seen.pools.take(now, pools::pools(&state.running.read(), 1).pools);
         }
     }
 
@@ -88,7 +88,7 @@ impl Watch {
     }
 
     /// How long the ports of a pool last at the pace of the last minute: TCP, UDP, others; `None`: their use does not grow.
-    pub(super) fn time_to_exhaustion(&self, pool: &PoolUsage) -> [Option<Duration>; 3] {
+    pub(super) fn time_to_exhaustion(&self, pool: &api::Pool) -> [Option<Duration>; 3] {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pools.time_to_exhaustion(pool)
     }
 }

@@ -138,13 +138,13 @@ fn a_rule_and_the_ports_of_its_address_are_counted_under_names_that_people_know(
     let usable = address.ports.clone().unwrap().len();
 
     let read = read(&gateway);
-    let rule = ["kind=snat", "number=1", "rule=any: interface"];
+    let rule = ["kind=snat", "number=1", "rule={ source = \"interface\" }"];
     assert_eq!(read.value("natgate_rule_sessions_total", &rule), 42.0);
-    let udp = ["pool=interface:wan", "protocol=udp"];
+    let udp = ["pool=wan", "kind=interface", "protocol=udp"];
     assert_eq!(read.value("natgate_pool_ports_used", &udp), 200.0);
     assert_eq!(read.value("natgate_pool_ports_usable", &udp), f64::from(u32::try_from(usable).unwrap()));
-    assert!(read.value("natgate_pool_fullest_address_ratio", &udp) > 0.003);
-    assert_eq!(read.value("natgate_pool_ports_used", &["pool=interface:wan", "protocol=tcp"]), 0.0);
+    assert!(read.value("natgate_pool_fullest_address_ratio", &udp[..2]) > 0.003);
+    assert_eq!(read.value("natgate_pool_ports_used", &["pool=wan", "kind=interface", "protocol=tcp"]), 0.0);
     assert_eq!(read.find("natgate_pool_time_to_exhaustion_seconds", &udp), None, "nothing is known yet");
 }
 

@@ -64,6 +64,8 @@ fn every_reason_and_kind_that_is_named_in_a_query_is_one() {
         DropReason::from_name(name).is_some()
             || Eviction::ALL.iter().any(|eviction| eviction.name() == name)
             || EventKind::ALL.iter().any(|kind| kind.name() == name)
+            // Kinds of pools.
+            || ["pool", "interface", "retired"].contains(&name)
     };
     let mut found = 0;
     for path in [DASHBOARD, ALERTS, ALERT_TESTS] {

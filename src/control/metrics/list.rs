@@ -74,7 +74,7 @@ const fn info(name: &'static str, labels: &'static [&'static str], help: &'stati
 
 const WORKER: &[&str] = &["worker"];
 const INTERFACE: &[&str] = &["interface"];
-const PORTS: &[&str] = &["pool", "protocol"];
+const PORTS: &[&str] = &["pool", "kind", "protocol"];
 
 /// All of them, in the order in which they are written.
 pub const METRICS: &[Metric] = &[
@@ -392,16 +392,16 @@ pub const METRICS: &[Metric] = &[
     counter(
         "natgate_rule_sessions_total",
         &["kind", "number", "rule"],
-        "Sessions that a rule made, by its place among those of its kind, from 1.",
+        "Sessions that a rule made, by its place among those of its kind, from 1, and the first words of what it says.",
         Scrape::rule_sessions,
     ),
-    gauge("natgate_pool_addresses", &["pool"], "Addresses of a pool.", |s, out| {
-        s.pools.iter().try_for_each(|pool| out.put(&[&pool.name], pool.addresses))
+    gauge("natgate_pool_addresses", &["pool", "kind"], "Addresses that sources become.", |s, out| {
+        s.pools.iter().try_for_each(|pool| out.put(&[&pool.name, &pool.kind], pool.addresses))
     }),
     gauge(
         "natgate_pool_ports_usable",
         PORTS,
-        "External ports that may be given to sessions. A pool named interface:NAME is the address of that interface.",
+        "External ports that may be given to sessions, of a pool or an interface that is translated to.",
         |s, out| s.ports(out, |pool| pool.usable),
     ),
     gauge("natgate_pool_ports_used", PORTS, "External ports that sessions hold.", |s, out| {
@@ -409,14 +409,9 @@ pub const METRICS: &[Metric] = &[
     }),
     gauge(
         "natgate_pool_fullest_address_ratio",
-        PORTS,
-        "Of the pool's address with the largest part of its ports in use, that part of 1.",
-        |s, out| {
-            s.pools.iter().try_for_each(|pool| {
-                let mut sets = super::pools::SETS.into_iter().zip(pool.fullest);
-                sets.try_for_each(|(set, ratio)| out.put(&[&pool.name, set], ratio))
-            })
-        },
+        &["pool", "kind"],
+        "The largest part of its ports of one protocol that an address of the pool has in use, as a part of 1.",
+        Scrape::fullest,
     ),
     gauge(
         "natgate_pool_time_to_exhaustion_seconds",

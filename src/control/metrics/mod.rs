@@ -4,16 +4,14 @@
 //! |---|---|
 //! | `list` | every metric, declared once: name, kind, labels, help, and where its value comes from |
 //! | `scrape` | what a scrape reads, and how samples are written |
-//! | `rules` | rules in a few words, for their label |
-//! | [`pools`] | ports of pools: in use, and how long the rest lasts |
+//! | `growth` | how long the ports of pools last |
 //!
 //! A scrape reads the workers' counters (relaxed loads) and what the management core published, on the control thread: no
 //! worker notices. It walks no session table and has no label whose values traffic decides, such as addresses of
 //! subscribers: those are for `/v1/sessions/top`, on request.
 
+pub(super) mod growth;
 mod list;
-pub mod pools;
-mod rules;
 mod scrape;
 
 use super::session_routes::Tables;

@@ -2,15 +2,14 @@
 //!
 //! Counters are read by what answers `/v1/status` and the like, so that both say the same.
 
+use super::growth::by_protocol;
 use super::list::{Kind, Metric};
-use super::pools::{self, PoolUsage};
-use super::rules;
 use crate::conntrack::class::Class;
 use crate::control::reload::ReloadStats;
 use crate::control::running::Running;
 use crate::control::session_routes::Tables;
 use crate::control::state::ControlState;
-use crate::control::{api, routes, steering};
+use crate::control::{api, pools, routes, rules, steering};
 use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction, WorkerCounters};
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -20,6 +19,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Of a rule's text, which may name very many prefixes, this much is in its label.
+const RULE_CHARS: usize = 200;
 
 /// One reading of everything.
 pub(super) struct Scrape {
@@ -31,7 +33,7 @@ pub(super) struct Scrape {
     pub(super) steering: api::Steering,
     pub(super) timers: Vec<api::WorkerTimers>,
     pub(super) health: api::Health,
-    pub(super) pools: Vec<PoolUsage>,
+    pub(super) pools: Vec<api::Pool>,
     pub(super) reloads: Arc<ReloadStats>,
 }
 
@@ -46,7 +48,7 @@ impl Scrape {
             steering: steering::steering(state),
             timers: routes::timers(state).workers,
             health: tables.watch().health(state, Instant::now()),
-            pools: pools::usage(&running),
+            pools: pools::pools(&running, 1).pools,
             reloads: state.reloads.read(),
             running,
             tables: tables.clone(),
@@ -96,11 +98,11 @@ impl Scrape {
         self.timers.iter().try_for_each(|row| out.put(&[&row.worker.to_string()], pick(row)))
     }
 
-    /// One sample for each pool and set of ports.
-    pub(super) fn ports(&self, out: &mut Samples<'_>, pick: fn(&PoolUsage) -> [u64; 3]) -> fmt::Result {
+    /// One sample for each pool and kind of port.
+    pub(super) fn ports(&self, out: &mut Samples<'_>, pick: fn(&api::Pool) -> api::PortCount) -> fmt::Result {
         for pool in &self.pools {
-            for (set, value) in pools::SETS.into_iter().zip(pick(pool)) {
-                out.put(&[&pool.name, set], value)?;
+            for (protocol, value) in by_protocol(pick(pool)) {
+                out.put(&[&pool.name, &pool.kind, protocol], value)?;
             }
         }
         Ok(())
@@ -137,12 +139,20 @@ impl Scrape {
     }
 
     pub(super) fn rule_sessions(&self, out: &mut Samples<'_>) -> fmt::Result {
-        let (config, counters) = (&self.running.config, &self.running.snapshot.rules);
-        for ((rule, counter), number) in config.snat.iter().zip(&counters.snat).zip(1u32..) {
-            out.put(&["snat", &number.to_string(), &rules::snat(config, rule)], counter.sum())?;
+        for rule in rules::rules(&self.running, usize::MAX).rules {
+            let Some(sessions) = rule.sessions else { continue };
+            let text: String = rule.text.chars().take(RULE_CHARS).collect();
+            out.put(&[&rule.kind, &rule.number.to_string(), &text], sessions)?;
         }
-        for ((rule, counter), number) in config.dnat.iter().zip(&counters.dnat).zip(1u32..) {
-            out.put(&["dnat", &number.to_string(), &rules::dnat(config, rule)], counter.sum())?;
+        Ok(())
+    }
+
+    pub(super) fn fullest(&self, out: &mut Samples<'_>) -> fmt::Result {
+        for pool in &self.pools {
+            let Some(address) = pool.fullest.first() else { continue };
+            let shares = by_protocol(address.used).into_iter().zip(by_protocol(address.usable));
+            let shares = shares.map(|((_, used), (_, usable))| real(used) / real(usable.max(1)));
+            out.put(&[&pool.name, &pool.kind], shares.fold(0.0, f64::max))?;
         }
         Ok(())
     }
@@ -150,9 +160,9 @@ impl Scrape {
     pub(super) fn time_to_exhaustion(&self, out: &mut Samples<'_>) -> fmt::Result {
         for pool in &self.pools {
             let left = self.tables.watch().time_to_exhaustion(pool);
-            for (set, left) in pools::SETS.into_iter().zip(left) {
-                left.iter()
-                    .try_for_each(|left: &Duration| out.put(&[&pool.name, set], left.as_secs_f64()))?;
+            for ((protocol, _), left) in by_protocol(pool.usable).into_iter().zip(left) {
+                let Some(left) = left else { continue };
+                out.put(&[&pool.name, &pool.kind, protocol], left.as_secs_f64())?;
             }
         }
         Ok(())

@@ -1,27 +1,56 @@
-//! Sessions as text: the classic line of `conntrack -L -o extended` and `/proc/net/nf_conntrack`.
+//! Sessions as text: the lines of `conntrack -L -o extended` and of `/proc/net/nf_conntrack`, which are nearly the same.
+//!
+//! Both are written with accounting as if `nf_conntrack_acct` were on, and a mark also if it is 0. The fields and their
+//! order are those of Linux 6.18 and conntrack-tools 1.4.7; the tests below have lines that they printed.
 
 use super::key::V4Key;
 use super::session::SessionSnapshot;
+use super::timeouts::{Timeout, Timeouts};
 use crate::packet::Tuple;
 use crate::time::{TICK, Tick};
 use crate::wire::{icmp, protocol};
 use std::fmt::{self, Write};
 
-/// The session in one line without its end, with accounting as if `nf_conntrack_acct` were on.
+/// The session as `conntrack -L -o extended` prints it, without the line's end.
 ///
-/// Mark and zone are always there, also when they are 0, and use is always 1: references are not counted here.
+/// A zone is there only if it is not 0, and use is always 1: references are not counted here.
 pub fn classic_line(session: &SessionSnapshot<V4Key>, now: Tick) -> String {
+    let zone = match session.original.zone() {
+        0 => String::new(),
+        zone => format!(" zone={zone}"),
+    };
+    line(session, now, "", &format!("{zone} use=1"))
+}
+
+/// The session as `/proc/net/nf_conntrack` prints it, without the line's end. `timeouts`: those that it is under.
+///
+/// The zone is always there, and use is 2: the reader of that file counts.
+pub fn procfs_line(session: &SessionSnapshot<V4Key>, now: Tick, timeouts: &Timeouts) -> String {
+    let private = match session.protocol {
+        protocol::GRE => {
+            let [first, stream] =
+                [Timeout::Gre, Timeout::GreStream].map(|timeout| timeouts.get(timeout).as_secs());
+            format!("timeout={first}, stream_timeout={stream} ")
+        }
+        _ => String::new(),
+    };
+    line(session, now, &private, &format!(" zone={} use=2", session.original.zone()))
+}
+
+/// `private`: what the protocol has to say before the tuples.
+fn line(session: &SessionSnapshot<V4Key>, now: Tick, private: &str, end: &str) -> String {
     let mut line = String::with_capacity(256);
     // Writing to a string can not fail.
-    let _ = write_line(&mut line, session, now);
+    let _ = write_line(&mut line, session, now, private);
+    line.push_str(end);
     line
 }
 
-fn write_line(out: &mut String, session: &SessionSnapshot<V4Key>, now: Tick) -> fmt::Result {
+fn write_line(out: &mut String, session: &SessionSnapshot<V4Key>, now: Tick, private: &str) -> fmt::Result {
     let name = protocol::name(session.protocol).unwrap_or("unknown");
     let left = session.timeout_ticks.saturating_sub(now.since(session.last_seen));
     let seconds = (TICK * left).as_secs();
-    write!(out, "ipv4     2 {name:<8} {} {seconds} ", session.protocol)?;
+    write!(out, "ipv4     2 {name:<8} {} {seconds} {private}", session.protocol)?;
     if matches!(session.protocol, protocol::TCP | protocol::SCTP | protocol::DCCP) {
         write!(out, "{} ", session.state.name())?;
     }
@@ -33,7 +62,7 @@ fn write_line(out: &mut String, session: &SessionSnapshot<V4Key>, now: Tick) -> 
     if session.assured {
         out.write_str("[ASSURED] ")?;
     }
-    write!(out, "mark={} zone={} use=1", session.mark, session.original.zone())
+    write!(out, "mark={}", session.mark)
 }
 
 fn write_direction(out: &mut String, tuple: Tuple, reply: bool, packets: u64, bytes: u64) -> fmt::Result {
@@ -114,7 +143,7 @@ mod tests {
             "ipv4     2 tcp      6 431999 ESTABLISHED \
              src=192.168.95.5 dst=8.8.8.8 sport=49832 dport=443 packets=5 bytes=1234 \
              src=8.8.8.8 dst=203.0.113.10 sport=443 dport=49832 packets=3 bytes=5000000000 \
-             [ASSURED] mark=0 zone=0 use=1"
+             [ASSURED] mark=0 use=1"
         );
     }
 
@@ -127,7 +156,7 @@ mod tests {
             "ipv4     2 tcp      6 120 SYN_SENT \
              src=192.168.95.5 dst=8.8.8.8 sport=49832 dport=443 packets=1 bytes=60 [UNREPLIED] \
              src=8.8.8.8 dst=203.0.113.10 sport=443 dport=1024 packets=0 bytes=0 \
-             mark=0 zone=0 use=1"
+             mark=0 use=1"
         );
     }
 
@@ -140,7 +169,7 @@ mod tests {
             "ipv4     2 udp      17 25 \
              src=192.168.95.5 dst=8.8.8.8 sport=54321 dport=53 packets=1 bytes=60 [UNREPLIED] \
              src=8.8.8.8 dst=203.0.113.10 sport=53 dport=54321 packets=0 bytes=0 \
-             mark=0 zone=0 use=1"
+             mark=0 use=1"
         );
         (udp.state, udp.seen_reply, udp.assured) = (State::UdpStream, true, true);
         (udp.packets, udp.bytes) = ([2, 1], [120, 90]);
@@ -149,7 +178,7 @@ mod tests {
             "ipv4     2 udp      17 30 \
              src=192.168.95.5 dst=8.8.8.8 sport=54321 dport=53 packets=2 bytes=120 \
              src=8.8.8.8 dst=203.0.113.10 sport=53 dport=54321 packets=1 bytes=90 \
-             [ASSURED] mark=0 zone=0 use=1"
+             [ASSURED] mark=0 use=1"
         );
     }
 
@@ -168,7 +197,7 @@ mod tests {
             "ipv4     2 icmp     1 29 \
              src=192.168.95.5 dst=8.8.8.8 type=8 code=0 id=1234 packets=1 bytes=84 \
              src=8.8.8.8 dst=203.0.113.10 type=0 code=0 id=4321 packets=1 bytes=84 \
-             mark=0 zone=0 use=1"
+             mark=0 use=1"
         );
         let timestamp = classic_line(&icmp(13), Tick(101));
         assert!(timestamp.contains("type=13 code=0 id=1234"), "{timestamp}");
@@ -185,7 +214,7 @@ mod tests {
             "ipv4     2 sctp     132 209 ESTABLISHED \
              src=192.168.95.5 dst=8.8.8.8 sport=2905 dport=2906 packets=1 bytes=60 \
              src=8.8.8.8 dst=203.0.113.10 sport=2906 dport=1024 packets=0 bytes=0 \
-             [ASSURED] mark=0 zone=0 use=1"
+             [ASSURED] mark=0 use=1"
         );
         let sctp = session(ports.0, ports.1, ports.2, 132, State::SctpShutdownAckSent, 3);
         assert!(
@@ -211,14 +240,14 @@ mod tests {
             "ipv4     2 gre      47 30 \
              src=192.168.95.5 dst=8.8.8.8 srckey=0x0 dstkey=0x0 packets=1 bytes=60 [UNREPLIED] \
              src=8.8.8.8 dst=203.0.113.10 srckey=0x0 dstkey=0x0 packets=0 bytes=0 \
-             mark=0 zone=0 use=1"
+             mark=0 use=1"
         );
         assert_eq!(
             classic_line(&session(ends.0, ends.1, ends.2, 50, State::Generic, 600), Tick(100)),
             "ipv4     2 unknown  50 600 \
              src=192.168.95.5 dst=8.8.8.8 packets=1 bytes=60 [UNREPLIED] \
              src=8.8.8.8 dst=203.0.113.10 packets=0 bytes=0 \
-             mark=0 zone=0 use=1"
+             mark=0 use=1"
         );
     }
 
@@ -226,7 +255,18 @@ mod tests {
     fn the_mark_is_shown() {
         let ends = ((CLIENT, 1), (SERVER, 2), (MAPPED, 3));
         let marked = SessionSnapshot { mark: 7, ..session(ends.0, ends.1, ends.2, 17, State::Udp, 30) };
-        assert!(classic_line(&marked, Tick(100)).ends_with(" mark=7 zone=0 use=1"));
+        assert!(classic_line(&marked, Tick(100)).ends_with(" mark=7 use=1"));
+    }
+
+    #[test]
+    fn a_zone_is_shown_if_there_is_one_and_in_procfs_always() {
+        let ends = ((CLIENT, 1), (SERVER, 2), (MAPPED, 3));
+        let mut udp = session(ends.0, ends.1, ends.2, 17, State::Udp, 30);
+        let timeouts = Timeouts::default();
+        assert!(procfs_line(&udp, Tick(100), &timeouts).ends_with(" bytes=0 mark=0 zone=0 use=2"));
+        udp.original = V4Key::new(udp.original.tuple(), Realm::Internal, 9);
+        assert!(classic_line(&udp, Tick(100)).ends_with(" bytes=0 mark=0 zone=9 use=1"));
+        assert!(procfs_line(&udp, Tick(100), &timeouts).ends_with(" bytes=0 mark=0 zone=9 use=2"));
     }
 
     #[test]
@@ -234,5 +274,111 @@ mod tests {
         let ports = ((CLIENT, 1), (SERVER, 2), (MAPPED, 3));
         let udp = session(ports.0, ports.1, ports.2, 17, State::Udp, 30);
         assert!(classic_line(&udp, Tick(10_000)).starts_with("ipv4     2 udp      17 0 src="));
+    }
+
+    /// What `/proc/net/nf_conntrack` of Linux 6.18 and `conntrack -L -o extended` 1.4.7 printed of the same connections,
+    /// and here the same as sessions.
+    #[test]
+    fn lines_are_those_that_the_kernel_and_conntrack_print() {
+        let (client, server, mapped) = ([192, 168, 95, 5], [203, 0, 113, 8], [203, 0, 113, 10]);
+        let captured = |from, to, protocol, state, seconds, packets, bytes| {
+            let ends = ((client, from), (server, to), (mapped, from));
+            let mut session = session(ends.0, ends.1, ends.2, protocol, state, seconds);
+            (session.packets, session.bytes) = (packets, bytes);
+            session.seen_reply = packets[1] > 0;
+            session
+        };
+        let assured = |session| SessionSnapshot { assured: true, ..session };
+        let tcp = captured(60_436, 9_001, 6, State::Established, 431_995, [4, 3], [221, 264]);
+        let closing = captured(41_374, 443, 6, State::CloseWait, 55, [5, 4], [269, 316]);
+        let unreplied = captured(39_576, 9_002, 17, State::Udp, 28, [1, 0], [29, 0]);
+        let zoned = V4Key::new(unreplied.original.tuple(), Realm::Internal, 9);
+        let stream = captured(52_394, 53, 17, State::UdpStream, 117, [3, 3], [234, 234]);
+        let ping = captured(28_377, 8, 1, State::Icmp, 24, [1, 1], [84, 84]);
+        let gre = captured(0, 0, 47, State::Gre, 28, [1, 0], [44, 0]);
+        let other = captured(0, 0, 99, State::Generic, 598, [1, 0], [60, 0]);
+        for (session, procfs, extended) in [
+            (
+                SessionSnapshot { mark: 7, ..assured(tcp) },
+                "ipv4     2 tcp      6 431995 ESTABLISHED \
+                 src=192.168.95.5 dst=203.0.113.8 sport=60436 dport=9001 packets=4 bytes=221 \
+                 src=203.0.113.8 dst=203.0.113.10 sport=9001 dport=60436 packets=3 bytes=264 \
+                 [ASSURED] mark=7 zone=0 use=2",
+                "ipv4     2 tcp      6 431995 ESTABLISHED \
+                 src=192.168.95.5 dst=203.0.113.8 sport=60436 dport=9001 packets=4 bytes=221 \
+                 src=203.0.113.8 dst=203.0.113.10 sport=9001 dport=60436 packets=3 bytes=264 \
+                 [ASSURED] mark=7 use=1",
+            ),
+            (
+                assured(closing),
+                "ipv4     2 tcp      6 55 CLOSE_WAIT \
+                 src=192.168.95.5 dst=203.0.113.8 sport=41374 dport=443 packets=5 bytes=269 \
+                 src=203.0.113.8 dst=203.0.113.10 sport=443 dport=41374 packets=4 bytes=316 \
+                 [ASSURED] mark=0 zone=0 use=2",
+                "ipv4     2 tcp      6 55 CLOSE_WAIT \
+                 src=192.168.95.5 dst=203.0.113.8 sport=41374 dport=443 packets=5 bytes=269 \
+                 src=203.0.113.8 dst=203.0.113.10 sport=443 dport=41374 packets=4 bytes=316 \
+                 [ASSURED] mark=0 use=1",
+            ),
+            (
+                SessionSnapshot { original: zoned, ..unreplied },
+                "ipv4     2 udp      17 28 \
+                 src=192.168.95.5 dst=203.0.113.8 sport=39576 dport=9002 packets=1 bytes=29 [UNREPLIED] \
+                 src=203.0.113.8 dst=203.0.113.10 sport=9002 dport=39576 packets=0 bytes=0 \
+                 mark=0 zone=9 use=2",
+                "ipv4     2 udp      17 28 \
+                 src=192.168.95.5 dst=203.0.113.8 sport=39576 dport=9002 packets=1 bytes=29 [UNREPLIED] \
+                 src=203.0.113.8 dst=203.0.113.10 sport=9002 dport=39576 packets=0 bytes=0 \
+                 mark=0 zone=9 use=1",
+            ),
+            (
+                assured(stream),
+                "ipv4     2 udp      17 117 \
+                 src=192.168.95.5 dst=203.0.113.8 sport=52394 dport=53 packets=3 bytes=234 \
+                 src=203.0.113.8 dst=203.0.113.10 sport=53 dport=52394 packets=3 bytes=234 \
+                 [ASSURED] mark=0 zone=0 use=2",
+                "ipv4     2 udp      17 117 \
+                 src=192.168.95.5 dst=203.0.113.8 sport=52394 dport=53 packets=3 bytes=234 \
+                 src=203.0.113.8 dst=203.0.113.10 sport=53 dport=52394 packets=3 bytes=234 \
+                 [ASSURED] mark=0 use=1",
+            ),
+            (
+                // The tuple of an answer carries the type of the request.
+                SessionSnapshot { reply: key((server, 8), (mapped, 28_377), 1, Realm::External), ..ping },
+                "ipv4     2 icmp     1 24 \
+                 src=192.168.95.5 dst=203.0.113.8 type=8 code=0 id=28377 packets=1 bytes=84 \
+                 src=203.0.113.8 dst=203.0.113.10 type=0 code=0 id=28377 packets=1 bytes=84 \
+                 mark=0 zone=0 use=2",
+                "ipv4     2 icmp     1 24 \
+                 src=192.168.95.5 dst=203.0.113.8 type=8 code=0 id=28377 packets=1 bytes=84 \
+                 src=203.0.113.8 dst=203.0.113.10 type=0 code=0 id=28377 packets=1 bytes=84 \
+                 mark=0 use=1",
+            ),
+            (
+                gre,
+                "ipv4     2 gre      47 28 timeout=30, stream_timeout=180 \
+                 src=192.168.95.5 dst=203.0.113.8 srckey=0x0 dstkey=0x0 packets=1 bytes=44 [UNREPLIED] \
+                 src=203.0.113.8 dst=203.0.113.10 srckey=0x0 dstkey=0x0 packets=0 bytes=0 \
+                 mark=0 zone=0 use=2",
+                "ipv4     2 gre      47 28 \
+                 src=192.168.95.5 dst=203.0.113.8 srckey=0x0 dstkey=0x0 packets=1 bytes=44 [UNREPLIED] \
+                 src=203.0.113.8 dst=203.0.113.10 srckey=0x0 dstkey=0x0 packets=0 bytes=0 \
+                 mark=0 use=1",
+            ),
+            (
+                other,
+                "ipv4     2 unknown  99 598 \
+                 src=192.168.95.5 dst=203.0.113.8 packets=1 bytes=60 [UNREPLIED] \
+                 src=203.0.113.8 dst=203.0.113.10 packets=0 bytes=0 \
+                 mark=0 zone=0 use=2",
+                "ipv4     2 unknown  99 598 \
+                 src=192.168.95.5 dst=203.0.113.8 packets=1 bytes=60 [UNREPLIED] \
+                 src=203.0.113.8 dst=203.0.113.10 packets=0 bytes=0 \
+                 mark=0 use=1",
+            ),
+        ] {
+            assert_eq!(procfs_line(&session, Tick(100), &Timeouts::default()), procfs);
+            assert_eq!(classic_line(&session, Tick(100)), extended);
+        }
     }
 }

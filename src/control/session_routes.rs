@@ -117,7 +117,8 @@ fn whole(pairs: Pairs) -> Result<Vec<(String, String)>, Refusal> {
         Filter,
         ("limit" = Option<u64>, Query, description = "At most so many sessions"),
         ("format" = Option<String>, Query,
-            description = "json (default): an object a line; extended, procfs: conntrack's line"),
+            description = "json (default): an object a line; extended: conntrack's line; \
+                           procfs: that of /proc/net/nf_conntrack"),
     ),
     responses((status = 200, content((api::Session = "application/x-ndjson"), (String = "text/plain")))),
 )]

@@ -8,8 +8,9 @@ use super::filter::Filter;
 use super::state::{ControlState, DEFAULT_SET, TimeoutSet};
 use super::walk::Walk;
 use crate::conntrack::key::V4Key;
-use crate::conntrack::line::classic_line;
+use crate::conntrack::line::{classic_line, procfs_line};
 use crate::conntrack::session::SessionSnapshot;
+use crate::conntrack::timeouts::Timeouts;
 use crate::packet::Tuple;
 use crate::time::{TICK, Tick};
 use crate::wire::protocol;
@@ -31,19 +32,21 @@ pub enum Format {
     Json,
     /// The line that `conntrack -L -o extended` prints.
     Extended,
+    /// The line of `/proc/net/nf_conntrack`.
+    Procfs,
 }
 
 impl Format {
-    /// The format of that name. `procfs` is another name of `extended`: the line has the fields of
-    /// `/proc/net/nf_conntrack`.
+    /// The format of that name.
     ///
     /// # Errors
     /// There is none.
     pub fn parse(text: &str) -> Result<Format, String> {
         match text {
             "json" => Ok(Format::Json),
-            "extended" | "procfs" => Ok(Format::Extended),
-            _ => Err(format!("{text:?} is not a format: use json or extended")),
+            "extended" => Ok(Format::Extended),
+            "procfs" => Ok(Format::Procfs),
+            _ => Err(format!("{text:?} is not a format: use json, extended or procfs")),
         }
     }
 
@@ -51,7 +54,7 @@ impl Format {
     pub fn content_type(self) -> &'static str {
         match self {
             Format::Json => "application/x-ndjson",
-            Format::Extended => "text/plain; charset=utf-8",
+            Format::Extended | Format::Procfs => "text/plain; charset=utf-8",
         }
     }
 }
@@ -124,6 +127,15 @@ fn write_line(
 ) {
     match format {
         Format::Extended => out.extend_from_slice(classic_line(session, now).as_bytes()),
+        Format::Procfs => {
+            // The first set is that of sessions under a policy that is no longer configured.
+            let set = sets.get(usize::from(session.policy)).or(sets.first());
+            let line = match set {
+                Some(set) => procfs_line(session, now, &set.timeouts),
+                None => procfs_line(session, now, &Timeouts::default()),
+            };
+            out.extend_from_slice(line.as_bytes());
+        }
         Format::Json => {
             let start = out.len();
             if serde_json::to_writer(&mut *out, &row(session, worker, now, sets)).is_err() {

@@ -1,6 +1,7 @@
 //! `natgate check`: a dry run. Every mistake and doubt in the file, or what the config means: interfaces, rules, the
 //! memory that it takes and the rate of new sessions that its table sustains.
 
+use super::table::{Align, Table, hanging, labelled, wrapped};
 use super::{Failure, report, table};
 use crate::config::estimate::{Estimate, mebibytes};
 use crate::config::model::{Config, PollMode};
@@ -16,11 +17,14 @@ use std::path::{Path, PathBuf};
 /// Arguments of `natgate check`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is started and no device is touched. Exit code 2 if the config is wrong.
+Nothing is started and no device is touched.
 
 Examples:
   natgate check /etc/natgate.toml
-  natgate check --json natgate.toml | jq '.errors[] | \"\\(.line): \\(.message)\"'")]
+  natgate check --json natgate.toml | jq '.errors[].message'
+
+Exit codes: 0 the config is valid, 1 the output can not be written, 2 it is wrong
+or wrong usage.")]
 pub(super) struct Args {
     /// The config
     #[arg(value_name = "FILE")]
@@ -47,30 +51,22 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
-    let names = config.interfaces.iter().map(|interface| interface.name.len());
-    let width = names.max().unwrap_or(0).max("interface".len());
-    let specs = config.devices.iter().map(|device| device.spec.to_string());
-    let specs: Vec<String> = specs.collect();
-    let device_width = specs.iter().map(String::len).max().unwrap_or(0).max("device".len());
-    writeln!(
-        out,
-        "{:width$}  realm     {:device_width$}  vlan  zone   mtu   addresses",
-        "interface", "device"
-    )?;
+    let columns = ["interface", "realm", "device", "vlan", "zone", "mtu", "addresses"];
+    let mut interfaces = Table::new(&columns.map(|name| (name, Align::Left)));
     for interface in &config.interfaces {
-        let device = specs.get(interface.device.index()).map_or("", String::as_str);
-        let vlan = if interface.vlan == 0 { "-".to_owned() } else { interface.vlan.to_string() };
+        let device = config.devices.get(interface.device.index());
         let addresses: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "{:width$}  {}  {device:device_width$}  {vlan:4}  {:<5}  {:<4}  {}",
-            interface.name,
-            interface.realm.name(),
-            interface.zone,
-            interface.mtu,
+        interfaces.row([
+            interface.name.clone(),
+            interface.realm.name().to_owned(),
+            device.map(|device| device.spec.to_string()).unwrap_or_default(),
+            if interface.vlan == 0 { "-".to_owned() } else { interface.vlan.to_string() },
+            interface.zone.to_string(),
+            interface.mtu.to_string(),
             addresses.join(", "),
-        )?;
+        ]);
     }
+    interfaces.write(out)?;
     writeln!(out)?;
     let runtime = &config.runtime;
     let poll = match runtime.poll {
@@ -79,27 +75,26 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     };
     let cpus: Vec<String> = runtime.cpus.iter().map(ToString::to_string).collect();
     let cpus = if cpus.is_empty() { "the last CPUs".to_owned() } else { format!("CPU {}", cpus.join(", ")) };
-    writeln!(out, "workers   {} on {cpus}, {poll}", runtime.workers)?;
+    labelled(out, "workers", &format!("{} on {cpus}, {poll}", runtime.workers))?;
     steering(out, config)?;
     let pools: usize = config.pools.iter().map(|pool| pool.addresses.len()).sum();
-    writeln!(
-        out,
-        "rules     {} snat, {} dnat; {} with {}; {}",
+    let rules = format!(
+        "{} snat, {} dnat; {} with {}; {}",
         config.snat.len(),
         config.dnat.len(),
         report::count(config.pools.len(), "pool"),
         several(pools, "address"),
         report::count(config.routes.len(), "static route"),
-    )?;
+    );
+    labelled(out, "rules", &rules)?;
     let estimate = Estimate::of(config);
     let sources = match mebibytes(estimate.source_bytes) {
         0 => String::new(),
         size => format!(", {size} MiB to count their sources"),
     };
     let tables = estimate.session_bytes + estimate.source_bytes + estimate.port_bytes;
-    writeln!(
-        out,
-        "memory    {} MiB: {} MiB for {} sessions of {} bytes{sources}, {} MiB for the ports of {}, \
+    let memory = format!(
+        "{} MiB: {} MiB for {} sessions of {} bytes{sources}, {} MiB for the ports of {}, \
          {} MiB for {} frames",
         mebibytes(estimate.frame_bytes + tables),
         mebibytes(estimate.session_bytes),
@@ -109,7 +104,8 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         several(config.interfaces.len() + pools, "address"),
         mebibytes(estimate.frame_bytes),
         runtime.frames,
-    )?;
+    );
+    labelled(out, "memory", &memory)?;
     writeln!(out, "control   {}\n", runtime.control.display())?;
     rates(out, config, &estimate)?;
     pressure(out, config, &estimate)
@@ -159,7 +155,7 @@ fn rates(out: &mut dyn Write, config: &Config, estimate: &Estimate) -> io::Resul
 fn pressure(out: &mut dyn Write, config: &Config, estimate: &Estimate) -> io::Result<()> {
     let limits = &config.conntrack.limits;
     writeln!(out, "\nas the table fills, all workers together")?;
-    let mut row = |sessions: u32, what: &str| writeln!(out, "  {sessions:>10} sessions   {what}");
+    let mut row = |sessions: u32, what: &str| hanging(out, &format!("  {sessions:>10} sessions  "), what);
     row(estimate.half_open_sessions, "at the most are TCP connections that are half-open")?;
     if let Some((begin, end)) = estimate.adaptive_sessions {
         row(begin, "timeouts of unreplied and closing sessions begin to shrink")?;
@@ -185,7 +181,7 @@ fn pressure(out: &mut dyn Write, config: &Config, estimate: &Estimate) -> io::Re
     if each.is_empty() {
         return Ok(());
     }
-    writeln!(out, "each source may have {}", each.join(" and "))
+    wrapped(out, &format!("each source may have {}", each.join(" and ")), 0, table::columns())
 }
 
 /// What `--json` prints.

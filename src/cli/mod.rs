@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod edit;
 pub mod filter;
+pub mod live;
 mod peer;
 mod reload;
 mod report;
@@ -22,6 +23,7 @@ pub mod show_pools;
 pub mod show_pressure;
 pub mod show_routes;
 pub mod show_rules;
+pub mod show_status;
 pub mod show_steering;
 pub mod show_timers;
 pub mod table;
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    table::measure();
     if let Err(problem) = start_logging(cli.verbose) {
         complain(&format!("{LOG_VARIABLE} is not a filter for log messages: {problem}"));
         return ExitCode::from(2);

@@ -136,6 +136,29 @@ and 12 more with 200 sessions
     }
 
     #[test]
+    fn full_tables_fit_in_eighty_columns() {
+        let usage = api::Usage { used: 4_294_967_295, capacity: 4_294_967_295 };
+        let count = api::SessionCount { total: usage, workers: vec![usage; 4] };
+        let row = |key: &str| api::SessionGroup {
+            key: key.into(),
+            sessions: 4_294_967_295,
+            new_per_second: 10_000_000.0,
+            packets: u64::MAX,
+            bytes: u64::MAX,
+        };
+        let rows = vec![row("255.255.255.255 zone=65535"), row("udplite/65535")];
+        let groups =
+            api::SessionGroups { by: "source".into(), sessions: 4_294_967_295, groups: 4_294_967_295, rows };
+        for shown in [
+            text(|out| write_count(out, &count)),
+            text(|out| write_groups(out, &groups)),
+            text(|out| write_top(out, &groups)),
+        ] {
+            assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        }
+    }
+
+    #[test]
     fn the_longest_mapping_fits_in_eighty_columns() {
         let key = "tcp 192.168.100.100:65535 203.0.113.200:65535".to_owned();
         let row = api::SessionGroup { key, sessions: 9, new_per_second: 0.0, packets: 1, bytes: 1 << 19 };

@@ -2,16 +2,27 @@
 
 use super::Failure;
 use super::filter::FilterArgs;
+use super::live::{Show, Watch};
 use super::session_tables::{write_count, write_groups, write_top};
 use super::table::{grouped, json, to_stdout};
 use crate::control::client::{Client, ClientError};
 use crate::control::tally::{By, Sort};
 use crate::control::{DEFAULT_SOCKET, api};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
-const EXAMPLES: &str = "\
+/// The end of each help text.
+macro_rules! help {
+    ($($line:literal)*) => {
+        concat!($($line, "\n",)* "\nExit codes: 0 done, 1 no answer from a gateway, 2 wrong usage.")
+    };
+}
+
+const EXAMPLES: &str = help!(
+    "\
 Examples:
   natgate sessions                     every session, as `conntrack -L` prints it
   natgate sessions --limit 20          the first 20
@@ -19,31 +30,33 @@ Examples:
   natgate sessions list -o json        one JSON object a line, for jq
   natgate sessions count               how full the table is
   natgate sessions count --by state    how many in each state
-  natgate sessions top                 who fills the table
+  natgate sessions top --watch         who fills the table, every 2 seconds
   natgate sessions delete --src 10.0.0.5
   natgate sessions flush --yes         delete every session
 
-The list is written while the table is read: a session is shown as it was at that moment.
-Exit codes: 0 done, 1 no answer from a gateway, 2 wrong usage.";
+The list is written while the table is read: a session is shown as it was at
+that moment."
+);
 
 /// Lists, counts or deletes the sessions of the running gateway.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct SessionsArgs {
-    /// What to do; `list` if left out.
+    /// What to do; `list` if left out
     #[command(subcommand)]
     pub command: Option<Command>,
     /// Which sessions to list.
     #[command(flatten)]
     pub list: ListArgs,
-    /// `extended`: the conntrack line, or a table; `json`: for scripts.
+    /// `extended`: the line of `conntrack -L -o extended`, or a table; `procfs`: the line of
+    /// /proc/net/nf_conntrack; `json`: for scripts
     #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value = "extended")]
     #[arg(hide_possible_values = true)]
     pub output: Format,
-    /// The same as `-o json`.
+    /// The same as `-o json`
     #[arg(long, global = true)]
     pub json: bool,
-    /// The gateway's control socket (`runtime.control` in its config).
+    /// The gateway's control socket (`runtime.control` in its config)
     #[arg(short, long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
 }
@@ -52,48 +65,50 @@ pub struct SessionsArgs {
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
     /// Print one line a session
-    #[command(after_help = "\
+    #[command(after_help = help!("\
 Examples:
   natgate sessions list --src 10.0.0.0/24 --unreplied
   natgate sessions list --proto tcp --state SYN_SENT --older-than 1m
-  natgate sessions list | awk '/tcp/ {n[$6]++} END {for (s in n) print s, n[s]}'
-  natgate sessions list -o json --min-bytes 1GiB | jq -r .original.src")]
+  natgate sessions list | grep tcp | awk '{print $6}' | sort | uniq -c
+  natgate sessions list -o procfs      as /proc/net/nf_conntrack has it
+  natgate sessions list -o json --min-bytes 1GiB | jq -r .original.src"))]
     List(ListArgs),
     /// Print how many sessions there are, and how many fit
-    #[command(after_help = "\
+    #[command(after_help = help!("\
 Examples:
   natgate sessions count                       how full the table is, by worker
   natgate sessions count --proto udp --unreplied
   natgate sessions count --by state --src 10.0.0.5
   natgate sessions count --by source --limit 50 -o json
 
-Without flags it reads counters; with them it reads every session.")]
+Without flags it reads counters; with them it reads every session."))]
     Count(CountArgs),
     /// Print who has most sessions: who filled the table
-    #[command(after_help = "\
+    #[command(after_help = help!("\
 Examples:
   natgate sessions top                         the 20 sources with most sessions
   natgate sessions top --sort rate             those that open most new ones
   natgate sessions top --by mapping --proto udp
-  natgate sessions top --by dport --src 10.0.0.5
+  natgate sessions top --by dport --src 10.0.0.5 --watch=5
 
-new/s counts the sessions of the last 10 seconds that are still in the table.")]
+new/s counts the sessions of the last 10 seconds that are still in the table."))]
     Top(TopArgs),
     /// Delete the sessions that a filter means
-    #[command(after_help = "\
+    #[command(after_help = help!("\
 Examples:
   natgate sessions delete --src 10.0.0.5
-  natgate sessions delete --proto tcp --src 10.0.0.5 --sport 40000 --dst 198.51.100.7 --dport 443
+  natgate sessions delete --proto tcp --src 10.0.0.5 --dport 443
   natgate sessions delete --state SYN_SENT --older-than 10s
 
-Their external ports are free again. The next packet of a deleted conversation is a new one: TCP that goes on without
-a handshake is dropped unless the config allows to pick it up. At least one flag is needed: `flush` deletes all.")]
+Their external ports are free again. The next packet of a deleted conversation
+is a new one: TCP that goes on without a handshake is dropped unless the config
+allows to pick it up. At least one flag is needed: `flush` deletes all."))]
     Delete(DeleteArgs),
     /// Delete every session
-    #[command(after_help = "\
+    #[command(after_help = help!("\
 Examples:
   natgate sessions flush                       asks first
-  natgate sessions flush --yes                 for scripts")]
+  natgate sessions flush --yes                 for scripts"))]
     Flush(FlushArgs),
 }
 
@@ -117,6 +132,9 @@ pub struct CountArgs {
     /// At most so many rows with --by; 20 of what there can be many of [max: 10000]
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Whether it is shown again and again.
+    #[command(flatten)]
+    pub watch: Watch,
     /// The sessions that are meant.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -135,6 +153,9 @@ pub struct TopArgs {
     /// At most so many rows; 20 if left out [max: 10000]
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Whether it is shown again and again.
+    #[command(flatten)]
+    pub watch: Watch,
     /// The sessions that are meant.
     #[command(flatten)]
     pub filter: FilterArgs,
@@ -167,9 +188,10 @@ fn names(list: &'static [By]) -> impl TypedValueParser<Value = String> {
 /// How sessions are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// The line of `conntrack -L -o extended` and `/proc/net/nf_conntrack`.
-    #[value(alias = "procfs")]
+    /// The line of `conntrack -L -o extended`.
     Extended,
+    /// The line of `/proc/net/nf_conntrack`.
+    Procfs,
     /// A JSON object a line.
     Json,
 }
@@ -178,6 +200,7 @@ impl Format {
     fn name(self) -> &'static str {
         match self {
             Format::Extended => "extended",
+            Format::Procfs => "procfs",
             Format::Json => "json",
         }
     }
@@ -204,7 +227,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn list(&self, list: &ListArgs) -> Result<(), Failure> {
-        let format = if self.json { Format::Json } else { Format::Extended };
+        let format = if self.json { Format::Json } else { self.args.output };
         let path = self.path("/v1/sessions", &list.filter, list.limit, &[("format", format.name())]);
         let lines = self.client.get_lines(&path).map_err(failed)?;
         Ok(to_stdout(|out| {
@@ -222,19 +245,16 @@ impl Job<'_> {
                 return Err(Failure::Usage("--limit is for lists: say what to count by, with --by".into()));
             }
             let path = self.path("/v1/sessions/count", &count.filter, None, &[]);
-            let count: api::SessionCount = self.client.get_json_slowly(&path).map_err(failed)?;
-            return self.show(&count, |out| write_count(out, &count));
+            return self.show(&path, count.watch, |out, count: &api::SessionCount| write_count(out, count));
         };
         let path = self.path("/v1/sessions/count", &count.filter, limit, &[("by", by)]);
-        let groups: api::SessionGroups = self.client.get_json_slowly(&path).map_err(failed)?;
-        self.show(&groups, |out| write_groups(out, &groups))
+        self.show(&path, count.watch, |out, groups: &api::SessionGroups| write_groups(out, groups))
     }
 
     fn top(&self, top: &TopArgs) -> Result<(), Failure> {
         let path =
             self.path("/v1/sessions/top", &top.filter, top.limit, &[("by", &top.by), ("sort", &top.sort)]);
-        let groups: api::SessionGroups = self.client.get_json_slowly(&path).map_err(failed)?;
-        self.show(&groups, |out| write_top(out, &groups))
+        self.show(&path, top.watch, |out, groups: &api::SessionGroups| write_top(out, groups))
     }
 
     fn delete(&self, delete: &DeleteArgs) -> Result<(), Failure> {
@@ -267,7 +287,10 @@ impl Job<'_> {
 
     fn remove(&self, path: &str) -> Result<(), Failure> {
         let done: api::Deleted = self.client.delete_json(path).map_err(failed)?;
-        self.show(&done, |out| writeln!(out, "deleted {}", count_sessions(done.deleted)))?;
+        to_stdout(|out| match self.json {
+            true => json(out, &done),
+            false => Ok(writeln!(out, "deleted {}", count_sessions(done.deleted))?),
+        })?;
         if done.deleted < done.matched {
             let left = grouped(done.matched - done.deleted);
             return Err(Failure::Other(anyhow::anyhow!(
@@ -285,12 +308,19 @@ impl Job<'_> {
         }
     }
 
-    fn show(
+    /// Shows the answer, for which the gateway may read all of its sessions, once or again and again.
+    fn show<T: Serialize + DeserializeOwned>(
         &self,
-        value: &impl serde::Serialize,
-        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        path: &str,
+        watch: Watch,
+        text: impl Fn(&mut dyn Write, &T) -> io::Result<()>,
     ) -> Result<(), Failure> {
-        Ok(to_stdout(|out| if self.json { json(out, value) } else { Ok(text(out)?) })?)
+        let show = Show { json: self.json, every: watch.every };
+        let shown = show.run(|| self.client.get_json_slowly(path), |out, answer: &T, _| text(out, answer));
+        shown.map_err(|error| match error.downcast::<ClientError>() {
+            Ok(error) => failed(error),
+            Err(error) => Failure::Other(error),
+        })
     }
 
     /// The path with everything that was said about the sessions, in front of the command or behind it.
@@ -352,7 +382,9 @@ mod tests {
         assert_eq!((args.list.limit, args.output), (Some(20), Format::Json));
         assert!(matches!(parse("sessions list --limit 20").command, Some(Command::List(_))));
         assert!(matches!(parse("sessions -s /x count").command, Some(Command::Count(_))));
-        assert_eq!(parse("sessions -o procfs").output, Format::Extended);
+        assert_eq!(parse("sessions -o procfs").output, Format::Procfs);
+        let Some(Command::Top(top)) = parse("sessions top --watch").command else { panic!("top") };
+        assert_eq!(top.watch.every, Some(std::time::Duration::from_secs(2)));
     }
 
     #[test]

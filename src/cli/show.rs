@@ -1,44 +1,55 @@
 //! `natgate show`: what the running gateway does, from its control socket.
 
+use super::live::{Before, Show, Watch};
 use super::report::colours;
 use super::show_events::write_events;
 use super::show_pools::write_pools;
-use super::show_pressure::write_pressure;
 use super::show_routes::write_routes;
 use super::show_rules::write_rules;
+use super::show_status::write_status;
 use super::show_steering::write_steering;
 use super::show_timers::write_timers;
-use super::table::{Align, Table, duration, grouped, json, percent, to_stdout};
+use super::table::{Align, Table, a_second, duration, grouped, per_second, size};
 use crate::control::client::Client;
 use crate::control::{DEFAULT_SOCKET, api};
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+/// The end of each help text.
+macro_rules! help {
+    ($($line:literal)*) => {
+        concat!(
+            "Examples:\n",
+            $($line, "\n",)*
+            "\nExit codes: 0 shown, 1 no answer from a gateway, 2 wrong usage."
+        )
+    };
+}
+
 /// Shows what the running gateway does.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  natgate show status             uptime, packets, how full the table is
-  natgate show drops              what was dropped and why
-  natgate show drops --all        also reasons for which nothing was dropped
-  natgate show timers             every timeout, beside Linux's and the RFCs'
-  natgate show steering           which worker gets which packets, and how
-  natgate show events             what happened: a table that filled, a flood
-  natgate show rules              every rule, and the sessions that it made
-  natgate show pools              external ports in use
-  natgate show interfaces --json  for scripts
-  natgate show steering --json | jq .handoff_ratio
-  natgate show status -s n.sock   if runtime.control = \"n.sock\" in its config
-
-Exit codes: 0 shown, 1 no answer from a gateway, 2 wrong usage.")]
+#[command(after_help = help!(
+    "  natgate show status             uptime, packets, how full the table is"
+    "  natgate show drops --watch      what is dropped and why, every 2 seconds"
+    "  natgate show timers             every timeout, beside Linux's and the RFCs'"
+    "  natgate show steering           which worker gets which packets, and how"
+    "  natgate show events             what happened: a table that filled, a flood"
+    "  natgate show rules              every rule, and the sessions that it made"
+    "  natgate show pools              external ports in use"
+    "  natgate show interfaces --json  for scripts"
+    "  natgate show status -s n.sock   if runtime.control = \"n.sock\" in its config"
+))]
 pub struct ShowArgs {
     /// What to show.
     #[command(subcommand)]
     pub what: What,
-    /// Write JSON instead of text.
+    /// Write JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
-    /// The gateway's control socket (`runtime.control` in its config).
+    /// Whether it is shown again and again.
+    #[command(flatten)]
+    pub watch: Watch,
+    /// The gateway's control socket (`runtime.control` in its config)
     #[arg(short, long, global = true, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
 }
@@ -46,39 +57,76 @@ pub struct ShowArgs {
 /// What to show.
 #[derive(Debug, clap::Subcommand)]
 pub enum What {
-    /// Uptime, how full the session table is, packets and whether they add up, workers.
+    /// Uptime, how full the session table is, packets and whether they add up, workers
+    #[command(after_help = help!(
+        "  natgate show status"
+        "  natgate show status --watch=1         with packets a second"
+        "  natgate show status --json | jq .sessions.used"
+    ))]
     Status,
-    /// Dropped packets by reason, with what each reason means.
+    /// Dropped packets by reason, with what each reason means
+    #[command(after_help = help!(
+        "  natgate show drops"
+        "  natgate show drops --all              also reasons for which nothing was dropped"
+        "  natgate show drops --watch            with packets a second"
+    ))]
     Drops {
-        /// Also show reasons for which nothing was dropped.
+        /// Also show reasons for which nothing was dropped
         #[arg(long)]
         all: bool,
     },
-    /// Interfaces: device, addresses, packets and bytes.
+    /// Interfaces: device, addresses, packets and bytes
+    #[command(after_help = help!(
+        "  natgate show interfaces"
+        "  natgate show interfaces --watch       with packets and bytes a second"
+        "  natgate show interfaces --json | jq -r .[].mac"
+    ))]
     Interfaces,
-    /// Neighbours (ARP): Ethernet address and state of each next hop.
+    /// Neighbours (ARP): Ethernet address and state of each next hop
+    #[command(after_help = help!("  natgate show neighbors"))]
     Neighbors,
-    /// Idle timeouts: their length, natgate's default, Linux's, what RFCs demand; and how the timers are doing.
+    /// Idle timeouts: their length, natgate's default, Linux's, what RFCs demand; and how the timers are doing
+    #[command(after_help = help!(
+        "  natgate show timers"
+        "  natgate show timers --all"
+    ))]
     Timers {
-        /// Also show in each further set the timeouts that are those of the first.
+        /// Also show in each further set the timeouts that are those of the first
         #[arg(long)]
         all: bool,
     },
-    /// How packets reach the worker that owns them: the plan of each interface, each worker's share, handoffs.
+    /// How packets reach the worker that owns them: the plan of each interface, each worker's share, handoffs
+    #[command(after_help = help!(
+        "  natgate show steering"
+        "  natgate show steering --json | jq .handoff_ratio"
+    ))]
     Steering,
-    /// Rules in the words of the config (snat, dnat, bans), and how many sessions each has made.
+    /// Rules in the words of the config (snat, dnat, bans), and how many sessions each has made
+    #[command(after_help = help!(
+        "  natgate show rules"
+        "  natgate show rules --limit 20         the first 20"
+    ))]
     Rules(Limit),
-    /// External ports in use, by pool and of the fullest address of each.
+    /// External ports in use, by pool and of the fullest address of each
+    #[command(after_help = help!(
+        "  natgate show pools"
+        "  natgate show pools --addresses 10     of each pool the ten fullest addresses"
+    ))]
     Pools {
-        /// Show so many addresses of each pool, the fullest first.
+        /// Show so many addresses of each pool, the fullest first
         #[arg(long, value_name = "N", default_value_t = 1)]
         addresses: u64,
     },
-    /// Routes by zone: connected and static ones, and whether their routers are known.
+    /// Routes by zone: connected and static ones, and whether their routers are known
+    #[command(after_help = help!("  natgate show routes"))]
     Routes(Limit),
-    /// The last 256 events: watermarks of the table, refusals, deletions, skew.
+    /// The last 256 events: watermarks of the table, refusals, deletions, skew
+    #[command(after_help = help!(
+        "  natgate show events"
+        "  natgate show events --after 17        what is newer than number 17"
+    ))]
     Events {
-        /// Only those after the event with this number.
+        /// Only those after the event with this number
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
         after: u64,
     },
@@ -87,7 +135,7 @@ pub enum What {
 /// How much of a long list to show.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Limit {
-    /// At most so many; all if left out.
+    /// At most so many; all if left out
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
 }
@@ -105,180 +153,89 @@ impl Limit {
 pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.socket);
     let colour = colours(io::stdout().is_terminal());
+    let show = Show { json: args.json, every: args.watch.every };
     match args.what {
-        What::Status => {
-            let status: api::Status = client.get_json("/v1/status")?;
-            output(args.json, &status, |out| write_status(out, &status, colour))
-        }
-        What::Drops { all } => {
-            let drops: api::Drops = client.get_json("/v1/drops")?;
-            output(args.json, &drops, |out| write_drops(out, &drops, all))
-        }
-        What::Interfaces => {
-            let list: Vec<api::Interface> = client.get_json("/v1/interfaces")?;
-            output(args.json, &list, |out| write_interfaces(out, &list))
-        }
-        What::Neighbors => {
-            let list: Vec<api::Neighbor> = client.get_json("/v1/neighbors")?;
-            output(args.json, &list, |out| write_neighbors(out, &list))
-        }
+        What::Status => show.run(
+            || client.get_json("/v1/status"),
+            |out, status, before| write_status(out, status, before, colour),
+        ),
+        What::Drops { all } => show
+            .run(|| client.get_json("/v1/drops"), |out, drops, before| write_drops(out, drops, before, all)),
+        What::Interfaces => show.run(
+            || client.get_json("/v1/interfaces"),
+            |out, list: &Vec<api::Interface>, before| {
+                let before = before.map(|Before { answer, ago }| Before { answer: &answer[..], ago });
+                write_interfaces(out, list, before)
+            },
+        ),
+        What::Neighbors => show.run(
+            || client.get_json("/v1/neighbors"),
+            |out, list: &Vec<api::Neighbor>, _| write_neighbors(out, list),
+        ),
         What::Timers { all } => {
-            let timers: api::Timers = client.get_json("/v1/timers")?;
-            output(args.json, &timers, |out| write_timers(out, &timers, all))
+            show.run(|| client.get_json("/v1/timers"), |out, timers, _| write_timers(out, timers, all))
         }
         What::Steering => {
-            let steering: api::Steering = client.get_json("/v1/steering")?;
-            output(args.json, &steering, |out| write_steering(out, &steering))
+            show.run(|| client.get_json("/v1/steering"), |out, steering, _| write_steering(out, steering))
         }
         What::Rules(limit) => {
-            let list: api::Rules = client.get_json(&limit.path("/v1/rules"))?;
-            output(args.json, &list, |out| write_rules(out, &list))
+            show.run(|| client.get_json(&limit.path("/v1/rules")), |out, list, _| write_rules(out, list))
         }
-        What::Pools { addresses } => {
-            let list: api::Pools = client.get_json(&format!("/v1/pools?limit={addresses}"))?;
-            output(args.json, &list, |out| write_pools(out, &list))
-        }
+        What::Pools { addresses } => show.run(
+            || client.get_json(&format!("/v1/pools?limit={addresses}")),
+            |out, list, _| write_pools(out, list),
+        ),
         What::Routes(limit) => {
-            let list: api::Routes = client.get_json(&limit.path("/v1/routes"))?;
-            output(args.json, &list, |out| write_routes(out, &list))
+            show.run(|| client.get_json(&limit.path("/v1/routes")), |out, list, _| write_routes(out, list))
         }
-        What::Events { after } => {
-            let events: api::Events = client.get_json(&format!("/v1/events?after={after}"))?;
-            output(args.json, &events, |out| write_events(out, &events, colour))
-        }
-    }
-}
-
-fn output(
-    as_json: bool,
-    value: &impl serde::Serialize,
-    text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> anyhow::Result<()> {
-    to_stdout(|out| if as_json { json(out, value) } else { Ok(text(out)?) })
-}
-
-/// Writes the text of `natgate show status`.
-pub fn write_status(out: &mut dyn Write, status: &api::Status, colour: bool) -> io::Result<()> {
-    let dpdk = status.dpdk.as_ref().map(|version| format!(" with DPDK {version}")).unwrap_or_default();
-    let total = &status.total;
-    let sessions = &status.sessions;
-    writeln!(out, "natgate {}{dpdk}, process {}", status.version, status.pid)?;
-    writeln!(out, "config    {}", status.config)?;
-    writeln!(out, "up        {} (since {})", duration(status.uptime_seconds), status.started)?;
-    writeln!(
-        out,
-        "sessions  {} of {} ({}); {} created, {} removed since the start",
-        grouped(sessions.used),
-        grouped(sessions.capacity),
-        percent(sessions.used, sessions.capacity),
-        grouped(total.sessions_created),
-        grouped(total.sessions_removed),
-    )?;
-    if let Some(pressure) = &status.pressure {
-        write_pressure(out, sessions, pressure, colour)?;
-    }
-    writeln!(out)?;
-    let mut packets = Table::new(&[("packets", Align::Left), ("", Align::Right), ("", Align::Left)]);
-    for (name, value, meaning) in [
-        ("received", total.rx, ""),
-        ("sent", total.sent, "forwarded"),
-        ("consumed", total.consumed, "for the gateway itself (ARP, ping)"),
-        ("dropped", total.dropped, "see `natgate show drops`"),
-        ("held", total.held, "wait for a neighbour or a first fragment"),
-    ] {
-        packets.row([name.into(), grouped(value), meaning.into()]);
-    }
-    packets.write(out)?;
-    writeln!(out, "{}", balance(status.unaccounted))?;
-    writeln!(out)?;
-    writeln!(
-        out,
-        "made by the gateway itself: {} sent, {} not sent; {} ICMP errors over the limit",
-        grouped(total.generated),
-        grouped(total.generated_lost),
-        grouped(total.icmp_limited),
-    )?;
-    if total.syn_cookies_sent > 0 {
-        writeln!(
-            out,
-            "SYN proxy: {} SYNs answered with a cookie, {} cookies came back; backends asked again {} times, given up {} times",
-            grouped(total.syn_cookies_sent),
-            grouped(total.syn_cookies_valid),
-            grouped(total.syn_proxy_retries),
-            grouped(total.syn_proxy_given_up),
-        )?;
-    }
-    writeln!(
-        out,
-        "handed to other workers: {} ({} of received; see `natgate show steering`)",
-        grouped(total.handed_off),
-        Some(percent(total.handed_off, total.rx)).filter(|text| !text.is_empty()).unwrap_or("none".into()),
-    )?;
-    writeln!(out)?;
-    write_workers(out, &status.workers)
-}
-
-/// Whether `received = sent + consumed + dropped + held`, in words.
-fn balance(unaccounted: i64) -> String {
-    match unaccounted {
-        0 => "they add up: received = sent + consumed + dropped + held".into(),
-        n => format!(
-            "{} packets {} between two counters while they were read; without traffic this must be 0",
-            grouped(n.unsigned_abs()),
-            if n > 0 { "were in work" } else { "moved" },
+        What::Events { after } => show.run(
+            || client.get_json(&format!("/v1/events?after={after}")),
+            |out, events, _| write_events(out, events, colour),
         ),
     }
 }
 
-fn write_workers(out: &mut dyn Write, workers: &[api::WorkerStatus]) -> io::Result<()> {
-    // What they hand over is in `show steering`.
-    let columns = ["worker", "sessions", "received", "sent", "consumed", "dropped", "held", "busy polls"];
-    let mut table = Table::new(&columns.map(|name| (name, Align::Right)));
-    for worker in workers {
-        let counts = &worker.counts;
-        let numbers = [
-            worker.worker,
-            worker.sessions.used,
-            counts.rx,
-            counts.sent,
-            counts.consumed,
-            counts.dropped,
-            counts.held,
-        ];
-        table.row(numbers.map(grouped).into_iter().chain([percent(worker.busy_polls, worker.polls)]));
-    }
-    table.write(out)
-}
-
-/// Writes the text of `natgate show drops`.
-pub fn write_drops(out: &mut dyn Write, drops: &api::Drops, all: bool) -> io::Result<()> {
+/// Writes the text of `natgate show drops`, with rates if there was an answer before.
+pub fn write_drops(
+    out: &mut dyn Write,
+    drops: &api::Drops,
+    before: Option<Before<'_, api::Drops>>,
+    all: bool,
+) -> io::Result<()> {
     if drops.total == 0 && !all {
         return writeln!(out, "Nothing was dropped. (`--all` lists every reason that there is.)");
     }
-    let mut table =
-        Table::new(&[("packets", Align::Right), ("reason", Align::Left), ("what it means", Align::Left)]);
+    let rate = before.map(|_| ("a second", Align::Right));
+    let columns = [Some(("packets", Align::Right)), rate, Some(("reason", Align::Left))];
+    let columns = columns.into_iter().flatten().chain([("what it means", Align::Left)]);
+    let mut table = Table::new(&columns.collect::<Vec<_>>());
+    let mut row = |packets, earlier: Option<u64>, reason: &str, help: &str| {
+        let rate = before.map(|Before { ago, .. }| per_second(packets, earlier.unwrap_or(0), ago));
+        let numbers = [Some(grouped(packets)), rate].into_iter().flatten();
+        table.row(numbers.chain([reason.to_owned(), help.to_owned()]));
+    };
     for drop in drops.reasons.iter().filter(|drop| all || drop.packets > 0) {
-        table.row([grouped(drop.packets), drop.reason.clone(), drop.help.clone()]);
+        let reasons = before.map(|Before { answer, .. }| answer.reasons.iter());
+        let earlier = reasons.and_then(|mut reasons| reasons.find(|other| other.reason == drop.reason));
+        row(drop.packets, earlier.map(|earlier| earlier.packets), &drop.reason, &drop.help);
     }
-    table.row([grouped(drops.total), "total".into()]);
+    row(drops.total, before.map(|Before { answer, .. }| answer.total), "total", "");
     table.write(out)
 }
 
-/// Writes the text of `natgate show interfaces`.
-pub fn write_interfaces(out: &mut dyn Write, interfaces: &[api::Interface]) -> io::Result<()> {
+/// Writes the text of `natgate show interfaces`: what they are, how they are driven, what they carried; and how much a
+/// second if there was an answer before.
+pub fn write_interfaces(
+    out: &mut dyn Write,
+    interfaces: &[api::Interface],
+    before: Option<Before<'_, [api::Interface]>>,
+) -> io::Result<()> {
     let mut table = Table::new(&[
         ("interface", Align::Left),
         ("realm", Align::Left),
         ("zone", Align::Right),
-        ("device", Align::Left),
-        ("driver", Align::Left),
         ("vlan", Align::Right),
-        ("mac", Align::Left),
         ("mtu", Align::Right),
-        ("rx packets", Align::Right),
-        ("rx bytes", Align::Right),
-        ("tx packets", Align::Right),
-        ("tx bytes", Align::Right),
         ("addresses", Align::Left),
     ]);
     for interface in interfaces {
@@ -286,16 +243,54 @@ pub fn write_interfaces(out: &mut dyn Write, interfaces: &[api::Interface]) -> i
             interface.name.clone(),
             interface.realm.clone(),
             interface.zone.to_string(),
-            interface.device.clone(),
-            interface.driver.clone(),
             if interface.vlan == 0 { "-".into() } else { interface.vlan.to_string() },
-            interface.mac.clone(),
             interface.mtu.to_string(),
-            grouped(interface.rx_packets),
-            grouped(interface.rx_bytes),
-            grouped(interface.tx_packets),
-            grouped(interface.tx_bytes),
             interface.addresses.join(" "),
+        ]);
+    }
+    table.write(out)?;
+    writeln!(out)?;
+    let columns = ["interface", "mac", "driver", "device"];
+    let mut table = Table::new(&columns.map(|name| (name, Align::Left)));
+    for interface in interfaces {
+        let api::Interface { name, mac, driver, device, .. } = interface;
+        table.row([name, mac, driver, device].map(Clone::clone));
+    }
+    table.write(out)?;
+    writeln!(out)?;
+    write_traffic(out, interfaces)?;
+    let Some(Before { answer, ago }) = before else { return Ok(()) };
+    writeln!(out, "\na second")?;
+    let mut table = traffic_table();
+    for now in interfaces {
+        let Some(was) = answer.iter().find(|other| other.name == now.name) else { continue };
+        let bytes =
+            |now: u64, was| now.checked_sub(was).map_or("-".into(), |moved| size(a_second(moved, ago)));
+        table.row([
+            now.name.clone(),
+            per_second(now.rx_packets, was.rx_packets, ago),
+            bytes(now.rx_bytes, was.rx_bytes),
+            per_second(now.tx_packets, was.tx_packets, ago),
+            bytes(now.tx_bytes, was.tx_bytes),
+        ]);
+    }
+    table.write(out)
+}
+
+fn traffic_table() -> Table {
+    let columns = ["rx packets", "rx bytes", "tx packets", "tx bytes"].map(|name| (name, Align::Right));
+    Table::new(&[&[("interface", Align::Left)][..], &columns].concat())
+}
+
+fn write_traffic(out: &mut dyn Write, interfaces: &[api::Interface]) -> io::Result<()> {
+    let mut table = traffic_table();
+    for interface in interfaces {
+        table.row([
+            interface.name.clone(),
+            grouped(interface.rx_packets),
+            size(interface.rx_bytes),
+            grouped(interface.tx_packets),
+            size(interface.tx_bytes),
         ]);
     }
     table.write(out)
@@ -328,6 +323,7 @@ pub fn write_neighbors(out: &mut dyn Write, neighbors: &[api::Neighbor]) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn text(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
         let mut out = Vec::new();
@@ -347,21 +343,86 @@ mod tests {
 
     #[test]
     fn a_reason_without_drops_is_shown_only_with_all() {
-        let short = text(|out| write_drops(out, &drops(), false));
+        let short = text(|out| write_drops(out, &drops(), None, false));
         assert_eq!(
             short,
             "packets  reason       what it means\n  1,234  ttl_expired  Help.\n  1,234  total\n"
         );
-        assert!(text(|out| write_drops(out, &drops(), true)).contains("      0  no_route     Help.\n"));
+        assert!(text(|out| write_drops(out, &drops(), None, true)).contains("      0  no_route     Help.\n"));
         let none = api::Drops { total: 0, reasons: vec![] };
-        assert!(text(|out| write_drops(out, &none, false)).starts_with("Nothing was dropped."));
+        assert!(text(|out| write_drops(out, &none, None, false)).starts_with("Nothing was dropped."));
     }
 
     #[test]
-    fn the_status_says_whether_the_packets_add_up() {
-        assert_eq!(balance(0), "they add up: received = sent + consumed + dropped + held");
-        assert!(balance(1_000).starts_with("1,000 packets were in work"));
-        assert!(balance(-2).starts_with("2 packets moved"));
+    fn watched_drops_and_interfaces_have_rates() {
+        let mut earlier = drops();
+        (earlier.total, earlier.reasons[1].packets) = (234, 234);
+        let before = Before { answer: &earlier, ago: Duration::from_secs(2) };
+        assert_eq!(
+            text(|out| write_drops(out, &drops(), Some(before), false)),
+            "packets  a second  reason       what it means\n  1,234       500  ttl_expired  Help.\n  \
+             1,234       500  total\n"
+        );
+
+        let now = [interface("lan", 3_000, 9 << 20)];
+        let earlier = [interface("lan", 1_000, 1 << 20)];
+        let before = Before { answer: &earlier[..], ago: Duration::from_secs(2) };
+        let shown = text(|out| write_interfaces(out, &now, Some(before)));
+        let rates: Vec<_> = shown.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(rates, ["lan", "1,000", "4.0", "MiB", "1,000", "4.0", "MiB"], "{shown}");
+        assert!(!text(|out| write_interfaces(out, &now, None)).contains("a second"));
+    }
+
+    fn interface(name: &str, packets: u64, bytes: u64) -> api::Interface {
+        api::Interface {
+            name: name.into(),
+            device: "af_packet:abcdefghijklmno".into(),
+            driver: "net_af_packet".into(),
+            mac: "02:00:00:00:00:01".into(),
+            vlan: 4_094,
+            realm: "external".into(),
+            zone: 65_535,
+            addresses: vec!["203.0.113.200/24".into(), "203.0.113.201/24".into(), "203.0.113.202/24".into()],
+            mtu: 9_000,
+            rx_packets: packets,
+            rx_bytes: bytes,
+            tx_packets: packets,
+            tx_bytes: bytes,
+        }
+    }
+
+    #[test]
+    fn drops_interfaces_and_neighbours_fit_in_80_columns() {
+        use crate::telemetry::DropReason;
+        let packets = 4_294_967_295;
+        let reasons = DropReason::ALL.iter().map(|reason| api::Drop {
+            reason: reason.name().into(),
+            packets,
+            workers: vec![packets],
+            help: reason.help().into(),
+        });
+        let drops = api::Drops { total: packets, reasons: reasons.collect() };
+        let none = api::Drops { total: 0, reasons: Vec::new() };
+        let ago = Duration::from_secs(60);
+        let list = [interface("a-name-of-15-ch", packets, u64::MAX), interface("b", 1, 1)];
+        let idle = [interface("a-name-of-15-ch", 0, 0), interface("b", 0, 0)];
+        let neighbors = [api::Neighbor {
+            interface: "a-name-of-15-ch".into(),
+            address: [203, 113, 100, 200].into(),
+            mac: Some("02:00:00:00:00:01".into()),
+            state: "unreachable".into(),
+            age_seconds: 99 * 86_400 + 23 * 3_600,
+        }];
+        for shown in [
+            text(|out| write_drops(out, &drops, None, true)),
+            text(|out| write_drops(out, &drops, Some(Before { answer: &none, ago }), true)),
+            text(|out| write_interfaces(out, &list, None)),
+            text(|out| write_interfaces(out, &list, Some(Before { answer: &idle[..], ago }))),
+            text(|out| write_neighbors(out, &neighbors)),
+        ] {
+            let long: Vec<_> = shown.lines().filter(|line| line.chars().count() > 80).collect();
+            assert!(long.is_empty(), "{long:#?}");
+        }
     }
 
     #[test]
@@ -369,7 +430,8 @@ mod tests {
         use clap::{Args, FromArgMatches};
         let command = ShowArgs::augment_args(clap::Command::new("show"));
         command.clone().debug_assert();
-        for line in ["show -s /x status", "show status -s /x", "show drops --all --socket=/x --json"] {
+        for line in ["show -s /x status", "show status -s /x", "show drops --all --socket=/x --json --watch"]
+        {
             let matches = command.clone().try_get_matches_from(line.split(' ')).unwrap();
             let args = ShowArgs::from_arg_matches(&matches).unwrap();
             assert_eq!(args.socket, PathBuf::from("/x"), "{line}");

@@ -1,14 +1,12 @@
 //! The text of `natgate show events`.
 
-use super::table::wrapped;
+use super::table::{columns, wrapped};
 use crate::control::api;
 use std::io::{self, Write};
 
 const ALARM: &str = "\x1b[1;31m";
 const RELIEF: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
-/// Columns of a terminal that nobody made wider.
-const COLUMNS: usize = 80;
 /// What stands under the head of an event is indented by so much.
 const INDENT: usize = 4;
 
@@ -25,7 +23,7 @@ pub fn write_events(out: &mut dyn Write, events: &api::Events, colour: bool) -> 
             (true, true) => (RELIEF, PLAIN),
         };
         writeln!(out, "{:>5}  {}  {start}{}{end}", event.number, event.at, event.kind)?;
-        wrapped(out, &event.text, INDENT, COLUMNS)?;
+        wrapped(out, &event.text, INDENT, columns())?;
     }
     Ok(())
 }
@@ -56,7 +54,7 @@ mod tests {
             plain.starts_with("    1  2030-01-02T03:04:05.678Z  table_full\n    It is full.\n"),
             "{plain}"
         );
-        assert!(plain.lines().all(|line| line.len() <= COLUMNS), "{plain}");
+        assert!(plain.lines().all(|line| line.len() <= columns()), "{plain}");
         assert!(!plain.contains('\x1b'));
         assert!(text(true).contains("\x1b[1;31mtable_full\x1b[0m"));
     }

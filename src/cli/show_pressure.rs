@@ -1,11 +1,11 @@
 //! The part of `natgate show status` that says how full the session table is, how fast it fills, and whom that hurts.
 
-use super::table::{duration, grouped, percent};
+use super::table::{duration, grouped, labelled, percent};
 use crate::control::api;
 use std::io::{self, Write};
 
 /// Characters between the brackets of the bar.
-const BAR: u64 = 40;
+const BAR: u64 = 36;
 const RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[33m";
 const GREEN: &str = "\x1b[32m";
@@ -31,31 +31,32 @@ pub fn write_pressure(
         percent(sessions.used, sessions.capacity.max(1)),
         level(&pressure.level),
     )?;
-    writeln!(
-        out,
-        "new       {}/s now; sustainable: {}/s of short TCP, {}/s of UDP",
+    let new = format!(
+        "{}/s now; sustainable: {}/s of short TCP, {}/s of UDP",
         grouped(pressure.new_per_second),
         grouped(pressure.sustainable_tcp_per_second),
         grouped(pressure.sustainable_udp_per_second),
-    )?;
+    );
+    labelled(out, "new", &new)?;
     let growth = match pressure.growth_per_second {
         0 => "no growth".to_owned(),
         n if n > 0 => format!("grows by {}/s", grouped(n.unsigned_abs())),
         n => format!("shrinks by {}/s", grouped(n.unsigned_abs())),
     };
-    match pressure.seconds_to_full {
-        Some(0) => writeln!(out, "full      now; {growth}")?,
-        Some(seconds) => writeln!(out, "full      in {} at this rate; {growth}", duration(seconds))?,
-        None => writeln!(out, "full      not at this rate; {growth}")?,
-    }
-    writeln!(
-        out,
-        "half-open {} ({} of the table; TCP before the end of its handshake)",
+    let full = match pressure.seconds_to_full {
+        Some(0) => format!("now; {growth}"),
+        Some(seconds) => format!("in {} at this rate; {growth}", duration(seconds)),
+        None => format!("not at this rate; {growth}"),
+    };
+    labelled(out, "full", &full)?;
+    let half_open = format!(
+        "{} ({} of the table; TCP before the end of its handshake)",
         grouped(pressure.half_open),
         percent(pressure.half_open, sessions.capacity.max(1)),
-    )?;
-    write_toll(out, "evicted   ", pressure.evicted_per_second, &pressure.evicted)?;
-    write_toll(out, "refused   ", pressure.refused_per_second, &pressure.refused)
+    );
+    labelled(out, "half-open", &half_open)?;
+    write_toll(out, "evicted", pressure.evicted_per_second, &pressure.evicted)?;
+    write_toll(out, "refused", pressure.refused_per_second, &pressure.refused)
 }
 
 fn level(name: &str) -> &'static str {
@@ -79,7 +80,8 @@ fn write_toll(out: &mut dyn Write, label: &str, rate: u64, parts: &[api::Toll]) 
     let parts = parts.iter().filter(|part| part.sessions > 0);
     let parts: Vec<_> = parts.map(|part| format!("{} {}", part.reason, grouped(part.sessions))).collect();
     let colon = if parts.is_empty() { "" } else { ": " };
-    writeln!(out, "{label}{}/s; {} since the start{colon}{}", grouped(rate), grouped(sum), parts.join(", "))
+    let text = format!("{}/s; {} since the start{colon}{}", grouped(rate), grouped(sum), parts.join(", "));
+    labelled(out, label, &text)
 }
 
 #[cfg(test)]
@@ -113,7 +115,7 @@ mod tests {
             refused: vec![toll("session_table_full", 0)],
         };
         let expected = "\
-table     [#################################.......] 83.9 %, timeouts shrink
+table     [##############################......] 83.9 %, timeouts shrink
 new       60,000/s now; sustainable: 4,369/s of short TCP, 17,476/s of UDP
 full      in 1m 30s at this rate; grows by 1,000/s
 half-open 5,243 (1.0 % of the table; TCP before the end of its handshake)
@@ -131,9 +133,6 @@ refused   0/s; 0 since the start
         let pressure = api::Pressure { level: "normal".into(), ..api::Pressure::default() };
         let text = text(&pressure, 0, false);
         assert!(text.contains("full      not at this rate; no growth"), "{text}");
-        assert!(
-            text.starts_with("table     [........................................] 0.0 %, below"),
-            "{text}"
-        );
+        assert!(text.starts_with("table     [....................................] 0.0 %, below"), "{text}");
     }
 }

@@ -1,12 +1,9 @@
 //! The text of `natgate show steering`.
 
-use super::table::{Align, Table, grouped, percent, wrapped};
+use super::table::{Align, Table, columns, grouped, labelled, percent, wrapped};
 use crate::control::api;
 use crate::telemetry::HandoffCause;
 use std::io::{self, Write};
-
-/// Characters of a line.
-const COLUMNS: usize = 80;
 
 /// Writes the plan of each interface and what it achieves, and what each worker has to do.
 pub fn write_steering(out: &mut dyn Write, steering: &api::Steering) -> io::Result<()> {
@@ -17,20 +14,24 @@ pub fn write_steering(out: &mut dyn Write, steering: &api::Steering) -> io::Resu
         "source" => "a host inside has one worker",
         _ => "the flows of a host are spread over all workers",
     };
-    writeln!(out, "spread    {} workers; {spread}", steering.workers.len())?;
-    match steering.packets {
-        0 => writeln!(out, "handoff   no TCP or UDP packet came yet")?,
-        packets => writeln!(
-            out,
-            "handoff   {} of {} TCP and UDP packets went to another worker: {}",
+    labelled(out, "spread", &format!("{} workers; {spread}", steering.workers.len()))?;
+    let handoff = match steering.packets {
+        0 => "no TCP or UDP packet came yet".to_owned(),
+        packets => format!(
+            "{} of {} TCP and UDP packets went to another worker: {}",
             grouped(steering.handed_off),
             grouped(packets),
             percent(steering.handed_off, packets),
-        )?,
-    }
+        ),
+    };
+    labelled(out, "handoff", &handoff)?;
     if steering.handoff_full > 0 {
         let dropped = grouped(steering.handoff_full);
-        writeln!(out, "          {dropped} were dropped because the ring to it was full (`handoff_full`)")?;
+        labelled(
+            out,
+            "",
+            &format!("{dropped} were dropped because the ring to it was full (`handoff_full`)"),
+        )?;
     }
     writeln!(out)?;
     write_interfaces(out, &steering.interfaces)?;
@@ -70,7 +71,7 @@ fn write_interfaces(out: &mut dyn Write, interfaces: &[api::InterfaceSteering]) 
         writeln!(out, "{} ({})", interface.name, interface.device)?;
         let because = if interface.why_not.is_empty() { "" } else { ", because " };
         let text = format!("{}{because}{}", interface.how, interface.why_not);
-        wrapped(out, &text, 2, COLUMNS)?;
+        wrapped(out, &text, 2, columns())?;
     }
     writeln!(out)
 }
@@ -80,7 +81,7 @@ fn plan(interface: &api::InterfaceSteering) -> String {
     let api::InterfaceSteering { plan, chosen, packets, sample, .. } = interface;
     match interface.state.as_deref() {
         None => plan.clone(),
-        Some("proving") => format!("{plan} (proving: {} of {sample} packets)", packets.min(sample)),
+        Some("proving") => format!("{plan} (proving: {} of {sample})", packets.min(sample)),
         Some("broken") => format!("{plan} ({chosen} is broken)"),
         Some(state) => format!("{plan} ({state})"),
     }
@@ -201,9 +202,9 @@ mod tests {
 spread    2 workers; a host inside has one worker
 handoff   0 of 2,469,134 TCP and UDP packets went to another worker: 0.0 %
 
-interface  plan                             packets  handed off  ratio
-lan        A (proving: 12 of 64 packets)         12           0  0.0 %
-wan        B (holds)                      1,234,567           0  0.0 %
+interface  plan                     packets  handed off  ratio
+lan        A (proving: 12 of 64)         12           0  0.0 %
+wan        B (holds)              1,234,567           0  0.0 %
 
 lan (0000:01:00.0)
   the NIC's key weighs the source address alone
@@ -223,7 +224,7 @@ worker  flow  other  fragment  transmit  taken over
 ";
         let shown = text(&steering);
         assert_eq!(shown, expected);
-        assert!(shown.lines().all(|line| line.len() <= COLUMNS), "{shown}");
+        assert!(shown.lines().all(|line| line.len() <= columns()), "{shown}");
     }
 
     #[test]
@@ -246,7 +247,34 @@ worker  flow  other  fragment  transmit  taken over
         ] {
             assert!(shown.contains(part), "{part:?} is not in\n{shown}");
         }
-        assert!(shown.lines().all(|line| line.len() <= COLUMNS), "{shown}");
+        assert!(shown.lines().all(|line| line.len() <= columns()), "{shown}");
+    }
+
+    #[test]
+    fn large_numbers_fit_in_80_columns_too() {
+        const LARGE: u64 = 4_294_967_295;
+        let mut steering = two_workers();
+        (steering.packets, steering.handed_off, steering.handoff_full) = (LARGE, LARGE, LARGE);
+        for interface in &mut steering.interfaces {
+            interface.name = "a-name-of-15-ch".into();
+            (interface.packets, interface.handed_off) = (LARGE, LARGE);
+        }
+        for worker in &mut steering.workers {
+            (worker.rx, worker.processed, worker.sessions, worker.taken_over) =
+                (LARGE, LARGE, 16_777_216, LARGE);
+            worker.handoffs =
+                HandoffCause::ALL.iter().map(|cause| (cause.name().to_owned(), LARGE)).collect();
+        }
+        let causes = HandoffCause::ALL.iter();
+        let handoff = |cause: &HandoffCause| api::Handoff {
+            cause: cause.name().into(),
+            packets: LARGE,
+            help: cause.help().into(),
+        };
+        steering.handoffs = causes.map(handoff).collect();
+        let shown = text(&steering);
+        let long: Vec<_> = shown.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{long:#?}");
     }
 
     #[test]

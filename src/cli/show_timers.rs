@@ -137,4 +137,33 @@ worker   armed  pending   lag  posts lost  last sweep
         assert_eq!(text(false), expected);
         assert_eq!(text(true).matches("gre  ").count(), 3);
     }
+
+    #[test]
+    fn every_timeout_fits_in_80_columns() {
+        use crate::conntrack::timeouts::Timeout;
+        let row = |timeout: &Timeout| api::Timeout {
+            name: timeout.name().into(),
+            seconds: 431_999.5,
+            default_seconds: timeout.default_length().as_secs_f64(),
+            linux_seconds: timeout.linux_default().as_secs_f64(),
+            minimum_seconds: timeout.minimum().map(|(least, _)| least.as_secs_f64()),
+            rfc: timeout.minimum().map(|(_, rfc)| rfc.into()),
+            help: timeout.help().into(),
+        };
+        let set =
+            api::TimeoutSet { name: "default".into(), timeouts: Timeout::ALL.iter().map(row).collect() };
+        let worker = api::WorkerTimers {
+            worker: 0,
+            armed: 4_294_967_295,
+            pending: 10_000,
+            lag_seconds: 86_400.0,
+            posts_lost: 4_294_967_295,
+            last_sweep_seconds: Some(86_400.0),
+        };
+        let mut out = Vec::new();
+        write_timers(&mut out, &api::Timers { sets: vec![set], workers: vec![worker] }, true).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        let long: Vec<_> = shown.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
 }

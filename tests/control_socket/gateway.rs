@@ -35,7 +35,7 @@ use std::time::Duration;
 
 /// What no test should ever need.
 pub const LONG: Duration = Duration::from_secs(20);
-const NOW: Tick = Tick(1_000);
+pub const NOW: Tick = Tick(1_000);
 /// The same moment.
 pub const NOW_TIME: Time = Time::from_secs(100);
 
@@ -179,7 +179,7 @@ fn running() -> Running {
     Running::new(config, snapshot, devices)
 }
 
-fn session(original: Tuple, reply: Tuple, observed: Observed<'_>, created: Tick) -> NewSession<V4Key> {
+pub fn session(original: Tuple, reply: Tuple, observed: Observed<'_>, created: Tick) -> NewSession<V4Key> {
     NewSession {
         original: V4Key::new(original, Realm::Internal, 0),
         reply: V4Key::new(reply, Realm::External, 0),
@@ -195,8 +195,8 @@ fn session(original: Tuple, reply: Tuple, observed: Observed<'_>, created: Tick)
     }
 }
 
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
-const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
 fn udp(inside: Ipv4Addr, port: u16) -> NewSession<V4Key> {
     let tuple = |src, dst, sport, dport| Tuple { src, dst, sport, dport, protocol: protocol::UDP };

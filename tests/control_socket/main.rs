@@ -8,10 +8,12 @@ mod metrics;
 mod monitoring;
 mod openapi;
 mod openmetrics;
+mod pipelines;
 mod read_only;
 mod reload;
 mod sessions;
 mod steering;
+mod watch;
 
 use gateway::{Gateway, LONG};
 use natgate::cli;
@@ -349,7 +351,7 @@ fn the_commands_show_what_the_gateway_answers() {
         write(&mut out);
         String::from_utf8(out).unwrap()
     };
-    let shown = text(&|out| cli::show::write_status(out, &status, false).unwrap());
+    let shown = text(&|out| cli::show_status::write_status(out, &status, None, false).unwrap());
     let expected = "\
 natgate 0.1.0, process 42
 config    /etc/natgate/natgate.toml
@@ -364,19 +366,21 @@ dropped      10,985  see `natgate show drops`
 held              5  wait for a neighbour or a first fragment
 they add up: received = sent + consumed + dropped + held
 
-made by the gateway itself: 0 sent, 0 not sent; 0 ICMP errors over the limit
-handed to other workers: 390,000 (39.0 % of received; see `natgate show steering`)
+made here 0 sent, 0 not sent; 0 ICMP errors over the limit
+handed    390,000 to other workers (39.0 % of received; see `natgate show
+          steering`)
 
-worker  sessions   received     sent  consumed  dropped  held  busy polls
-     0         1  1,000,000  600,000        10    9,990     0      25.0 %
-     1         2          0  389,000         0      995     5
+worker  sessions   received     sent  dropped  busy polls
+     0         1  1,000,000  600,000    9,990      25.0 %
+     1         2          0  389,000      995
 ";
     assert_eq!(shown, expected);
 
     let drops: api::Drops = client.get_json("/v1/drops").unwrap();
-    let shown = text(&|out| cli::show::write_drops(out, &drops, false).unwrap());
-    let counts: Vec<_> =
-        shown.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>()).collect();
+    let shown = text(&|out| cli::show::write_drops(out, &drops, None, false).unwrap());
+    // Help texts go on below themselves.
+    let rows = shown.lines().filter(|line| !line.starts_with("                "));
+    let counts: Vec<_> = rows.map(|line| line.split_whitespace().take(2).collect::<Vec<_>>()).collect();
     assert_eq!(
         counts,
         [["packets", "reason"], ["990", "ttl_expired"], ["9,995", "no_route"], ["10,985", "total"]]

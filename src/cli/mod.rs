@@ -1,6 +1,7 @@
 //! The commands, one file each: their arguments, and what they print.
 //!
-//! Exit codes: 0 done, 1 failed while running, 2 the command line or the config is wrong. Results go to standard
+//! Each visible command has examples and exit codes in its help, and `--json` if it prints a result; tests hold them to
+//! that. Lines have 80 characters, or as many as the terminal has if it is wider. Exit codes: 0 done, 1 failed while running, 2 the command line or the config is wrong. Results go to standard
 //! output, everything else (logs, errors, warnings) to standard error. Colours only on a terminal, and not if
 //! `NO_COLOR` is set.
 
@@ -11,6 +12,7 @@ mod demo;
 mod edit;
 pub mod filter;
 pub mod live;
+mod logging;
 mod peer;
 mod reload;
 mod report;
@@ -29,12 +31,8 @@ pub mod show_timers;
 pub mod table;
 
 use clap::{ArgAction, Parser, Subcommand};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
-
-/// Which messages are logged, in the syntax of `tracing_subscriber::EnvFilter`.
-const LOG_VARIABLE: &str = "NATGATE_LOG";
 
 /// With the version of DPDK: see `build.rs`.
 const VERSION: &str = env!("NATGATE_VERSION");
@@ -44,17 +42,23 @@ Examples:
   natgate check natgate.toml      every mistake in the file, or what it means
   natgate run -c natgate.toml     run the gateway until Ctrl-C or SIGTERM
   natgate show status             what the running gateway does
+  natgate show drops --watch      the same, again and again
   natgate sessions -o extended    its sessions, as classic conntrack lines
   natgate sessions top            who fills the table
   natgate reload new.toml         another config, without a pause
   natgate demo                    all of it between hosts made for the purpose
 
 Environment:
-  NATGATE_LOG   which messages to log: error, warn, info, debug, trace,
-                or by module, such as natgate::device=debug
-  NO_COLOR      if set, no colours
+  NATGATE_LOG         which messages to log: error, warn, info, debug, trace,
+                      or by module, such as natgate::device=debug
+  NATGATE_LOG_FORMAT  how, as --log-format says
+  NO_COLOR            if set, no colours
+  COLUMNS             how long lines may be, 80 at the least
 
-Exit codes: 0 done, 1 failed while running, 2 wrong command line or config";
+Exit codes:
+  0  done
+  1  failed while running; no gateway answers
+  2  the command line or the config is wrong";
 
 /// A stateful NAT gateway on DPDK.
 #[derive(Debug, Parser)]
@@ -63,6 +67,10 @@ struct Cli {
     /// Log more: -v debug, -vv trace. NATGATE_LOG, if set, decides instead
     #[arg(short, long, action = ArgAction::Count, global = true)]
     verbose: u8,
+    /// How to log; left out: to the journal if standard error is the journal, else as text
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", env = "NATGATE_LOG_FORMAT")]
+    #[arg(hide_env_values = true)]
+    log_format: Option<logging::Format>,
     #[command(subcommand)]
     command: Command,
 }
@@ -133,8 +141,8 @@ pub fn main() -> ExitCode {
         }
     };
     table::measure();
-    if let Err(problem) = start_logging(cli.verbose) {
-        complain(&format!("{LOG_VARIABLE} is not a filter for log messages: {problem}"));
+    if let Err(problem) = logging::start(cli.verbose, cli.log_format) {
+        complain(&problem);
         return ExitCode::from(2);
     }
     let done = match cli.command {
@@ -173,24 +181,6 @@ pub fn main() -> ExitCode {
 /// One sentence to standard error.
 fn complain(sentence: &str) {
     let _ = writeln!(io::stderr().lock(), "natgate: {sentence}");
-}
-
-fn start_logging(verbose: u8) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let level = match verbose {
-        0 => "info",
-        1 => "debug",
-        _ => "trace",
-    };
-    let filter = match std::env::var(LOG_VARIABLE) {
-        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
-        _ => EnvFilter::new(level),
-    };
-    let colour = report::colours(io::stderr().is_terminal());
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
-    // Only a second call could fail, and there is none.
-    let _ = subscriber.try_init();
-    Ok(())
 }
 
 #[cfg(test)]

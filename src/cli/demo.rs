@@ -17,8 +17,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Instant;
 
-/// Show natgate at work between real hosts in network namespaces (needs root; changes nothing on this machine).
+/// Show natgate at work between real hosts in network namespaces (needs root; changes nothing on this machine)
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  natgate demo                              one worker on AF_PACKET
+  natgate demo --device af_xdp --workers 2
+  natgate demo --keep                       to look around afterwards
+
+Exit codes: 0 all steps passed, 1 a step failed, 2 wrong usage.")]
 pub(super) struct Args {
     /// How natgate reaches the kernel's interfaces.
     #[arg(long, value_enum, default_value_t = Device::AfPacket)]

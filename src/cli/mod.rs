@@ -5,14 +5,17 @@
 //! output, everything else (logs, errors, warnings) to standard error. Colours only on a terminal, and not if
 //! `NO_COLOR` is set.
 
+mod api;
 mod change;
 mod check;
+mod completion;
 mod config;
 mod demo;
 mod edit;
 pub mod filter;
 pub mod live;
 mod logging;
+mod manual;
 mod peer;
 mod reload;
 mod report;
@@ -36,6 +39,7 @@ use std::process::ExitCode;
 
 /// With the version of DPDK: see `build.rs`.
 const VERSION: &str = env!("NATGATE_VERSION");
+const NAME_AND_VERSION: &str = concat!("natgate ", env!("NATGATE_VERSION"));
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,6 +105,12 @@ enum Command {
     Ban(edit::BanArgs),
     /// Let banned sources open sessions again
     Unban(edit::BanArgs),
+    /// Print the description of the control socket for programs (OpenAPI)
+    Api(api::Args),
+    /// Print a script that completes commands and flags in your shell
+    Completion(completion::Args),
+    /// Print the manual page of natgate, or write those of all commands
+    Man(manual::Args),
     /// Show natgate at work between real hosts, on this machine
     Demo(demo::Args),
     /// Play a part in the demo and in tests
@@ -162,6 +172,9 @@ pub fn main() -> ExitCode {
             demo::DemoError::Output(error) => Failure::from(error),
             error => Failure::Other(error.into()),
         }),
+        Command::Api(args) => api::run(args).map_err(Failure::from),
+        Command::Completion(args) => completion::run(&args).map_err(Failure::from),
+        Command::Man(args) => manual::run(&args).map_err(Failure::from),
         Command::Peer(args) => peer::run(args).map_err(Failure::from),
     };
     match done {
@@ -191,6 +204,85 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Every command that help shows, as it is after parsing: with its full name.
+    pub(super) fn visible() -> Vec<clap::Command> {
+        fn collect(command: &clap::Command, found: &mut Vec<clap::Command>) {
+            found.push(command.clone());
+            let visible = command.get_subcommands().filter(|command| !command.is_hide_set());
+            visible.for_each(|command| collect(command, found));
+        }
+        let mut root = Cli::command().disable_help_subcommand(true);
+        root.build();
+        let mut found = Vec::new();
+        collect(&root, &mut found);
+        found
+    }
+
+    fn name(command: &clap::Command) -> String {
+        command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned()
+    }
+
+    /// What does not print a result: it runs until it is stopped, or prints a text for another program.
+    const WITHOUT_RESULT: [&str; 5] =
+        ["natgate-run", "natgate-demo", "natgate-api", "natgate-completion", "natgate-man"];
+
+    #[test]
+    fn every_command_has_examples_and_exit_codes_in_its_help() {
+        for mut command in visible() {
+            let help = command.render_long_help().to_string();
+            for part in ["Example", "Exit codes", "natgate "] {
+                assert!(help.contains(part), "{}: {part:?} is not in\n{help}", name(&command));
+            }
+        }
+    }
+
+    #[test]
+    fn examples_are_command_lines_that_are_accepted() {
+        let mut met = 0;
+        for mut command in visible() {
+            let help = command.render_long_help().to_string();
+            for line in help.lines().filter_map(|line| line.strip_prefix("  natgate ")) {
+                // What follows is for people, or for another program.
+                let end =
+                    line.find("  ").into_iter().chain(line.find(['|', '>'])).min().unwrap_or(line.len());
+                let words = line.get(..end).unwrap_or_default().split_whitespace();
+                let words: Vec<_> = words.map(|word| word.trim_matches('"')).collect();
+                let parsed = Cli::try_parse_from(["natgate"].into_iter().chain(words.iter().copied()));
+                assert!(parsed.is_ok(), "{}: {words:?}: {}", name(&command), parsed.unwrap_err());
+                met += 1;
+            }
+        }
+        assert!(met > 30, "{met}");
+    }
+
+    #[test]
+    fn every_command_that_prints_a_result_can_print_json() {
+        for command in visible().iter().filter(|command| !command.has_subcommands()) {
+            let has_json = command.get_arguments().any(|argument| argument.get_long() == Some("json"));
+            assert_eq!(has_json, !WITHOUT_RESULT.contains(&&*name(command)), "{}", name(command));
+        }
+    }
+
+    #[test]
+    fn what_changes_while_one_looks_can_be_watched() {
+        for command in visible().iter().filter(|command| !command.has_subcommands()) {
+            let name = name(command);
+            let is_live = name.starts_with("natgate-show-")
+                || ["natgate-sessions-count", "natgate-sessions-top"].contains(&&*name);
+            let has_watch = command.get_arguments().any(|argument| argument.get_long() == Some("watch"));
+            assert_eq!(has_watch, is_live, "{name}");
+        }
+    }
+
+    #[test]
+    fn help_fits_in_80_columns() {
+        for command in visible() {
+            let help = command.clone().term_width(80).render_help().to_string();
+            let long = help.lines().find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "{}", name(&command));
+        }
     }
 
     #[test]

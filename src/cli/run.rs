@@ -9,11 +9,16 @@ use std::path::PathBuf;
 /// Arguments of `natgate run`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The process takes over the devices that the config names, runs until SIGINT (Ctrl-C) or SIGTERM, and
-gives them back. SIGHUP reads the config again, like `natgate reload`.
+The process takes over the devices that the config names, runs until SIGINT
+(Ctrl-C) or SIGTERM, and gives them back. SIGHUP reads the config again, like
+`natgate reload`.
 
-Example:
-  natgate run -c /etc/natgate.toml")]
+Examples:
+  natgate run -c /etc/natgate.toml
+  natgate run -c natgate.toml --log-format json
+
+Exit codes: 0 stopped by a signal, 1 it could not start or failed while running,
+2 the config is wrong or wrong usage.")]
 pub(super) struct Args {
     /// The config
     #[arg(short, long, value_name = "FILE")]

@@ -63,7 +63,9 @@ pub fn kernel_is_asked_for() -> bool {
 /// The config that a [`Site`] needs: masquerade, a forwarded port, full NAT.
 pub fn config_text(device: DeviceKind, workers: u8, control: &Path) -> String {
     let device = device.name();
-    let control = control.display();
+    // Beside the socket, so that the lab leaves nothing behind.
+    let state = control.with_file_name("state");
+    let (control, state) = (control.display(), state.display());
     format!(
         r#"[interface.lan]
 device = "{device}:{INSIDE}"
@@ -104,6 +106,7 @@ to = "{CLIENT}:9"
 workers = {workers}
 poll = "adaptive"
 control = "{control}"
+state = "{state}"
 "#
     )
 }

@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_another_question_would_not_change_is_an_error() {
-        let refused = |status| ClientError::Refused { status, message: String::new() };
+        let refused = |status| ClientError::Refused { status, message: String::new(), body: String::new() };
         assert!(is_passing(&ClientError::NotRunning("/x".into())) && is_passing(&refused(503)));
         assert!(!is_passing(&ClientError::Forbidden("/x".into())) && !is_passing(&refused(400)));
     }

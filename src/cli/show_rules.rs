@@ -1,6 +1,6 @@
 //! The text of `natgate show rules`.
 
-use super::table::{COLUMNS, grouped, hanging};
+use super::table::{grouped, hanging};
 use crate::control::api;
 use std::io::{self, Write};
 
@@ -27,7 +27,7 @@ pub fn write_rules(out: &mut dyn Write, list: &api::Rules) -> io::Result<()> {
         let (number, made) = widths;
         let head = format!("{kind} {:>number$}  {:>made$}  ", rule.number, sessions(rule));
         let drained = if rule.drained { " (drained: no new sessions)" } else { "" };
-        hanging(out, &head, &format!("{}{drained}", rule.text), COLUMNS)?;
+        hanging(out, &head, &format!("{}{drained}", rule.text))?;
     }
     let shown = list.rules.len() as u64;
     if shown < list.total {

@@ -32,9 +32,6 @@ pub fn measure() {
     WIDTH.store(said.or_else(terminal).unwrap_or(COLUMNS).max(COLUMNS), Ordering::Relaxed);
 }
 
-/// Columns of a terminal that nobody made wider.
-pub const COLUMNS: usize = 80;
-
 /// Which side of its column a cell is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
@@ -238,17 +235,6 @@ pub fn wrapped(out: &mut dyn Write, text: &str, indent: usize, columns: usize) -
     if line.is_empty() { Ok(()) } else { writeln!(out, "{:indent$}{line}", "") }
 }
 
-/// Writes a text behind a head, in lines of at most `columns` characters (where its words allow it); those after the first
-/// begin under the text.
-pub fn hanging(out: &mut dyn Write, head: &str, text: &str, columns: usize) -> io::Result<()> {
-    let indent = head.chars().count();
-    let mut lines = Vec::new();
-    wrapped(&mut lines, text, indent, columns)?;
-    let lines = String::from_utf8_lossy(&lines);
-    // All of the first indent is spaces, one byte each.
-    writeln!(out, "{head}{}", lines.get(indent..).unwrap_or_default().trim_end())
-}
-
 /// Runs `write` on a buffered standard output. When the reader went away (`| head`) that is a good end, not an error.
 pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -391,8 +377,8 @@ mod tests {
     #[test]
     fn a_long_text_goes_on_under_its_beginning() {
         let mut out = Vec::new();
-        hanging(&mut out, "rule  ", "one two three", 14).unwrap();
-        hanging(&mut out, "none  ", "", 14).unwrap();
+        hanging_in(&mut out, "rule  ", "one two three", 6, 14).unwrap();
+        hanging_in(&mut out, "none  ", "", 6, 14).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "rule  one two\n      three\nnone  \n");
     }
 

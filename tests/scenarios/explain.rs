@@ -129,7 +129,7 @@ impl Desk {
         let now = Arc::new(AtomicU32::new(0));
         let clock = now.clone();
         let state = ControlState {
-            started: Started::now(),
+            started: Started::now(net.now),
             version: String::new(),
             dpdk_version: None,
             tsc_hz: None,
@@ -139,6 +139,8 @@ impl Desk {
             sessions: net.views.clone(),
             published: Publisher::default(),
             commands: commands::channel(net.shape.workers).0,
+            session_feed: net.session_feed.clone(),
+            reloads: Published::default(),
             now: Box::new(move || Tick(clock.load(Relaxed))),
         };
         Desk { state, now }
@@ -276,7 +278,7 @@ impl Story {
             .collect();
         let judged = dropped.first().filter(|reason| JUDGED.contains(&reason.as_str()));
         if let (Some(reason), "forwarded", true) =
-            (judged, verdict.outcome.as_str(), verdict.provided.len() > 0)
+            (judged, verdict.outcome.as_str(), !verdict.provided.is_empty())
         {
             *self.tally.entry(format!("not as provided: {reason}")).or_default() += 1;
             return;

@@ -11,8 +11,10 @@ use natgate::conntrack::session::NewSession;
 use natgate::conntrack::table::Shard;
 use natgate::conntrack::tracker::{self, Observed};
 use natgate::control::publish::{Published, Publisher};
+use natgate::control::reload::Reloader;
+use natgate::control::reload::history::History;
 use natgate::control::running::{DeviceRow, Running};
-use natgate::control::server::Limits;
+use natgate::control::server::{Claim, Limits, Places};
 use natgate::control::state::{NeighborRow, Started};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{InterfaceId, MacAddr, Realm};
@@ -100,7 +102,11 @@ impl Gateway {
     }
 
     pub fn start_with(&self, limits: Limits) -> Server {
-        Server::start_with(&self.socket(), Arc::clone(&self.state), limits).unwrap()
+        // Nobody takes what it would publish.
+        let nobody = natgate::management::publish::channel().0;
+        let reloader = Reloader::new(Arc::clone(&self.state), nobody, History::default(), CONFIG);
+        let claim = Claim::new(Places::private(&self.socket())).unwrap();
+        Server::serve(claim, Arc::clone(&self.state), Some(Arc::new(reloader)), limits).unwrap()
     }
 
     pub fn client(&self) -> Client {

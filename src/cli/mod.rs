@@ -1,9 +1,11 @@
 //! The commands, one file each: their arguments, and what they print.
 //!
 //! Each visible command has examples and exit codes in its help, and `--json` if it prints a result; tests hold them to
-//! that. Lines have 80 characters, or as many as the terminal has if it is wider. Exit codes: 0 done, 1 failed while running, 2 the command line or the config is wrong. Results go to standard
-//! output, everything else (logs, errors, warnings) to standard error. Colours only on a terminal, and not if
-//! `NO_COLOR` is set.
+//! that. Lines have 80 characters, or as many as the terminal has if it is wider.
+//!
+//! Exit codes: 0 done, 1 failed while running, 2 the command line or the config is wrong, 3 `explain` says that the packet
+//! would be dropped. Results go to standard output, everything else (logs, errors, warnings) to standard error. Colours
+//! only on a terminal, and not if `NO_COLOR` is set.
 
 mod api;
 mod change;
@@ -12,6 +14,8 @@ mod completion;
 mod config;
 mod demo;
 mod edit;
+pub mod explain;
+pub mod explain_text;
 pub mod filter;
 pub mod live;
 mod logging;
@@ -50,6 +54,8 @@ Examples:
   natgate sessions -o extended    its sessions, as classic conntrack lines
   natgate sessions top            who fills the table
   natgate reload new.toml         another config, without a pause
+  natgate explain tcp 192.168.1.10:40000 198.51.100.7:443
+                                  what would become of that packet, and why
   natgate demo                    all of it between hosts made for the purpose
 
 Environment:
@@ -62,7 +68,8 @@ Environment:
 Exit codes:
   0  done
   1  failed while running; no gateway answers
-  2  the command line or the config is wrong";
+  2  the command line or the config is wrong
+  3  natgate explain: the packet would be dropped";
 
 /// A stateful NAT gateway on DPDK.
 #[derive(Debug, Parser)]
@@ -111,6 +118,8 @@ enum Command {
     Completion(completion::Args),
     /// Print the manual page of natgate, or write those of all commands
     Man(manual::Args),
+    /// Explain what would become of a packet now, and why
+    Explain(explain::ExplainArgs),
     /// Show natgate at work between real hosts, on this machine
     Demo(demo::Args),
     /// Play a part in the demo and in tests
@@ -124,6 +133,8 @@ enum Failure {
     Config,
     /// The command line is wrong in a way that its parser does not see.
     Usage(String),
+    /// The packet that was asked about would be dropped; the user has been told.
+    Dropped,
     /// Something else.
     Other(anyhow::Error),
 }
@@ -168,6 +179,7 @@ pub fn main() -> ExitCode {
         Command::Forward(args) => edit::forward(&args),
         Command::Ban(args) => edit::ban(&args, true),
         Command::Unban(args) => edit::ban(&args, false),
+        Command::Explain(args) => explain::run(&args),
         Command::Demo(args) => demo::run(&args).map_err(|error| match error {
             demo::DemoError::Output(error) => Failure::from(error),
             error => Failure::Other(error.into()),
@@ -180,6 +192,7 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config) => ExitCode::from(2),
+        Err(Failure::Dropped) => ExitCode::from(3),
         Err(Failure::Usage(sentence)) => {
             complain(&sentence);
             ExitCode::from(2)

@@ -137,10 +137,10 @@ impl Desk {
             workers: net.counters.clone(),
             running: Published::new(running),
             sessions: net.views.clone(),
+            reloads: Published::default(),
             published: Publisher::default(),
             commands: commands::channel(net.shape.workers).0,
             session_feed: net.session_feed.clone(),
-            reloads: Published::default(),
             now: Box::new(move || Tick(clock.load(Relaxed))),
         };
         Desk { state, now }

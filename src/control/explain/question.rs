@@ -58,36 +58,150 @@ pub struct Question {
     pub envelope: Envelope,
 }
 
+/// What a request says, each value by itself.
+#[derive(Debug)]
+struct Given {
+    interface: Option<InterfaceId>,
+    zone: Option<u16>,
+    protocol: Option<u8>,
+    src: Option<Ipv4Addr>,
+    dst: Option<Ipv4Addr>,
+    sport: Option<u16>,
+    dport: Option<u16>,
+    id: Option<u16>,
+    reply: Option<bool>,
+    flags: Option<u8>,
+    size: Option<u16>,
+    ttl: Option<u8>,
+    df: Option<bool>,
+}
+
+impl Given {
+    fn read(running: &Running, query: &Query) -> Result<Given, BadParameter> {
+        let address = |text: &str| units::address(text).map_err(|error| format!("{error}: {}", error.cure()));
+        let port = |text: &str| {
+            let port = digits(text).filter(|port| *port > 0);
+            port.ok_or_else(|| format!("{text:?} is not a port: write 1 to 65535"))
+        };
+        Ok(Given {
+            interface: query.get("interface", |text| interface(running, text))?,
+            zone: query.get("zone", |text| zone(running, text))?,
+            protocol: query.get("proto", a_protocol)?,
+            src: query.get("src", address)?,
+            dst: query.get("dst", address)?,
+            sport: query.get("sport", port)?,
+            dport: query.get("dport", port)?,
+            id: query.get("id", |text| {
+                digits(text).ok_or_else(|| format!("{text:?} is not an identifier: write 0 to 65535"))
+            })?,
+            reply: query.get("reply", yes_or_no)?,
+            flags: query.get("flags", flags)?,
+            size: query.get("size", |text| {
+                let length = digits(text).filter(|size| usize::from(*size) >= ipv4::HEADER_LEN);
+                length.ok_or_else(|| {
+                    format!("{text:?} is not the length of an IPv4 packet: write 20 to 65535 bytes")
+                })
+            })?,
+            ttl: query.get("ttl", |text| {
+                digits(text).ok_or_else(|| format!("{text:?} is not a time to live: write 0 to 255"))
+            })?,
+            df: query.get("df", yes_or_no)?,
+        })
+    }
+
+    fn kind(&self, number: u8) -> Result<Kind, BadParameter> {
+        if self.flags.is_some() && number != protocol::TCP {
+            return Err(BadParameter::new(
+                "flags",
+                "only TCP has flags: leave it out, or ask with proto=tcp",
+            ));
+        }
+        if self.reply.is_some() && number != protocol::ICMP {
+            let cure = "only ICMP tells replies from requests: to ask for an answer swap src and dst";
+            return Err(BadParameter::new("reply", cure));
+        }
+        Ok(match (self.flags, self.reply) {
+            (Some(flags), _) => Kind::Tcp { flags },
+            (_, Some(true)) => Kind::IcmpReply,
+            _ => kind_of(number),
+        })
+    }
+
+    /// What stands for the ports in the tuple.
+    fn ports(&self, number: u8, kind: Kind) -> Result<(u16, u16), BadParameter> {
+        let has_ports = protocol::has_ports(number);
+        for (name, given, example) in [("sport", self.sport, "40000"), ("dport", self.dport, "443")] {
+            match given {
+                Some(_) if !has_ports => {
+                    return Err(BadParameter::new(name, "this protocol has no ports: leave it out"));
+                }
+                None if has_ports => return Err(missing(name, example)),
+                _ => {}
+            }
+        }
+        if self.id.is_some() && number != protocol::ICMP {
+            return Err(BadParameter::new("id", "only ICMP has an identifier: leave it out"));
+        }
+        let (id, echo) = (self.id.unwrap_or(SOME_ID), u16::from(icmp::ECHO_REQUEST));
+        Ok(match kind {
+            Kind::IcmpRequest => (id, echo),
+            Kind::IcmpReply => (echo, id),
+            _ => (self.sport.unwrap_or(0), self.dport.unwrap_or(0)),
+        })
+    }
+
+    /// The interface that the packet comes in by: the one that is named, or where the route to its source leads.
+    fn arrival(&self, running: &Running, src: Ipv4Addr) -> Result<InterfaceId, BadParameter> {
+        let snap = &*running.snapshot;
+        if let Some(id) = self.interface {
+            let here = snap.interface(id);
+            return match self.zone.filter(|zone| *zone != here.zone) {
+                Some(zone) => {
+                    let (name, own) = (&here.name, here.zone);
+                    let problem = format!("{zone} is not the zone of {name}, which is {own}: leave one out");
+                    Err(BadParameter::new("zone", problem))
+                }
+                None => Ok(id),
+            };
+        }
+        let zones = self.zone.map_or_else(|| running.config.zones(), |zone| vec![zone]);
+        let back = |zone: &u16| snap.route_in(*zone, src).map(|hop| hop.interface);
+        let mut found: Vec<InterfaceId> = zones.iter().filter_map(back).collect();
+        found.sort_unstable();
+        found.dedup();
+        match found[..] {
+            [one] => Ok(one),
+            [] => Err(BadParameter::new("interface", format!("no route leads to {src}: name the interface"))),
+            _ => {
+                let names: Vec<_> = found.iter().map(|id| snap.interface(*id).name.as_str()).collect();
+                let problem = format!("{src} may be behind {}: name one, or the zone", names.join(" or "));
+                Err(BadParameter::new("interface", problem))
+            }
+        }
+    }
+}
+
 impl Question {
     /// Reads a request.
     ///
     /// # Errors
-    /// The first parameter that is missing, or that does not fit the others or the configuration.
+    /// The first parameter that is wrong, missing, or does not fit the others or the configuration.
     pub fn read(running: &Running, query: &Query) -> Result<Question, BadParameter> {
-        let number = query.get("proto", a_protocol)?.ok_or_else(|| missing("proto", "tcp"))?;
-        let address = |text: &str| units::address(text).map_err(|error| format!("{error}: {}", error.cure()));
-        let src = query.get("src", address)?.ok_or_else(|| missing("src", "192.168.1.10"))?;
-        let dst = query.get("dst", address)?.ok_or_else(|| missing("dst", "203.0.113.9"))?;
-        let kind = kind(query, number)?;
-        let (sport, dport) = ports(query, number, kind)?;
-        let (interface, interface_given) = arrival(running, query, src)?;
-        let size = query.get("size", |text| {
-            let length = digits(text).filter(|size| usize::from(*size) >= ipv4::HEADER_LEN);
-            length.ok_or_else(|| {
-                format!("{text:?} is not the length of an IPv4 packet: write 20 to 65535 bytes")
-            })
-        })?;
-        let ttl = query.get("ttl", |text| {
-            digits(text).ok_or_else(|| format!("{text:?} is not a time to live: write 0 to 255"))
-        })?;
+        let given = Given::read(running, query)?;
+        let number = given.protocol.ok_or_else(|| missing("proto", "tcp"))?;
+        let src = given.src.ok_or_else(|| missing("src", "192.168.1.10"))?;
+        let dst = given.dst.ok_or_else(|| missing("dst", "203.0.113.9"))?;
+        let kind = given.kind(number)?;
+        let (sport, dport) = given.ports(number, kind)?;
+        let interface = given.arrival(running, src)?;
         let envelope = Envelope {
-            ttl: ttl.unwrap_or(TTL),
-            total_len: size.unwrap_or(SIZE),
-            dont_fragment: query.get("df", yes_or_no)?.unwrap_or(false),
+            ttl: given.ttl.unwrap_or(TTL),
+            total_len: given.size.unwrap_or(SIZE),
+            dont_fragment: given.df.unwrap_or(false),
         };
         let tuple = Tuple { src, dst, sport, dport, protocol: number };
         let header = Header { interface, tuple, kind, fragment: Fragment::Whole };
-        Ok(Question { header, interface_given, envelope })
+        Ok(Question { header, interface_given: given.interface.is_some(), envelope })
     }
 }
 
@@ -118,23 +232,6 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
     }
 }
 
-fn kind(query: &Query, number: u8) -> Result<Kind, BadParameter> {
-    let flags = query.get("flags", flags)?;
-    let reply = query.get("reply", yes_or_no)?;
-    if flags.is_some() && number != protocol::TCP {
-        return Err(BadParameter::new("flags", "only TCP has flags: leave it out, or ask with proto=tcp"));
-    }
-    if reply.is_some() && number != protocol::ICMP {
-        let cure = "only ICMP tells replies from requests: to ask for an answer swap src and dst";
-        return Err(BadParameter::new("reply", cure));
-    }
-    Ok(match (number, flags, reply) {
-        (_, Some(flags), _) => Kind::Tcp { flags },
-        (_, _, Some(true)) => Kind::IcmpReply,
-        _ => kind_of(number),
-    })
-}
-
 /// Flags by name, with commas or the like between them.
 fn flags(text: &str) -> Result<u8, String> {
     let names = text.split([',', '+', '-', '/']).map(|name| name.trim().to_ascii_lowercase());
@@ -146,83 +243,17 @@ fn flags(text: &str) -> Result<u8, String> {
     Ok(bits.into_iter().fold(0, |all, bit| all | bit))
 }
 
-/// What stands for the ports in the tuple.
-fn ports(query: &Query, number: u8, kind: Kind) -> Result<(u16, u16), BadParameter> {
-    let port = |text: &str| {
-        let port = digits(text).filter(|port| *port > 0);
-        port.ok_or_else(|| format!("{text:?} is not a port: write 1 to 65535"))
-    };
-    let (sport, dport) = (query.get("sport", port)?, query.get("dport", port)?);
-    let id = query.get("id", |text| {
-        digits(text).ok_or_else(|| format!("{text:?} is not an identifier: write 0 to 65535"))
-    })?;
-    let has_ports = protocol::has_ports(number);
-    for (name, given) in [("sport", sport.is_some()), ("dport", dport.is_some())] {
-        if given != has_ports {
-            return Err(match given {
-                true => BadParameter::new(name, "this protocol has no ports: leave it out"),
-                false => missing(name, if name == "sport" { "40000" } else { "443" }),
-            });
-        }
-    }
-    if id.is_some() && number != protocol::ICMP {
-        return Err(BadParameter::new("id", "only ICMP has an identifier: leave it out"));
-    }
-    let (id, echo) = (id.unwrap_or(SOME_ID), u16::from(icmp::ECHO_REQUEST));
-    Ok(match kind {
-        Kind::IcmpRequest => (id, echo),
-        Kind::IcmpReply => (echo, id),
-        _ => (sport.unwrap_or(0), dport.unwrap_or(0)),
-    })
+fn zone(running: &Running, text: &str) -> Result<u16, String> {
+    let zones = running.config.zones();
+    let all: Vec<_> = zones.iter().map(u16::to_string).collect();
+    let zone = digits(text).filter(|zone: &u16| zones.contains(zone));
+    zone.ok_or_else(|| format!("{text:?} is not a zone of the config: there is {}", all.join(", ")))
 }
 
-/// The interface that the packet comes in by: the one that is named, or where the route to its source leads.
-fn arrival(running: &Running, query: &Query, src: Ipv4Addr) -> Result<(InterfaceId, bool), BadParameter> {
-    let snap = &*running.snapshot;
-    let zones = running.config.zones();
-    let zone = query.get("zone", |text| {
-        let zone = digits(text).filter(|zone: &u16| zones.contains(zone));
-        let all: Vec<_> = zones.iter().map(u16::to_string).collect();
-        zone.ok_or_else(|| format!("{text:?} is not a zone of the config: there is {}", all.join(", ")))
-    })?;
-    let named = query.get("interface", |text| {
-        let at = (0u8..).zip(&snap.interfaces).find(|(_, interface)| interface.name == text);
-        let all: Vec<_> = snap.interfaces.iter().map(|interface| interface.name.as_str()).collect();
-        at.map(|(id, _)| InterfaceId(id))
-            .ok_or_else(|| format!("{text:?} is not an interface of the config: there is {}", all.join(", ")))
-    })?;
-    if let Some(id) = named {
-        let here = snap.interface(id).zone;
-        return match zone.filter(|zone| *zone != here) {
-            Some(zone) => {
-                let name = &snap.interface(id).name;
-                let problem =
-                    format!("{zone} is not the zone of {name}, which is {here}: leave one of them out");
-                Err(BadParameter::new("zone", problem))
-            }
-            None => Ok((id, true)),
-        };
-    }
-    let back = |zone: u16| snap.route_in(zone, src).map(|hop| hop.interface);
-    if let Some(zone) = zone {
-        let found = back(zone).ok_or_else(|| {
-            BadParameter::new(
-                "interface",
-                format!("no route leads to {src} in zone {zone}: name the interface"),
-            )
-        })?;
-        return Ok((found, false));
-    }
-    let mut found: Vec<InterfaceId> = zones.iter().filter_map(|zone| back(*zone)).collect();
-    found.sort_unstable();
-    found.dedup();
-    match found[..] {
-        [one] => Ok((one, false)),
-        [] => Err(BadParameter::new("interface", format!("no route leads to {src}: name the interface"))),
-        _ => {
-            let names: Vec<_> = found.iter().map(|id| snap.interface(*id).name.as_str()).collect();
-            let problem = format!("{src} may be behind {}: name one, or the zone", names.join(" or "));
-            Err(BadParameter::new("interface", problem))
-        }
-    }
+fn interface(running: &Running, text: &str) -> Result<InterfaceId, String> {
+    let interfaces = &running.snapshot.interfaces;
+    let at = (0u8..).zip(interfaces).find(|(_, interface)| interface.name == text);
+    let all: Vec<_> = interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    at.map(|(id, _)| InterfaceId(id))
+        .ok_or_else(|| format!("{text:?} is not an interface of the config: there is {}", all.join(", ")))
 }

@@ -25,18 +25,21 @@ fn described() -> OpenApi {
     let mut document = routes::endpoints().into_openapi();
     let components = document.components.get_or_insert_default();
     components.schemas.insert(api::Failure::name().into_owned(), api::Failure::schema());
-    let operations = document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.delete]);
+    let items = document.paths.paths.values_mut();
+    let operations = items.flat_map(|item| [&mut item.get, &mut item.put, &mut item.post, &mut item.delete]);
     for operation in operations.flatten() {
         let answers = &mut operation.responses.responses;
-        if let Some(RefOr::T(answer)) = answers.get_mut("200") {
+        if let Some(RefOr::T(answer)) = answers.get_mut("200")
+            && answer.description.is_empty()
+        {
             answer.description = "The answer".to_owned();
         }
-        if operation.parameters.is_some() {
-            let meaning = "A parameter is unknown, given twice or without a valid value";
-            answers.insert("400".to_owned(), RefOr::T(failure(meaning)));
+        if operation.parameters.is_some() || operation.request_body.is_some() {
+            let meaning = "A parameter or the body is unknown, given twice or without a valid value";
+            answers.entry("400".to_owned()).or_insert_with(|| RefOr::T(failure(meaning)));
         }
         let meaning = "Too many connections at once, or the gateway is stopping";
-        answers.insert("503".to_owned(), RefOr::T(failure(meaning)));
+        answers.entry("503".to_owned()).or_insert_with(|| RefOr::T(failure(meaning)));
     }
     document
 }

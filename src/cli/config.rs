@@ -13,7 +13,7 @@ Examples:
   natgate config                              the text that runs
   natgate config log                          the last revisions: when, who, why
   natgate config show --revision 7 > old.toml
-  natgate config save                         write it to the gateway's config file
+  natgate config save                         write it to the config file
 
 Exit codes: 0 done, 1 failed or refused.")]
 pub(super) struct ConfigArgs {
@@ -30,7 +30,9 @@ enum Command {
     #[command(after_help = "\
 Examples:
   natgate config show
-  natgate config show --revision 7 | diff - /etc/natgate/natgate.toml")]
+  natgate config show --revision 7 | diff - /etc/natgate/natgate.toml
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
     Show {
         /// One of those that `natgate config log` lists
         #[arg(long, value_name = "REVISION")]
@@ -42,7 +44,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   natgate config log
-  natgate config log --json | jq -r '.[] | [.number, .at, .author] | @tsv'")]
+  natgate config log --json | jq -r '.[] | [.number, .at, .author] | @tsv'
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
     Log {
         #[command(flatten)]
         socket: SocketArgs,
@@ -50,7 +54,9 @@ Examples:
     /// Write the text that runs to the config file that the gateway was started with
     #[command(after_help = "\
 Example:
-  natgate ban 198.51.100.7 && natgate config save")]
+  natgate ban 198.51.100.7 && natgate config save
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
     Save {
         #[command(flatten)]
         socket: SocketArgs,

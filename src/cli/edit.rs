@@ -8,6 +8,12 @@ use serde_json::{Map, Value, json};
 
 /// Arguments of `natgate forward`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  natgate forward add --on wan tcp 8080 192.168.1.10:80
+  natgate forward drain --backend 192.168.1.10
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
 pub(super) struct ForwardArgs {
     #[command(subcommand)]
     command: ForwardCommand,
@@ -20,7 +26,9 @@ enum ForwardCommand {
 Examples:
   natgate forward add --on wan tcp 8080 192.168.1.10:80
   natgate forward add --address 203.0.113.9 tcp,udp 53 192.168.1.53 --save
-  natgate forward add --on wan tcp 2200-2210 192.168.1.10:2200 --syn-proxy")]
+  natgate forward add --on wan tcp 2200-2210 192.168.1.10:2200 --syn-proxy
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
     Add {
         #[command(flatten)]
         at: Place,
@@ -45,18 +53,24 @@ Examples:
     #[command(after_help = "\
 Examples:
   natgate forward remove --on wan tcp 8080
-  natgate forward remove --on wan tcp 8080 --sessions drop")]
+  natgate forward remove --on wan tcp 8080 --sessions drop
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
     Remove(Target),
     /// Make no new session of a forward, and let those that there are end
     #[command(after_help = "\
 Examples:
   natgate forward drain --on wan tcp 8080
-  natgate forward drain --backend 192.168.1.10      every forward to it")]
+  natgate forward drain --backend 192.168.1.10      every forward to it
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
     Drain(Target),
     /// Make new sessions again
     #[command(after_help = "\
 Example:
-  natgate forward undrain --backend 192.168.1.10")]
+  natgate forward undrain --backend 192.168.1.10
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
     Undrain(Target),
 }
 
@@ -104,12 +118,15 @@ struct Target {
 /// Arguments of `natgate ban` and `natgate unban`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Banned sources open no session, on whichever side; `--sessions drop` ends those that they have.
+Banned sources open no session, on whichever side; `--sessions drop` ends those
+that they have.
 
 Examples:
   natgate ban 198.51.100.7 --sessions drop -m 'scans us'
   natgate ban 198.51.100.0/24 203.0.113.66 --save
-  natgate unban 198.51.100.7")]
+  natgate unban 198.51.100.7
+
+Exit codes: 0 done, 1 failed or refused, 2 wrong usage.")]
 pub(super) struct BanArgs {
     /// Addresses or prefixes
     #[arg(value_name = "SOURCE", required = true)]

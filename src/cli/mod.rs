@@ -251,18 +251,38 @@ mod tests {
         }
     }
 
+    /// The words of the first command on a line as a shell takes them, but for what a backslash does.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        // Two spaces in front of what an example is for.
+        let line = line.split("  ").next().unwrap_or_default();
+        for letter in line.chars().chain([' ']) {
+            match (quote, letter) {
+                (Some(end), letter) if letter == end => quote = None,
+                (None, '\'' | '"') => {
+                    quote = Some(letter);
+                    word.get_or_insert_default();
+                }
+                (None, '|' | '>' | '&') => break,
+                (None, ' ') => words.extend(word.take()),
+                (_, letter) => word.get_or_insert_default().push(letter),
+            }
+        }
+        words
+    }
+
     #[test]
     fn examples_are_command_lines_that_are_accepted() {
+        assert_eq!(words("ban 10.0.0.1 -m 'a b'  why | x"), ["ban", "10.0.0.1", "-m", "a b"]);
         let mut met = 0;
-        for mut command in visible() {
-            let help = command.render_long_help().to_string();
-            for line in help.lines().filter_map(|line| line.strip_prefix("  natgate ")) {
-                // What follows is for people, or for another program.
-                let end =
-                    line.find("  ").into_iter().chain(line.find(['|', '>'])).min().unwrap_or(line.len());
-                let words = line.get(..end).unwrap_or_default().split_whitespace();
-                let words: Vec<_> = words.map(|word| word.trim_matches('"')).collect();
-                let parsed = Cli::try_parse_from(["natgate"].into_iter().chain(words.iter().copied()));
+        for command in visible() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines() {
+                let Some(example) = line.strip_prefix("  natgate ") else { continue };
+                assert!(line.chars().count() <= 80, "{line}");
+                let words = words(example);
+                let parsed =
+                    Cli::try_parse_from(["natgate"].into_iter().chain(words.iter().map(String::as_str)));
                 assert!(parsed.is_ok(), "{}: {words:?}: {}", name(&command), parsed.unwrap_err());
                 met += 1;
             }

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 /// Arguments of `natgate reload`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything is checked and compared first; then all workers go over to it between two bursts, or none
-does. Sessions go on (`--sessions drop` ends those that the new rules would not make). What needs a
-restart is said and refused, with the rest not applied.
+Everything is checked and compared first; then all workers go over to it between
+two bursts, or none does. Sessions go on (`--sessions drop` ends those that the
+new rules would not make). What needs a restart is said and refused, with the
+rest not applied.
 
 Examples:
-  natgate reload                              read the config again that the gateway was started with
+  natgate reload                              the gateway's own config again
   natgate reload new.toml --dry-run           what would change?
   natgate reload new.toml --confirm-within 60s -m 'new uplink'
                                               back by itself unless `natgate confirm` follows
-  natgate reload new.toml --save              and write it to the gateway's own config file
+  natgate reload new.toml --save              and write it to the gateway's own
 
 Exit codes: 0 done, 1 failed or refused, 2 the config or the command line is wrong.")]
 pub(super) struct ReloadArgs {
@@ -33,8 +34,8 @@ pub(super) struct ReloadArgs {
 /// Arguments of `natgate diff`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The same as `natgate reload FILE --dry-run`: what would change, which sessions it would concern, what
-needs a restart.
+The same as `natgate reload FILE --dry-run`: what would change, which sessions it
+would concern, what needs a restart.
 
 Examples:
   natgate diff new.toml
@@ -53,7 +54,7 @@ pub(super) struct DiffArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  natgate reload new.toml --confirm-within 60s && natgate show status && natgate confirm
+  natgate reload new.toml --confirm-within 60s && natgate confirm
 
 Exit codes: 0 confirmed, 1 nothing waits for it, or no gateway answers.")]
 pub(super) struct ConfirmArgs {
@@ -64,8 +65,9 @@ pub(super) struct ConfirmArgs {
 /// Arguments of `natgate rollback`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --to it goes back to the revision before, or to the one before that which waits to be
-confirmed. It is a reload like any other: what it puts back can be rolled back too.
+Without --to it goes back to the revision before, or to the one before that which
+waits to be confirmed. It is a reload like any other: what it puts back can be
+rolled back too.
 
 Examples:
   natgate rollback

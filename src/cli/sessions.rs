@@ -24,7 +24,7 @@ macro_rules! help {
 const EXAMPLES: &str = help!(
     "\
 Examples:
-  natgate sessions                     every session, as `conntrack -L` prints it
+  natgate sessions                     every one, as `conntrack -L` prints it
   natgate sessions --limit 20          the first 20
   natgate sessions list --proto tcp --dport 443 --state ESTABLISHED
   natgate sessions list -o json        one JSON object a line, for jq

@@ -67,7 +67,7 @@ pub enum What {
     /// Dropped packets by reason, with what each reason means
     #[command(after_help = help!(
         "  natgate show drops"
-        "  natgate show drops --all              also reasons for which nothing was dropped"
+        "  natgate show drops --all              also reasons without packets"
         "  natgate show drops --watch            with packets a second"
     ))]
     Drops {

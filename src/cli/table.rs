@@ -379,7 +379,7 @@ mod tests {
         let mut out = Vec::new();
         hanging_in(&mut out, "rule  ", "one two three", 6, 14).unwrap();
         hanging_in(&mut out, "none  ", "", 6, 14).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "rule  one two\n      three\nnone  \n");
+        assert_eq!(String::from_utf8(out).unwrap(), "rule  one two\n      three\nnone\n");
     }
 
     #[test]

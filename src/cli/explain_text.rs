@@ -120,10 +120,11 @@ fn owner(owner: &api::ExplainedOwner) -> String {
 fn session(session: &api::Session, direction: Option<&str>) -> String {
     let flow = |flow: &api::Flow| {
         format!(
-            "{} to {}, {} packets, {} bytes",
+            "{} to {}, {} packet{}, {} bytes",
             end(flow.src, flow.sport.or(flow.icmp_id)),
             end(flow.dst, flow.dport),
             grouped(flow.packets),
+            if flow.packets == 1 { "" } else { "s" },
             grouped(flow.bytes)
         )
     };

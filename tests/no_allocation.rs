@@ -27,6 +27,7 @@ mod shape;
 mod transport;
 
 use harness::{Net, Shape, host_mac};
+use natgate::management::session_feed::Told;
 use natgate::telemetry::{DropReason, Eviction};
 use packet::Line;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -176,6 +177,8 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
     let mut pushed = 0;
     let mut n = 0;
     let mut warm = false;
+    // Somebody watches, which must change nothing.
+    let mut watcher = net.session_feed.subscribe();
     while pushed < PACKETS {
         for (inside, line) in sorts(n) {
             let packet = Line::parse(&line).encode(&net.bindings);
@@ -221,6 +224,10 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
     assert_eq!(CALLS.get(), calls + 2, "the counter counts");
     assert_eq!(calls, 0, "calls of the allocator in {pushed} packets");
     // That the test has tested something:
+    let told: u64 = std::iter::from_fn(|| watcher.ready())
+        .map(|told| if let Told::Lost(lost) = told { lost } else { 1 })
+        .sum();
+    assert!(told > PACKETS / 10, "{told} events");
     let totals = net.totals();
     for name in ["sent", "made", "opened", "closed", "limited", "held", "cookies", "admitted"] {
         let enough = if name == "held" { 0 } else { 100 };
@@ -252,7 +259,7 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
 }
 
 /// What a packet meets on its way through a worker.
-const WORKER_SOURCE: [&str; 9] = [
+const WORKER_SOURCE: [&str; 10] = [
     "pipeline",
     "conntrack",
     "nat",
@@ -262,6 +269,7 @@ const WORKER_SOURCE: [&str; 9] = [
     "packet.rs",
     "route/neighbor_table.rs",
     "route/lpm.rs",
+    "telemetry/samples.rs",
 ];
 
 const FORBIDDEN: [&str; 11] = [

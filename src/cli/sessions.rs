@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::filter::FilterArgs;
+use super::follow::{self, follow};
 use super::live::{Show, Watch};
 use super::session_tables::{write_count, write_groups, write_top};
 use super::table::{grouped, json, to_stdout};
@@ -31,6 +32,7 @@ Examples:
   natgate sessions count               how full the table is
   natgate sessions count --by state    how many in each state
   natgate sessions top --watch         who fills the table, every 2 seconds
+  natgate sessions watch               what happens to them, until Ctrl-C
   natgate sessions delete --src 10.0.0.5
   natgate sessions flush --yes         delete every session
 
@@ -93,6 +95,18 @@ Examples:
 
 new/s counts the sessions of the last 10 seconds that are still in the table."))]
     Top(TopArgs),
+    /// Print what happens to sessions while it does, as `conntrack -E`
+    #[command(after_help = help!("\
+Examples:
+  natgate sessions watch                       new, changed and ended ones
+  natgate sessions watch --proto tcp --dport 443
+  natgate sessions watch --events destroy -o json | jq -r .reason
+  natgate sessions watch --events new --src 10.0.0.5
+
+Goes on until Ctrl-C, or with exit code 1 until the gateway stops. Nothing is
+said of sessions that are there already. If the output is read too slowly events
+are lost: how many is said on standard error."))]
+    Watch(WatchArgs),
     /// Delete the sessions that a filter means
     #[command(after_help = help!("\
 Examples:
@@ -161,6 +175,17 @@ pub struct TopArgs {
     pub filter: FilterArgs,
 }
 
+/// What to watch.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct WatchArgs {
+    /// Which events: new, update, destroy; several with commas; all if left out
+    #[arg(long, value_name = "EVENTS")]
+    pub events: Option<String>,
+    /// The sessions that are meant.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+}
+
 /// What to delete.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DeleteArgs {
@@ -214,6 +239,7 @@ pub(super) fn run(args: &SessionsArgs) -> Result<(), Failure> {
         Some(Command::List(list)) => job.list(list),
         Some(Command::Count(count)) => job.count(count),
         Some(Command::Top(top)) => job.top(top),
+        Some(Command::Watch(watch)) => job.watch(watch),
         Some(Command::Delete(delete)) => job.delete(delete),
         Some(Command::Flush(flush)) => job.flush(*flush),
     }
@@ -255,6 +281,16 @@ impl Job<'_> {
         let path =
             self.path("/v1/sessions/top", &top.filter, top.limit, &[("by", &top.by), ("sort", &top.sort)]);
         self.show(&path, top.watch, |out, groups: &api::SessionGroups| write_top(out, groups))
+    }
+
+    fn watch(&self, watch: &WatchArgs) -> Result<(), Failure> {
+        self.refuse_limit("watch")?;
+        let format = if self.json { Format::Json } else { Format::Extended };
+        let events = watch.events.as_deref().map(|events| ("events", events));
+        let others: Vec<_> = [("format", format.name())].into_iter().chain(events).collect();
+        let path = self.path("/v1/sessions/watch", &watch.filter, None, &others);
+        let messages = follow::open(&self.client, &path).map_err(failed)?;
+        Ok(follow(messages, |out, message| Ok(writeln!(out, "{}", message.data)?))?)
     }
 
     fn delete(&self, delete: &DeleteArgs) -> Result<(), Failure> {
@@ -408,6 +444,7 @@ mod tests {
             "sessions --src 10.0.0.1 flush --yes",
             "sessions --limit 1 delete --src 10.0.0.1",
             "sessions count --limit 5",
+            "sessions --limit 5 watch",
         ] {
             let args = parse(&format!("{line} -s /nonexistent/socket"));
             // A terminal would be asked instead.

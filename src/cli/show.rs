@@ -1,8 +1,10 @@
 //! `natgate show`: what the running gateway does, from its control socket.
 
+use super::follow::{self, follow};
 use super::live::{Before, Show, Watch};
 use super::report::colours;
-use super::show_events::write_events;
+use super::show_drops::{self, DropsArgs};
+use super::show_events::{write_event, write_events};
 use super::show_pools::write_pools;
 use super::show_routes::write_routes;
 use super::show_rules::write_rules;
@@ -31,6 +33,7 @@ macro_rules! help {
 #[command(after_help = help!(
     "  natgate show status             uptime, packets, how full the table is"
     "  natgate show drops --watch      what is dropped and why, every 2 seconds"
+    "  natgate show drops --samples    the last packets that were dropped"
     "  natgate show timers             every timeout, beside Linux's and the RFCs'"
     "  natgate show steering           which worker gets which packets, and how"
     "  natgate show events             what happened: a table that filled, a flood"
@@ -64,17 +67,19 @@ pub enum What {
         "  natgate show status --json | jq .sessions.used"
     ))]
     Status,
-    /// Dropped packets by reason, with what each reason means
+    /// Dropped packets by reason, with what each reason means; the last of them to look at
     #[command(after_help = help!(
         "  natgate show drops"
         "  natgate show drops --all              also reasons without packets"
         "  natgate show drops --watch            with packets a second"
+        "  natgate show drops ttl_expired        what that means, by worker, the last packets"
+        "  natgate show drops --samples --reason no_rule --limit 5"
+        "  natgate show drops --samples --json | jq -r .samples[].summary"
+        "  natgate show drops --pcap d.pcapng    for Wireshark, with the reasons as comments"
+        "  natgate show drops --pcap - | tcpdump -nvr -"
+        "\nEach worker keeps the last eight packets of each reason."
     ))]
-    Drops {
-        /// Also show reasons for which nothing was dropped
-        #[arg(long)]
-        all: bool,
-    },
+    Drops(DropsArgs),
     /// Interfaces: device, addresses, packets and bytes
     #[command(after_help = help!(
         "  natgate show interfaces"
@@ -124,11 +129,15 @@ pub enum What {
     #[command(after_help = help!(
         "  natgate show events"
         "  natgate show events --after 17        what is newer than number 17"
+        "  natgate show events --follow          and what happens from now on, until Ctrl-C"
     ))]
     Events {
         /// Only those after the event with this number
         #[arg(long, value_name = "NUMBER", default_value_t = 0)]
         after: u64,
+        /// Go on with what happens, until Ctrl-C; with --json an object a line
+        #[arg(short, long, conflicts_with = "watch")]
+        follow: bool,
     },
 }
 
@@ -154,13 +163,12 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
     let client = Client::new(&args.socket);
     let colour = colours(io::stdout().is_terminal());
     let show = Show { json: args.json, every: args.watch.every };
-    match args.what {
+    match &args.what {
         What::Status => show.run(
             || client.get_json("/v1/status"),
             |out, status, before| write_status(out, status, before, colour),
         ),
-        What::Drops { all } => show
-            .run(|| client.get_json("/v1/drops"), |out, drops, before| write_drops(out, drops, before, all)),
+        What::Drops(drops) => show_drops::run(&client, drops, show),
         What::Interfaces => show.run(
             || client.get_json("/v1/interfaces"),
             |out, list: &Vec<api::Interface>, before| {
@@ -173,7 +181,7 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
             |out, list: &Vec<api::Neighbor>, _| write_neighbors(out, list),
         ),
         What::Timers { all } => {
-            show.run(|| client.get_json("/v1/timers"), |out, timers, _| write_timers(out, timers, all))
+            show.run(|| client.get_json("/v1/timers"), |out, timers, _| write_timers(out, timers, *all))
         }
         What::Steering => {
             show.run(|| client.get_json("/v1/steering"), |out, steering, _| write_steering(out, steering))
@@ -188,7 +196,21 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
         What::Routes(limit) => {
             show.run(|| client.get_json(&limit.path("/v1/routes")), |out, list, _| write_routes(out, list))
         }
-        What::Events { after } => show.run(
+        What::Events { after, follow: true } => {
+            let path = match after {
+                0 => "/v1/events/stream".to_owned(),
+                after => format!("/v1/events/stream?after={after}"),
+            };
+            follow(follow::open(&client, &path)?, |out, message| {
+                if args.json {
+                    writeln!(out, "{}", message.data)?;
+                } else {
+                    write_event(out, &serde_json::from_str(&message.data)?, colour)?;
+                }
+                Ok(())
+            })
+        }
+        What::Events { after, follow: false } => show.run(
             || client.get_json(&format!("/v1/events?after={after}")),
             |out, events, _| write_events(out, events, colour),
         ),

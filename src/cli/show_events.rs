@@ -16,16 +16,18 @@ pub fn write_events(out: &mut dyn Write, events: &api::Events, colour: bool) -> 
     if events.events.is_empty() {
         return writeln!(out, "No events.");
     }
-    for event in &events.events {
-        let (start, end) = match (colour, event.relief) {
-            (false, _) => ("", ""),
-            (true, false) => (ALARM, PLAIN),
-            (true, true) => (RELIEF, PLAIN),
-        };
-        writeln!(out, "{:>5}  {}  {start}{}{end}", event.number, event.at, event.kind)?;
-        wrapped(out, &event.text, INDENT, columns())?;
-    }
-    Ok(())
+    events.events.iter().try_for_each(|event| write_event(out, event, colour))
+}
+
+/// Writes one event.
+pub fn write_event(out: &mut dyn Write, event: &api::Event, colour: bool) -> io::Result<()> {
+    let (start, end) = match (colour, event.relief) {
+        (false, _) => ("", ""),
+        (true, false) => (ALARM, PLAIN),
+        (true, true) => (RELIEF, PLAIN),
+    };
+    writeln!(out, "{:>5}  {}  {start}{}{end}", event.number, event.at, event.kind)?;
+    wrapped(out, &event.text, INDENT, columns())
 }
 
 #[cfg(test)]

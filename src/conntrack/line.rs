@@ -46,11 +46,36 @@ fn line(session: &SessionSnapshot<V4Key>, now: Tick, private: &str, end: &str) -
     line
 }
 
+/// The session as `conntrack -E` prints it, without the event's name and the line's end: without the network protocol, and
+/// without `now` (the session is gone) without the seconds that are left.
+pub fn event_line(session: &SessionSnapshot<V4Key>, now: Option<Tick>) -> String {
+    let mut line = String::with_capacity(256);
+    // Writing to a string can not fail.
+    let _ = write_session(&mut line, session, now, "");
+    if session.original.zone() != 0 {
+        let _ = write!(line, " zone={}", session.original.zone());
+    }
+    line
+}
+
 fn write_line(out: &mut String, session: &SessionSnapshot<V4Key>, now: Tick, private: &str) -> fmt::Result {
+    out.write_str("ipv4     2 ")?;
+    write_session(out, session, Some(now), private)
+}
+
+fn write_session(
+    out: &mut String,
+    session: &SessionSnapshot<V4Key>,
+    now: Option<Tick>,
+    private: &str,
+) -> fmt::Result {
     let name = protocol::name(session.protocol).unwrap_or("unknown");
-    let left = session.timeout_ticks.saturating_sub(now.since(session.last_seen));
-    let seconds = (TICK * left).as_secs();
-    write!(out, "ipv4     2 {name:<8} {} {seconds} {private}", session.protocol)?;
+    write!(out, "{name:<8} {} ", session.protocol)?;
+    if let Some(now) = now {
+        let left = session.timeout_ticks.saturating_sub(now.since(session.last_seen));
+        write!(out, "{} ", (TICK * left).as_secs())?;
+    }
+    out.write_str(private)?;
     if matches!(session.protocol, protocol::TCP | protocol::SCTP | protocol::DCCP) {
         write!(out, "{} ", session.state.name())?;
     }
@@ -145,6 +170,16 @@ mod tests {
              src=8.8.8.8 dst=203.0.113.10 sport=443 dport=49832 packets=3 bytes=5000000000 \
              [ASSURED] mark=0 use=1"
         );
+    }
+
+    #[test]
+    fn an_event_has_the_line_that_conntrack_prints_of_events() {
+        let ports = ((CLIENT, 49832), (SERVER, 443), (MAPPED, 1024));
+        let syn = session(ports.0, ports.1, ports.2, 6, State::SynSent, 120);
+        let line = event_line(&syn, Some(Tick(100)));
+        assert!(line.starts_with("tcp      6 120 SYN_SENT src=192.168.95.5 "), "{line}");
+        let line = event_line(&syn, None);
+        assert!(line.starts_with("tcp      6 SYN_SENT src=192.168.95.5 "), "{line}");
     }
 
     #[test]

@@ -6,12 +6,14 @@
 
 mod explain;
 mod rules;
+mod streams;
 
 pub use explain::{
     ExplainedAnswers, ExplainedEnds, ExplainedHop, ExplainedLimits, ExplainedMapping, ExplainedOwner,
     ExplainedPacket, ExplainedTracking, ExplainedVerdict, Explanation,
 };
 pub use rules::{Pool, PoolAddress, Pools, PortCount, Route, Routes, Rule, Rules};
+pub use streams::{DropSample, DropSamples, DroppedPacket, Lost, SessionEvent};
 
 use crate::telemetry::BURST_FILL_BOUNDS;
 use serde::{Deserialize, Serialize};

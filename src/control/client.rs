@@ -4,6 +4,7 @@
 //! runs between two calls. Every wait has a limit.
 
 use super::api;
+use super::sse::{KEEP_ALIVE, Messages};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -21,6 +22,8 @@ use tokio::runtime::Runtime;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for an answer for which the gateway reads all of its tables, or has sessions removed.
 const LONG_PATIENCE: Duration = Duration::from_secs(300);
+/// The longest silence of a stream, which breaks it itself every [`KEEP_ALIVE`].
+const SILENCE: Duration = KEEP_ALIVE.saturating_mul(3);
 /// The longest answer that is read as a whole, in bytes.
 const ANSWER_BYTES: usize = 64 << 20;
 /// The longest line of a list, in bytes.
@@ -121,7 +124,24 @@ impl Client {
     pub fn get_lines(&self, path: &str) -> Result<Lines, ClientError> {
         let runtime = event_loop()?;
         let body = runtime.block_on(send(&self.socket, (Method::GET, path), Vec::new(), PATIENCE))?;
-        Ok(Lines { socket: self.socket.clone(), runtime, body: Some(body), buffer: Vec::new(), read: 0 })
+        Ok(Lines::new(self.socket.clone(), runtime, body, PATIENCE))
+    }
+
+    /// The messages of the stream that a GET of `path` opens, as they come.
+    pub fn follow(&self, path: &str) -> Result<Messages, ClientError> {
+        let runtime = event_loop()?;
+        let body = runtime.block_on(send(&self.socket, (Method::GET, path), Vec::new(), PATIENCE))?;
+        Ok(Messages::new(Lines::new(self.socket.clone(), runtime, body, SILENCE)))
+    }
+
+    /// The whole answer to a GET of `path`, as bytes.
+    pub fn get_bytes(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        let runtime = event_loop()?;
+        let body = runtime.block_on(async {
+            let body = send(&self.socket, (Method::GET, path), Vec::new(), PATIENCE).await?;
+            whole(&self.socket, body).await
+        })?;
+        Ok(body.to_vec())
     }
 }
 
@@ -134,13 +154,25 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// Bytes at the start of `buffer` that were handed out.
     read: usize,
+    /// The longest wait for the next piece.
+    patience: Duration,
 }
 
 impl Lines {
+    fn new(socket: PathBuf, runtime: Runtime, body: Incoming, patience: Duration) -> Lines {
+        Lines { socket, runtime, body: Some(body), buffer: Vec::new(), read: 0, patience }
+    }
+
+    /// What is here and was not handed out.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.buffer.get(self.read..).unwrap_or_default()
+    }
+
     /// Reads the next piece of the body into the buffer; `false` at its end.
     fn fill(&mut self) -> Result<bool, ClientError> {
         let Some(body) = &mut self.body else { return Ok(false) };
-        let frame = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, body.frame()).await });
+        let patience = self.patience;
+        let frame = self.runtime.block_on(async { tokio::time::timeout(patience, body.frame()).await });
         match frame {
             Err(_) => Err(ClientError::Timeout(self.socket.clone())),
             Ok(None) => Ok(false),

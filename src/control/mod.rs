@@ -19,6 +19,8 @@
 //! | [`sessions`] | the session list, written one line at a time |
 //! | [`tally`] | sessions counted by what they have in common: who fills the table |
 //! | [`reload`] | a new configuration: checked, compared, handed to all workers or to none |
+//! | [`streams`], [`sse`] | what happens, told while it does |
+//! | [`samples`], [`decode`] | dropped packets to look at |
 //! | [`delete`] | deletion: the workers are told what to remove |
 //! | [`metrics`] | everything that is counted, for Prometheus |
 //! | [`watch`] | whether every part still turns |
@@ -40,6 +42,7 @@
 
 pub mod api;
 pub mod client;
+pub mod decode;
 pub mod delete;
 pub mod explain;
 pub mod filter;
@@ -54,12 +57,15 @@ pub mod route_list;
 pub mod routes;
 pub mod rules;
 pub mod running;
+pub mod samples;
 pub mod server;
 pub mod session_routes;
 pub mod sessions;
 pub mod socket;
+pub mod sse;
 pub mod state;
 mod steering;
+pub mod streams;
 pub mod tally;
 pub mod walk;
 pub mod watch;

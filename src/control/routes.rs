@@ -6,9 +6,9 @@
 
 use super::filter::digits;
 use super::session_routes::{self, Pairs, Refusal, Tables};
-use super::state::{ControlState, EventRow, TimeoutSet};
+use super::state::{ControlState, TimeoutSet};
 use super::steering::steering;
-use super::{api, explain, listings, metrics, openapi, reload};
+use super::{api, explain, listings, metrics, openapi, reload, samples, streams};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::{Counter, DropReason, Eviction, WorkerCounters};
@@ -69,6 +69,8 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
         .merge(explain::endpoints())
         .merge(session_routes::endpoints())
         .merge(reload::routes::endpoints())
+        .merge(streams::endpoints())
+        .merge(samples::endpoints())
         .routes(routes!(get_openapi))
 }
 
@@ -279,13 +281,7 @@ async fn get_events(State(state): Shared, pairs: Pairs) -> Result<Response, Refu
     let after = query
         .get("after", |text| digits(text).ok_or_else(|| format!("{text:?} is not the number of an event")))?;
     let (rows, total) = state.published.events.read(after.unwrap_or(0));
-    let event = |(number, row): (u64, EventRow)| api::Event {
-        number,
-        at: humantime::format_rfc3339_millis(row.at).to_string(),
-        kind: row.kind.to_owned(),
-        relief: row.is_relief,
-        text: row.text,
-    };
+    let event = |(number, row)| streams::event(number, row);
     Ok(Json(api::Events { total, events: rows.into_iter().map(event).collect() }).into_response())
 }
 

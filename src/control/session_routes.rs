@@ -96,7 +96,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn read(pairs: Pairs, others: &[&'static str]) -> Result<Query, Refusal> {
+pub(super) fn read(pairs: Pairs, others: &[&'static str]) -> Result<Query, Refusal> {
     Ok(Query::parse(&whole(pairs)?, others)?)
 }
 

@@ -77,9 +77,10 @@ impl Started {
     pub fn wall_of(&self, moment: Time) -> SystemTime {
         let (start, moment) = (self.time.as_nanos(), moment.as_nanos());
         match moment.checked_sub(start) {
-            Some(after) => self.wall + Duration::from_nanos(after),
-            None => self.wall - Duration::from_nanos(start - moment),
+            Some(after) => self.wall.checked_add(Duration::from_nanos(after)),
+            None => self.wall.checked_sub(Duration::from_nanos(start - moment)),
         }
+        .unwrap_or(self.wall)
     }
 }
 

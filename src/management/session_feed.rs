@@ -54,8 +54,8 @@ impl SessionFeed {
         Subscription { feed: self.clone(), events }
     }
 
-    /// The queue, if anybody watches.
-    fn sender(&self) -> Option<broadcast::Sender<Told>> {
+    /// The end of the queue where events go in, if anybody watches.
+    pub fn sender(&self) -> Option<broadcast::Sender<Told>> {
         if !self.watched.get() {
             return None;
         }

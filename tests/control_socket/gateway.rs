@@ -4,12 +4,13 @@
 #![allow(unreachable_pub, reason = "a module of a test")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that these are for tests only")]
 
+use etherparse::PacketBuilder;
 use natgate::config::compile::compile;
 use natgate::conntrack::key::V4Key;
 use natgate::conntrack::policy::Policy;
 use natgate::conntrack::session::NewSession;
 use natgate::conntrack::table::Shard;
-use natgate::conntrack::tracker::{self, Observed};
+use natgate::conntrack::tracker::{self, Observed, State};
 use natgate::control::publish::{Published, Publisher};
 use natgate::control::reload::Reloader;
 use natgate::control::reload::history::History;
@@ -17,14 +18,16 @@ use natgate::control::running::{DeviceRow, Running};
 use natgate::control::server::{Claim, Limits, Places};
 use natgate::control::state::{NeighborRow, Started};
 use natgate::control::{Client, ControlState, Server};
-use natgate::ids::{InterfaceId, MacAddr, Realm};
+use natgate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
 use natgate::management::commands;
-use natgate::management::session_feed::SessionFeed;
+use natgate::management::session_feed::{SessionFeed, Told};
 use natgate::management::steering::{InterfaceSteering, SteeringStatus};
 use natgate::packet::Tuple;
+use natgate::pipeline::session_events::{Change, End, SessionEvent};
 use natgate::steering::Spread;
 use natgate::steering::plan::{Choice, Plan, ProofState};
-use natgate::telemetry::{DropReason, HandoffCause, WorkerCounters};
+use natgate::telemetry::samples::{Dropped, Place, Sampler};
+use natgate::telemetry::{DropReason, Eviction, HandoffCause, WorkerCounters};
 use natgate::time::{Tick, Time};
 use natgate::wire::checksum::Delta;
 use natgate::wire::protocol;
@@ -91,6 +94,42 @@ impl Gateway {
             now: Box::new(|| NOW),
         };
         Gateway { directory: tempfile::tempdir().unwrap(), state: Arc::new(state) }
+    }
+
+    /// Tells watchers that a session was made and another one evicted; returns how many events that are.
+    pub fn tell_of_sessions(&self) -> usize {
+        let session = self.state.sessions[1].read(0).unwrap();
+        let changes = [Change::New, Change::Destroy(End::Evicted(Eviction::HalfOpen))];
+        let feed = self.state.session_feed.sender().unwrap();
+        for change in changes {
+            let event = SessionEvent { at: NOW_TIME, change, session };
+            feed.send(Told::Event(WorkerId(1), event)).unwrap();
+        }
+        changes.len()
+    }
+
+    /// The second worker drops a packet of a session, one for which a rule was chosen, and something without a header.
+    pub fn drop_a_packet(&self) {
+        let worker = &self.state.workers[1];
+        let mut sampler = Sampler::default();
+        sampler.begin_turn(Time::from_nanos(NOW_TIME.as_nanos() + 1_234_567_891));
+        let frame = |ttl, sport| {
+            let builder =
+                PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 0, 5], [198, 51, 100, 7], ttl);
+            let mut frame = Vec::new();
+            builder.udp(sport, 53).write(&mut frame, &[7; 200]).unwrap();
+            frame
+        };
+        let place = Place::In(InterfaceId(0));
+        let (tracked, ruled) = (frame(64, 1000), frame(1, 2000));
+        let (state, rule) = (Some(State::UdpStream as u8), Some(0));
+        let tracked = Dropped { frame: &tracked, place, rule: None, state };
+        sampler.count(worker, DropReason::FragmentationNeeded, || tracked);
+        let ruled = Dropped { frame: &ruled, place, rule, state: None };
+        sampler.count(worker, DropReason::TtlExpired, || ruled);
+        sampler.begin_turn(Time::from_nanos(NOW_TIME.as_nanos() + 2_000_000_000));
+        let device = Place::Device(DeviceId(1));
+        sampler.count(worker, DropReason::Truncated, || Dropped::at(device, b"short"));
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -14,6 +14,7 @@ mod read_only;
 mod reload;
 mod sessions;
 mod steering;
+mod streams;
 mod watch;
 
 use gateway::{Gateway, LONG};

@@ -41,4 +41,5 @@ mod syn_proxy;
 mod timers;
 mod tracking;
 mod translation;
+mod watching;
 mod zones;

@@ -3,7 +3,7 @@
 use crate::lab::peer::{block_on, http, load, udp, write_noise};
 use clap::Subcommand;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// Which role to play.
 #[derive(Debug, Subcommand)]
@@ -34,6 +34,26 @@ pub(super) enum Args {
         #[arg(long, default_value_t = 100)]
         size: usize,
     },
+    /// Send one datagram from each of these ports of each of these addresses; say how many left.
+    UdpCrowd {
+        /// Address and port of the server, which need not answer.
+        to: SocketAddr,
+        /// The first address.
+        #[arg(long)]
+        from: Ipv4Addr,
+        /// Addresses.
+        #[arg(long, default_value_t = 1)]
+        addresses: u32,
+        /// The first port.
+        #[arg(long, default_value_t = 10_000)]
+        port: u16,
+        /// Ports of each.
+        #[arg(long, default_value_t = 1000)]
+        ports: u16,
+        /// Datagrams a second.
+        #[arg(long, default_value_t = 10_000)]
+        rate: u32,
+    },
     /// Write the bytes that the server serves under /bytes/COUNT.
     Bytes {
         /// How many.
@@ -54,6 +74,11 @@ pub(super) fn run(args: Args) -> io::Result<()> {
         }
         Args::UdpEcho { listen } => udp::echo(listen, ready),
         Args::UdpProbe { to, size } => writeln!(io::stdout(), "{}", udp::probe(to, size)?),
+        Args::UdpCrowd { to, from, addresses, port, ports, rate } => {
+            let from = (0..addresses).map(|n| Ipv4Addr::from_bits(from.to_bits().saturating_add(n)));
+            let ports = port..=port.saturating_add(ports.saturating_sub(1));
+            writeln!(io::stdout(), "{}", udp::crowd(from, ports, to, rate)?)
+        }
         Args::Bytes { count } => write_noise(&mut io::stdout().lock(), count),
     }
 }

@@ -273,6 +273,16 @@ impl Background {
             }
         }
     }
+
+    /// Sends the program a signal by its name, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        signal(&self.child.id().to_string(), name);
+    }
+
+    /// Kills the program and whatever it started, without asking (SIGKILL), and waits for its end.
+    pub fn kill(&mut self) {
+        kill_group(&mut self.child);
+    }
 }
 
 impl Drop for Background {

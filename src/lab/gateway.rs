@@ -3,9 +3,10 @@
 //! With `NATGATE_LAB_REFERENCE=kernel` in the environment the demo and the namespace tests run with the kernel's
 //! nftables in natgate's place. What fails then is the experiment's own fault.
 
-use super::command::{Background, QUICK, check, interrupted, retry};
+use super::command::{Background, Output, QUICK, interrupted, retry, run};
 use super::error::LabError;
 use super::link::silence;
+use super::namespace::Namespace;
 use super::topology::{
     BACKEND, CLIENT, CLOSED, FORWARDED, FULL_NAT, GATEWAY_INSIDE, GATEWAY_OUTSIDE, INSIDE, OUTSIDE, ROUTER,
     Site,
@@ -121,7 +122,7 @@ pub enum Gateway {
         /// Where its session table is.
         proc_file: &'static str,
         /// The gateway's namespace.
-        namespace: super::Namespace,
+        namespace: Namespace,
     },
 }
 
@@ -129,7 +130,9 @@ pub enum Gateway {
 #[derive(Debug)]
 pub struct Natgate {
     process: Background,
+    namespace: Namespace,
     binary: PathBuf,
+    config: PathBuf,
     control: PathBuf,
 }
 
@@ -142,18 +145,8 @@ impl Gateway {
         if kernel_is_asked_for() {
             return start_kernel(site);
         }
-        for interface in [INSIDE, OUTSIDE] {
-            silence(&site.gateway, interface)?;
-        }
-        let control = site.lab.directory().join("control.sock");
-        let config = site.lab.directory().join("natgate.toml");
-        std::fs::write(&config, config_text(options.device, options.workers, &control))
-            .map_err(|e| LabError::io(format!("writing {}", config.display()), e))?;
-        let (binary, config) = (options.binary.display().to_string(), config.display().to_string());
-        let process = site.gateway.spawn("natgate", &[&binary, "run", "-c", &config])?;
-        let mut natgate = Natgate { process, binary: options.binary.clone(), control };
-        natgate.wait_until_ready()?;
-        Ok(Gateway::Natgate(natgate))
+        let text = config_text(options.device, options.workers, &Natgate::control(site));
+        Ok(Gateway::Natgate(Natgate::start(site, &options.binary, &text)?))
     }
 
     /// The session table in the format of `conntrack -L -o extended`.
@@ -190,6 +183,45 @@ impl Gateway {
 }
 
 impl Natgate {
+    /// The control socket that natgate has in a site; it belongs into its config.
+    pub fn control(site: &Site) -> PathBuf {
+        site.lab.directory().join("control.sock")
+    }
+
+    /// Starts natgate with a config of this text and waits until it serves.
+    ///
+    /// # Errors
+    /// When it can not be started or is not ready within half a minute; the error says what it wrote.
+    pub fn start(site: &Site, binary: &Path, text: &str) -> Result<Natgate, LabError> {
+        for interface in [INSIDE, OUTSIDE] {
+            silence(&site.gateway, interface)?;
+        }
+        let config = site.lab.directory().join("natgate.toml");
+        write(&config, text)?;
+        let process = spawn(&site.gateway, binary, &config)?;
+        let (namespace, binary, control) = (site.gateway.clone(), binary.to_owned(), Natgate::control(site));
+        let mut natgate = Natgate { process, namespace, binary, config, control };
+        natgate.wait_until_ready()?;
+        Ok(natgate)
+    }
+
+    /// Starts natgate again, by the same command, after it was ended or killed. Its log begins anew.
+    ///
+    /// # Errors
+    /// Those of [`Natgate::start`].
+    pub fn start_again(&mut self) -> Result<(), LabError> {
+        self.process = spawn(&self.namespace, &self.binary, &self.config)?;
+        self.wait_until_ready()
+    }
+
+    /// Writes another text into the config file. The process does not learn of it.
+    ///
+    /// # Errors
+    /// When the file can not be written.
+    pub fn write_config(&self, text: &str) -> Result<(), LabError> {
+        write(&self.config, text)
+    }
+
     fn wait_until_ready(&mut self) -> Result<(), LabError> {
         const PATIENCE: Duration = Duration::from_secs(30);
         let begun = std::time::Instant::now();
@@ -213,9 +245,17 @@ impl Natgate {
     /// # Errors
     /// When it fails.
     pub fn ask(&self, words: &[&str]) -> Result<String, LabError> {
+        Ok(self.command(words)?.success()?.stdout)
+    }
+
+    /// The same, whatever its exit code is.
+    ///
+    /// # Errors
+    /// When it can not be started or takes longer than half a minute.
+    pub fn command(&self, words: &[&str]) -> Result<Output, LabError> {
+        const PATIENCE: Duration = Duration::from_secs(30);
         let (binary, control) = (self.binary.display().to_string(), self.control.display().to_string());
-        let argv = [&[binary.as_str()], words, &["-s", &control]].concat();
-        Ok(check(&argv, QUICK)?.stdout)
+        run(&[&[binary.as_str()], words, &["-s", &control]].concat(), PATIENCE)
     }
 
     /// The counters at rest: waits until every received packet has its verdict.
@@ -244,6 +284,16 @@ impl Natgate {
         self.process.still_running()
     }
 
+    /// Sends SIGHUP, which has natgate read its config file again.
+    pub fn hang_up(&self) {
+        self.process.signal("HUP");
+    }
+
+    /// Kills natgate (SIGKILL): it has no time for anything.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
     /// Sends SIGTERM and waits for the end.
     ///
     /// # Errors
@@ -251,6 +301,15 @@ impl Natgate {
     pub fn terminate(&mut self) -> Result<ExitStatus, LabError> {
         self.process.terminate(QUICK)
     }
+}
+
+fn write(config: &Path, text: &str) -> Result<(), LabError> {
+    std::fs::write(config, text).map_err(|e| LabError::io(format!("writing {}", config.display()), e))
+}
+
+fn spawn(namespace: &Namespace, binary: &Path, config: &Path) -> Result<Background, LabError> {
+    let (binary, config) = (binary.display().to_string(), config.display().to_string());
+    namespace.spawn("natgate", &[&binary, "run", "-c", &config])
 }
 
 /// The packet counters of all workers together.

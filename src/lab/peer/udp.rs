@@ -1,9 +1,11 @@
-//! UDP: a server that sends everything back, and a client that says what came.
+//! UDP: a server that sends everything back, a client that says what came, and a crowd that only sends.
 
 use super::Noise;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::thread;
+use std::time::{Duration, Instant};
 
 const LARGEST: usize = 65_507;
 /// Answers that do not come within this time do not come.
@@ -49,9 +51,50 @@ pub fn probe(to: SocketAddr, size: usize) -> io::Result<String> {
     }
 }
 
+/// Sends one datagram from each of these ports of each of these addresses, at most `rate` a second, and returns how many
+/// left. No answer is waited for.
+///
+/// # Errors
+/// When an address is not one of this host's, or a port is taken.
+pub fn crowd(
+    from: impl IntoIterator<Item = Ipv4Addr>,
+    ports: RangeInclusive<u16>,
+    to: SocketAddr,
+    rate: u32,
+) -> io::Result<u64> {
+    let begun = Instant::now();
+    let between = Duration::from_secs(1) / rate.max(1);
+    let mut due = Duration::ZERO;
+    let mut sent = 0;
+    for address in from {
+        for port in ports.clone() {
+            UdpSocket::bind((address, port))?.send_to(b"natgate lab", to)?;
+            sent += 1;
+            due += between;
+            let early = due.saturating_sub(begun.elapsed());
+            // A sleep takes longer than most of these pauses: several at once.
+            if early > Duration::from_millis(2) {
+                thread::sleep(early);
+            }
+        }
+    }
+    Ok(sent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crowd_sends_one_datagram_from_every_port_of_every_address() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let addresses = [Ipv4Addr::new(127, 77, 0, 1), Ipv4Addr::new(127, 77, 0, 2)];
+        assert_eq!(crowd(addresses, 7001..=7003, server.local_addr().unwrap(), 1_000_000).unwrap(), 6);
+        let seen: std::collections::HashSet<_> =
+            (0..6).map(|_| server.recv_from(&mut [0; 99]).unwrap().1).collect();
+        assert_eq!(seen.len(), 6);
+    }
 
     #[test]
     fn a_closed_port_is_refused() {

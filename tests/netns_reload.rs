@@ -1,0 +1,433 @@
+//! Reload of the real process between real hosts: ten thousand rules and a hundred thousand sessions under traffic, what
+//! becomes of a trial when the process is killed, and SIGHUP.
+//!
+//! Needs root, and the programs that `scripts/test` installs. What it measures is printed and not asserted: times depend
+//! on the machine and on what else runs there.
+
+#![cfg(feature = "dpdk")]
+#![allow(clippy::expect_used, clippy::print_stderr, reason = "a test")]
+
+mod support;
+
+use natgate::control::api;
+use natgate::control::reload::answer::{Reload, RunningConfig};
+use natgate::lab::command::{QUICK, retry};
+use natgate::lab::gateway::{Natgate, Totals, config_text, kernel_is_asked_for};
+use natgate::lab::topology::{CLIENT, FORWARDED, GATEWAY_OUTSIDE, SERVER, Site};
+use natgate::lab::traffic::{self, Transport, Way};
+use natgate::lab::{Background, DeviceKind, LabError};
+use serde::de::DeserializeOwned;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use support::Steps;
+
+const WORKERS: u8 = 2;
+/// A forward to the client's port 80 that only one of two configs has.
+const OTHER: u16 = 8090;
+
+/// A site with natgate in it, and a web server on either side. Fields are dropped in this order.
+struct Stage {
+    natgate: Natgate,
+    servers: Vec<Background>,
+    site: Site,
+}
+
+impl Stage {
+    /// `text` makes the config of the lab's.
+    fn new(text: impl FnOnce(&str) -> String) -> Stage {
+        let binary = support::binary();
+        let site = Site::small(DeviceKind::AfPacket.queues(WORKERS)).expect("the network can be built");
+        let web = |at| traffic::serve(&binary, at, "http", &["http-server", "0.0.0.0:80"]);
+        let servers = [web(&site.client), web(&site.server), traffic::serve_iperf(&site.server)];
+        let servers = servers.into_iter().collect::<Result<_, _>>().expect("the servers start");
+        let base = config_text(DeviceKind::AfPacket, WORKERS, &Natgate::control(&site));
+        let natgate = Natgate::start(&site, &binary, &text(&base)).expect("the gateway starts");
+        Stage { natgate, servers, site }
+    }
+
+    fn forward_works(&self, port: u16) -> Result<String, LabError> {
+        traffic::page(&self.site.server, at(GATEWAY_OUTSIDE, port), SERVER)
+    }
+
+    fn forward_is_gone(&self, port: u16) -> Result<String, LabError> {
+        let url = format!("http://{GATEWAY_OUTSIDE}:{port}/");
+        let curl = ["curl", "-sS", "--fail", "--connect-timeout", "1", &url];
+        let output = self.site.server.exec(&curl, QUICK)?;
+        is(!output.status.success(), || format!("{url} still gives {}", output.stdout))?;
+        Ok(format!("{url}: {}", output.stderr.trim()))
+    }
+
+    fn runs(&self, text: &str) -> Result<String, LabError> {
+        let running: RunningConfig = json(&self.natgate, &["config", "show", "--json"])?;
+        is(running.config == text, || format!("another text runs, revision {}", running.revision))?;
+        Ok(format!("revision {}", running.revision))
+    }
+
+    /// Ends the test: what natgate wrote belongs to a failure.
+    fn finish(self, steps: Steps) {
+        if !steps.all_passed() {
+            let log = self.natgate.log();
+            let last: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("what natgate wrote last:");
+            last.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        steps.finish();
+        drop(self.servers);
+    }
+}
+
+fn cannot_run() -> bool {
+    if kernel_is_asked_for() {
+        eprintln!("SKIPPED: the kernel as the reference has no reload");
+        return true;
+    }
+    support::skipped_without_root()
+}
+
+fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
+    SocketAddr::from((address, port))
+}
+
+fn is(true_: bool, otherwise: impl FnOnce() -> String) -> Result<(), LabError> {
+    if true_ { Ok(()) } else { Err(LabError::unexpected(otherwise())) }
+}
+
+fn json<T: DeserializeOwned>(natgate: &Natgate, words: &[&str]) -> Result<T, LabError> {
+    let text = natgate.ask(words)?;
+    serde_json::from_str(&text).map_err(|error| LabError::unexpected(format!("{words:?}: {error} in {text}")))
+}
+
+fn status(natgate: &Natgate) -> Result<api::Status, LabError> {
+    json(natgate, &["show", "status", "--json"])
+}
+
+fn reload(natgate: &Natgate, more: &[&str]) -> Result<Reload, LabError> {
+    json(natgate, &[&["reload", "--json"], more].concat())
+}
+
+// ----- Ten thousand rules, a hundred thousand sessions, a hundred reloads.
+
+const RULES: u32 = 10_000;
+const RELOADS: u32 = 100;
+/// Hosts behind the client that open sessions, and the first of them.
+const HOSTS: u32 = 100;
+const FIRST_HOST: &str = "192.168.1.128";
+const PORTS: u16 = 1000;
+/// Where they send: the server drops it, as nobody is to answer.
+const SINK: u16 = 9999;
+/// Less than a busy machine forwards in a debug build, so that what is lost is not for lack of time.
+const RATE: &str = "50M";
+
+/// No session ends by itself while the test runs, so that none may be missing.
+const LONG: &str = r#"[conntrack.timeouts]
+tcp_fin_wait = "1h"
+tcp_close_wait = "1h"
+tcp_last_ack = "1h"
+tcp_time_wait = "1h"
+tcp_close = "1h"
+udp_stream = "1h"
+"#;
+
+/// The lab's config behind [`RULES`] rules that match nothing of what is sent, in one of two variants that differ in a
+/// rule, a forward, an address of the pool and a timeout.
+fn large(base: &str, variant: u32) -> String {
+    let (udp, last, forward) =
+        [("1h", 71, OTHER), ("2h", 72, OTHER + 1)][usize::try_from(variant % 2).expect("0 or 1")];
+    let mut text = format!(
+        "{LONG}udp = \"{udp}\"\n[pool.many]\naddresses = \"203.0.113.64-203.0.113.{last}\"\n\
+         [[dnat]]\non = \"wan\"\nprotocol = \"tcp\"\nport = {forward}\nto = \"{CLIENT}:80\"\n"
+    );
+    let mut rule = |n: u32| {
+        let [_, _, high, low] = n.to_be_bytes();
+        writeln!(text, "[[snat]]\nfrom = \"10.7.{high}.{low}\"\nsource = \"pool.many\"")?;
+        let (address, port) = (Ipv4Addr::from_bits(0xc633_6401 + n % 100), 1000 + n / 100);
+        writeln!(
+            text,
+            "[[dnat]]\naddress = \"{address}\"\nprotocol = \"tcp\"\nport = {port}\nto = \"192.168.1.{}:80\"",
+            30 + n % 50
+        )
+    };
+    (variant % 2..RULES / 2 + variant % 2).try_for_each(&mut rule).expect("a string takes everything");
+    format!(
+        "{text}[[route]]\nto = \"10.7.0.0/16\"\nvia = \"{CLIENT}\"\n[[snat]]\nfrom = \"{FIRST_HOST}/25\"\nsource = \"pool.many\"\n{base}"
+    )
+}
+
+/// Opens the sessions. What the devices lose on the way is sent again.
+fn open_sessions(stage: &Stage) -> Result<String, LabError> {
+    let Stage { natgate, site, .. } = stage;
+    let wanted = u64::from(HOSTS) * u64::from(PORTS);
+    let sink = format!(
+        "table ip sink {{ chain in {{ type filter hook input priority 0; udp dport {SINK} drop\n }}\n }}"
+    );
+    site.server.check(&["nft", &sink], QUICK)?;
+    site.client.ip(&["route", "add", "local", &format!("{FIRST_HOST}/25"), "dev", "lo"])?;
+    let (binary, to) = (support::binary().display().to_string(), at(SERVER, SINK).to_string());
+    let (hosts, ports) = (HOSTS.to_string(), PORTS.to_string());
+    let crowd = ["peer", "udp-crowd", &to, "--from", FIRST_HOST, "--addresses", &hosts, "--ports", &ports];
+    let begun = Instant::now();
+    for round in 1..=5 {
+        site.client.check(&[&[binary.as_str()], &crowd[..]].concat(), Duration::from_secs(60))?;
+        let used = status(natgate)?.sessions.used;
+        if used >= wanted {
+            return Ok(format!(
+                "{used} in {:.0} s, {round} datagrams each at the most",
+                begun.elapsed().as_secs_f64()
+            ));
+        }
+    }
+    Err(LabError::unexpected(format!(
+        "only {} of {wanted} sessions: {:?}",
+        status(natgate)?.sessions.used,
+        natgate.totals()?
+    )))
+}
+
+/// What must not change while configurations do.
+#[derive(Debug, PartialEq)]
+struct Still {
+    drops: Vec<(String, u64)>,
+    removed: u64,
+}
+
+fn still(natgate: &Natgate) -> Result<Still, LabError> {
+    let Totals { drops, .. } = natgate.totals()?;
+    Ok(Still { drops, removed: status(natgate)?.total.sessions_removed })
+}
+
+/// As long as iperf3 needs for it, without a reload: what is dropped here is not for reloads.
+fn quiet(stage: &Stage) -> Result<String, LabError> {
+    let before = still(&stage.natgate)?;
+    let seen = traffic::iperf(&stage.site.client, SERVER, Transport::Udp(20), Way::Up, 5)?;
+    let after = still(&stage.natgate)?;
+    is(before == after, || format!("without any reload {before:?} became {after:?}"))?;
+    Ok(seen)
+}
+
+/// iperf3's report when it was stopped: every second had its bytes, and nothing but the stop ended it.
+fn flow_report(text: &str) -> Result<String, LabError> {
+    let report: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| LabError::unexpected(format!("{error}: {text}")))?;
+    let error = report.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
+    is(error.starts_with("interrupt"), || format!("iperf3 ended by itself: {error}"))?;
+    let intervals = report.get("intervals").and_then(serde_json::Value::as_array);
+    let bytes =
+        |interval: &serde_json::Value| interval.pointer("/sum/bytes").and_then(serde_json::Value::as_u64);
+    let bytes: Vec<u64> = intervals.into_iter().flatten().filter_map(bytes).collect();
+    // The last one is as long as it took to stop.
+    let whole = bytes.split_last().map_or(&[][..], |(_, whole)| whole);
+    is(whole.len() > 3 && whole.iter().all(|bytes| *bytes > 0), || format!("bytes a second: {whole:?}"))?;
+    let retransmits = report.pointer("/end/sum_sent/retransmits").and_then(serde_json::Value::as_u64);
+    let mbits = bytes.iter().sum::<u64>() as f64 * 8e-6 / bytes.len() as f64;
+    Ok(format!(
+        "one TCP connection over {} s, {mbits:.0} Mbit/s, {} segments repeated",
+        bytes.len(),
+        retransmits.map_or("?".into(), |n| n.to_string())
+    ))
+}
+
+/// The middle and the largest, in `unit`s.
+fn spread(mut values: Vec<f64>, unit: &str) -> String {
+    values.sort_by(f64::total_cmp);
+    let (middle, largest) = (values.get(values.len() / 2), values.last());
+    format!("median {:.1} {unit}, max {:.1} {unit}", middle.unwrap_or(&0.0), largest.unwrap_or(&0.0))
+}
+
+fn reload_often(stage: &Stage, texts: &[String; 2]) -> Result<String, LabError> {
+    let natgate = &stage.natgate;
+    let to = SERVER.to_string();
+    let argv = ["iperf3", "--json", "--client", &to, "--time", "3600", "--bitrate", RATE];
+    let mut flow = stage.site.client.spawn("iperf3", &argv)?;
+    let count = || Ok(status(natgate)?.sessions.used);
+    let with_the_flow = 2 + count()?;
+    // Its control connection and its data, both of which stay.
+    retry(QUICK, Duration::from_millis(50), || {
+        is(count()? >= with_the_flow, || "iperf3 does not connect".into())
+    })?;
+    let (before, sessions) = (still(natgate)?, count()?);
+    let (mut total, mut check, mut compile, mut adopt, mut turns) = (vec![], vec![], vec![], vec![], vec![]);
+    let begun = Instant::now();
+    for n in 1..=RELOADS {
+        natgate.write_config(&texts[usize::from(n % 2 == 1)])?;
+        let done = reload(natgate, &[])?;
+        let effect = done.sessions;
+        is(done.applied && done.problems.is_empty() && done.changes.len() >= 4, || {
+            format!("reload {n}: {done:?}")
+        })?;
+        is(effect.deleted == 0 && effect.moved == 0, || format!("reload {n}: {effect:?}"))?;
+        total.push(done.took.total_seconds * 1e3);
+        check.push(done.took.check_seconds * 1e3);
+        compile.push(done.took.compile_seconds * 1e3);
+        adopt.push(done.took.adopt_seconds * 1e6);
+        turns
+            .extend(status(natgate)?.workers.iter().map(|worker| worker.adopt_turn_nanoseconds as f64 / 1e3));
+    }
+    let took = begun.elapsed().as_secs_f64();
+    flow.still_running()?;
+    let (after, left) = (still(natgate)?, count()?);
+    is(before == after, || format!("{before:?} became {after:?}"))?;
+    is(left == sessions, || format!("{sessions} sessions became {left}"))?;
+    flow.terminate(QUICK)?;
+    let flow = flow_report(&flow.log())?;
+    let pause =
+        status(natgate)?.workers.iter().map(|worker| worker.adopt_turn_max_nanoseconds).max().unwrap_or(0);
+    eprintln!(
+        "         {RELOADS} reloads of {RULES} rules in {took:.0} s under {sessions} sessions and {flow}\n         \
+         from the request to the last worker: {}; of that check: {}; compile: {}; adoption: {}\n         \
+         turn in which a worker took a configuration: {}; longest of all {:.1} us",
+        spread(total, "ms"),
+        spread(check, "ms"),
+        spread(compile, "ms"),
+        spread(adopt, "us"),
+        spread(turns, "us"),
+        pause as f64 / 1e3,
+    );
+    Ok(format!("{RELOADS} applied; drops, removed and open sessions as before: {after:?}"))
+}
+
+#[test]
+fn a_hundred_reloads_of_ten_thousand_rules_lose_no_packet_and_no_session() {
+    if cannot_run() {
+        return;
+    }
+    let _alone = support::alone();
+    let mut texts = [String::new(), String::new()];
+    let stage = Stage::new(|base| {
+        texts = [0, 1].map(|variant| large(base, variant));
+        texts[0].clone()
+    });
+    let mut steps = Steps::default();
+    steps.see("sessions", || open_sessions(&stage));
+    steps.see("quiet", || quiet(&stage));
+    steps.see("reloads", || reload_often(&stage, &texts));
+    steps.see("the last one runs", || stage.runs(&texts[0]));
+    steps.see("its forward", || stage.forward_works(OTHER));
+    steps.see("that of the other", || stage.forward_is_gone(OTHER + 1));
+    steps.see("counters add up", || {
+        let status = status(&stage.natgate)?;
+        stage.natgate.totals()?;
+        is(status.unaccounted == 0, || format!("{} unaccounted", status.unaccounted))?;
+        Ok(format!("{:?}", status.total))
+    });
+    stage.finish(steps);
+}
+
+// ----- A trial, and the end of the process.
+
+/// The lab's config with [`OTHER`] in place of [`FORWARDED`].
+fn other(base: &str) -> String {
+    base.replace(&format!("port = {FORWARDED}\n"), &format!("port = {OTHER}\n"))
+}
+
+fn two_texts() -> (Stage, [String; 2]) {
+    let mut base = String::new();
+    let stage = Stage::new(|text| {
+        base = text.to_owned();
+        base.clone()
+    });
+    let other = other(&base);
+    (stage, [base, other])
+}
+
+#[test]
+fn a_config_that_was_not_confirmed_is_gone_after_a_kill_and_one_that_was_applied_stays() {
+    if cannot_run() {
+        return;
+    }
+    let _alone = support::alone();
+    let (mut stage, [old, new]) = two_texts();
+    let mut steps = Steps::default();
+    steps.see("the old forward", || stage.forward_works(FORWARDED));
+    steps.see("on trial for an hour", || {
+        stage.natgate.write_config(&new)?;
+        let done = reload(&stage.natgate, &["--confirm-within", "1h"])?;
+        is(done.applied && done.confirm_within_seconds == Some(3600), || format!("{done:?}"))?;
+        stage.runs(&new)?;
+        stage.forward_is_gone(FORWARDED)?;
+        stage.forward_works(OTHER)
+    });
+    steps.see("killed, and started with the same file", || {
+        stage.natgate.kill();
+        stage.natgate.start_again()?;
+        stage.runs(&old)?;
+        stage.forward_is_gone(OTHER)?;
+        stage.forward_works(FORWARDED)
+    });
+    steps.see("what it says of it", || line(&stage.natgate, "was not confirmed"));
+    steps.see("reload for good", || {
+        let done = reload(&stage.natgate, &[])?;
+        is(done.applied && done.confirm_within_seconds.is_none(), || format!("{done:?}"))?;
+        stage.runs(&new)?;
+        stage.forward_works(OTHER)
+    });
+    steps.see("killed again", || {
+        stage.natgate.kill();
+        stage.natgate.start_again()?;
+        stage.runs(&new)?;
+        stage.forward_is_gone(FORWARDED)?;
+        stage.forward_works(OTHER)
+    });
+    stage.finish(steps);
+}
+
+#[test]
+fn a_config_that_nobody_confirms_is_rolled_back_by_itself() {
+    if cannot_run() {
+        return;
+    }
+    let _alone = support::alone();
+    let (stage, [old, new]) = two_texts();
+    let mut steps = Steps::default();
+    steps.see("on trial for two seconds", || {
+        stage.natgate.write_config(&new)?;
+        let done = reload(&stage.natgate, &["--confirm-within", "2s"])?;
+        is(done.applied, || format!("{done:?}"))?;
+        Ok(format!("revision {}", done.revision))
+    });
+    steps.see("back", || retry(QUICK, Duration::from_millis(100), || stage.runs(&old)));
+    steps.see("the forward is back", || stage.forward_works(FORWARDED));
+    steps.see("what it says of it", || line(&stage.natgate, "was not confirmed: back to revision 1"));
+    stage.finish(steps);
+}
+
+// ----- SIGHUP.
+
+/// The line of natgate's log with these words, which may still have to come.
+fn line(natgate: &Natgate, words: &str) -> Result<String, LabError> {
+    retry(QUICK, Duration::from_millis(50), || {
+        let log = natgate.log();
+        let line = log.lines().find(|line| line.contains(words));
+        line.map(str::to_owned).ok_or_else(|| LabError::unexpected(format!("no {words:?} in the log")))
+    })
+}
+
+#[test]
+fn sighup_reads_the_file_again_and_a_broken_file_changes_nothing() {
+    if cannot_run() {
+        return;
+    }
+    let _alone = support::alone();
+    let (mut stage, [_, new]) = two_texts();
+    let mut steps = Steps::default();
+    steps.see("another file", || {
+        stage.natgate.write_config(&new)?;
+        stage.natgate.hang_up();
+        retry(QUICK, Duration::from_millis(50), || stage.runs(&new))
+    });
+    steps.see("the new forward", || stage.forward_works(OTHER));
+    steps.see("the old forward", || stage.forward_is_gone(FORWARDED));
+    let broken = new.replace("out = \"wan\"", "out = \"wann\"");
+    let place = broken.lines().position(|line| line.contains("wann")).map(|index| index + 1);
+    steps.see("a broken file", || {
+        stage.natgate.write_config(&broken)?;
+        stage.natgate.hang_up();
+        line(&stage.natgate, &format!("natgate.toml:{}:7", place.unwrap_or(0)))
+    });
+    steps.see("nothing changed", || {
+        stage.natgate.still_running()?;
+        stage.runs(&new)?;
+        stage.forward_works(OTHER)
+    });
+    stage.finish(steps);
+}

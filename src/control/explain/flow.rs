@@ -97,7 +97,6 @@ impl Account<'_> {
     /// What the SYN proxy in front of a forward does.
     fn greet(&mut self, session: &SessionPlan) -> Result<Outcome, Refusal> {
         let (snap, client) = (self.snap(), Goal::beside(self.arrival(), self.tuple().src));
-        self.provide("the SYN proxy was there when the gateway started");
         let Kind::Tcp { flags } = self.question.header.kind else { return Err(DropReason::TcpNotSyn.into()) };
         match SegmentKind::classify(flags) {
             None => Err(DropReason::TcpInvalid.into()),

@@ -72,10 +72,10 @@ pub enum What {
         "  natgate show drops"
         "  natgate show drops --all              also reasons without packets"
         "  natgate show drops --watch            with packets a second"
-        "  natgate show drops ttl_expired        what that means, by worker, the last packets"
+        "  natgate show drops ttl_expired        what that means, and the last packets"
         "  natgate show drops --samples --reason no_rule --limit 5"
         "  natgate show drops --samples --json | jq -r .samples[].summary"
-        "  natgate show drops --pcap d.pcapng    for Wireshark, with the reasons as comments"
+        "  natgate show drops --pcap d.pcapng    for Wireshark, the reasons as comments"
         "  natgate show drops --pcap - | tcpdump -nvr -"
         "\nEach worker keeps the last eight packets of each reason."
     ))]
@@ -129,7 +129,7 @@ pub enum What {
     #[command(after_help = help!(
         "  natgate show events"
         "  natgate show events --after 17        what is newer than number 17"
-        "  natgate show events --follow          and what happens from now on, until Ctrl-C"
+        "  natgate show events --follow          and what happens until Ctrl-C"
     ))]
     Events {
         /// Only those after the event with this number

@@ -210,6 +210,21 @@ fn every_refusal_and_every_eviction_has_a_cause_that_is_watched() {
 }
 
 #[test]
+fn used_up_ports_begin_and_end_an_episode_of_their_own_and_are_not_among_the_rates() {
+    let mut stage = Stage::new(1, Limits::default());
+    stage.second();
+    stage.workers[0].count_drop(DropReason::PortsExhausted);
+    assert_eq!(stage.kinds(), [EventKind::PortsExhaustedBegan]);
+    stage.workers[0].count_drop(DropReason::PortsExhausted);
+    assert_eq!(stage.kinds(), []);
+    let later: Vec<_> = (0..10).flat_map(|_| stage.second()).collect();
+    let [ended] = &later[..] else { panic!("{later:?}") };
+    assert_eq!(ended.kind, EventKind::PortsExhaustedEnded);
+    assert!(ended.text.ends_with("; 2 were within 2 s"), "{}", ended.text);
+    assert_eq!(stage.watch.status().refused_per_second, 0);
+}
+
+#[test]
 fn rates_are_those_of_the_last_ten_seconds() {
     let mut stage = Stage::new(1, Limits::default());
     assert_eq!(stage.watch.status().new_per_second, 0);

@@ -23,6 +23,7 @@ use natgate::packet::PacketBuf;
 use natgate::runtime::Gateway;
 use natgate::steering::plan::{Candidate, choose};
 use std::ops::Range;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub struct Live {
     pub state: Arc<ControlState>,
     gateway: Option<Gateway<MemDevice>>,
     server: Option<Server>,
+    pub reloader: Arc<Reloader>,
     lan: MemWire,
     wan: MemWire,
     /// Inside, outside; without them frames come to one queue after the other, and nobody answers.
@@ -72,16 +74,21 @@ impl Live {
 
     /// The same with this many workers, and room for this many sessions.
     pub fn with(workers: usize, max_sessions: u32) -> Live {
-        Live::on(workers, max_sessions, None)
+        Live::on(workers, max_sessions, None, Limits::default())
+    }
+
+    /// Two workers, and other limits for clients.
+    pub fn limited(limits: Limits) -> Live {
+        Live::on(2, 20_000, None, limits)
     }
 
     /// With NICs that spread frames over the queues, the first one inside, and a server outside that answers.
     pub fn on_nics(workers: u16, habits: [Habit; 2]) -> Live {
         let nics = habits.map(|habit| MemNic::new(habit, workers, 128));
-        Live::on(workers.into(), 20_000, Some(nics))
+        Live::on(workers.into(), 20_000, Some(nics), Limits::default())
     }
 
-    fn on(workers: usize, max_sessions: u32, mut nics: Option<[MemNic; 2]>) -> Live {
+    fn on(workers: usize, max_sessions: u32, mut nics: Option<[MemNic; 2]>, limits: Limits) -> Live {
         let directory = tempfile::tempdir().unwrap();
         let config_path = directory.path().join("live.toml");
         let text = config_text(workers, max_sessions);
@@ -126,11 +133,12 @@ impl Live {
         });
         let history = History::load(&directory.path().join("state"), &config_path).unwrap();
         let reloader = Reloader::new(Arc::clone(&state), gateway.publications.clone(), history, &text);
+        let reloader = Arc::new(reloader);
         let socket = directory.path().join("control.sock");
         let claim = Claim::new(Places::private(&socket)).unwrap();
-        let server =
-            Server::serve(claim, Arc::clone(&state), Some(Arc::new(reloader)), Limits::default()).unwrap();
-        let live = Live { directory, state, gateway: Some(gateway), server: Some(server), lan, wan, nics };
+        let server = Server::serve(claim, Arc::clone(&state), Some(Arc::clone(&reloader)), limits).unwrap();
+        let live =
+            Live { directory, state, gateway: Some(gateway), server: Some(server), reloader, lan, wan, nics };
         live.introduce_the_router();
         live
     }
@@ -202,6 +210,14 @@ impl Live {
 
     pub fn client(&self) -> Client {
         Client::new(self.socket())
+    }
+
+    /// A connection on which nothing was said yet.
+    pub fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
+        stream
     }
 
     /// A directory for what a test needs.

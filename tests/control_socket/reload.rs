@@ -10,6 +10,7 @@ use natgate::control::reload::answer::{
     Options, Reload, ReloadFailure, ReloadRequest, RevisionRow, RunningConfig, SessionPolicy,
 };
 use natgate::control::reload::history::History;
+use std::io::Write;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -264,6 +265,60 @@ fn a_hundred_reloads_under_sessions_lose_nothing() {
     let after: api::Drops = live.client().get_json("/v1/drops").unwrap();
     assert_eq!((after, sessions(&live)), (before, 500));
     live.open(6, 1000..1100);
+}
+
+#[test]
+fn a_change_is_made_to_its_end_although_nobody_waits_for_it() {
+    let live = Live::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let asked = live.reloader.reload(Some(shorter()), None, Options::default());
+        // Begun, and given up at the first moment.
+        assert!(tokio::time::timeout(Duration::ZERO, asked).await.is_err());
+        // The next one has its turn when the first is done.
+        let dry_run = Options { dry_run: true, ..Options::default() };
+        assert_eq!(live.reloader.reload(None, None, dry_run).await.unwrap().revision, 2);
+    });
+    assert_eq!(running(&live).config, shorter());
+    live.open(5, 1000..1010);
+    assert!(expiries(&live).iter().all(|(_, seconds)| *seconds <= 20));
+}
+
+#[test]
+fn a_client_that_goes_while_its_reload_is_made_leaves_workers_and_the_rest_with_the_same_configuration() {
+    let live = Live::start();
+    for n in 0..60u16 {
+        let (udp, port) = (100 + 10 * n, 1000 + n);
+        let config = format!("{}[conntrack.timeouts]\nudp = \"{udp}s\"\n", text());
+        let body = serde_json::json!({ "config": config }).to_string();
+        let head = format!("POST /v1/config HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+        let mut stream = live.connect();
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let asked = Instant::now();
+        // At any point of it.
+        while asked.elapsed() < Duration::from_micros(200 * u64::from(n)) {
+            std::hint::spin_loop();
+        }
+        drop(stream);
+        post(&live, &text(), Options { dry_run: true, ..Options::default() }).unwrap();
+        live.open(5, port..port + 1);
+        let timers: api::Timers = live.client().get_json("/v1/timers").unwrap();
+        let said = timers.sets[0].timeouts.iter().find(|timeout| timeout.name == "udp").unwrap().seconds;
+        let new = expiry_of(&live, port);
+        assert!((said - new as f64).abs() < 5.0, "{said} s are shown and {new} s run after attempt {n}");
+    }
+    assert!(running(&live).revision > 1, "some were made");
+}
+
+/// In how many seconds each session expires, with its port.
+fn expiries(live: &Live) -> Vec<(Option<u16>, u64)> {
+    let lines = live.client().get_lines("/v1/sessions?format=json").unwrap();
+    let row = |line: Result<String, _>| serde_json::from_str::<api::Session>(&line.unwrap()).unwrap();
+    lines.map(row).map(|session| (session.original.sport, session.expires_seconds)).collect()
+}
+
+fn expiry_of(live: &Live, port: u16) -> u64 {
+    expiries(live).into_iter().find(|(sport, _)| *sport == Some(port)).unwrap().1
 }
 
 #[test]

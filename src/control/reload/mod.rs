@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Whatever fails up to the publication leaves everything as it was. One change is made at a time; others wait for it.
-//! Reloads from a file, edits of one object, rollbacks and SIGHUP are the same transaction with another text.
+//! Reloads from a file, edits of one object, rollbacks and SIGHUP are the same transaction with another text. Once begun it
+//! is made to its end, also if the client that asked for it is gone.
 //!
 //! | file | concept |
 //! |---|---|
@@ -191,19 +192,23 @@ impl Reloader {
     /// # Errors
     /// It is wrong, needs a restart, or no worker took it: nothing is changed.
     pub async fn reload(
-        &self,
+        self: &Arc<Self>,
         text: Option<String>,
         file: Option<String>,
         options: Options,
     ) -> Result<Reload, ReloadFailure> {
-        let asked = Instant::now();
-        let _turn = self.turn.lock().await;
-        self.refuse_on_trial(&options)?;
-        let (text, file) = match text {
-            Some(text) => (text, file.unwrap_or_else(|| "the config".into())),
-            None => self.read_file().await?,
-        };
-        self.apply(Proposal { text, file, origin: Origin::Reload, options, asked }).await
+        let this = Arc::clone(self);
+        to_the_end(async move {
+            let asked = Instant::now();
+            let _turn = this.turn.lock().await;
+            this.refuse_on_trial(&options)?;
+            let (text, file) = match text {
+                Some(text) => (text, file.unwrap_or_else(|| "the config".into())),
+                None => this.read_file().await?,
+            };
+            this.apply(Proposal { text, file, origin: Origin::Reload, options, asked }).await
+        })
+        .await
     }
 
     /// Applies an edit of the configuration that runs.
@@ -211,49 +216,66 @@ impl Reloader {
     /// # Errors
     /// As [`Reloader::reload`], or there is nothing to edit like that.
     pub async fn edit(
-        &self,
+        self: &Arc<Self>,
         edit: config::edit::Edit,
         mut options: Options,
     ) -> Result<Reload, ReloadFailure> {
-        let asked = Instant::now();
-        let _turn = self.turn.lock().await;
-        self.refuse_on_trial(&options)?;
-        let (text, file) = self.current_text();
-        let text = config::edit::apply(&text, &edit).map_err(ReloadFailure::new)?;
-        let words = edit.to_string();
-        options.comment =
-            if options.comment.is_empty() { words } else { format!("{words}: {}", options.comment) };
-        self.apply(Proposal { text, file, origin: Origin::Edit, options, asked }).await
+        let this = Arc::clone(self);
+        to_the_end(async move {
+            let asked = Instant::now();
+            let _turn = this.turn.lock().await;
+            this.refuse_on_trial(&options)?;
+            let (text, file) = this.current_text();
+            let text = config::edit::apply(&text, &edit).map_err(ReloadFailure::new)?;
+            let words = edit.to_string();
+            options.comment =
+                if options.comment.is_empty() { words } else { format!("{words}: {}", options.comment) };
+            this.apply(Proposal { text, file, origin: Origin::Edit, options, asked }).await
+        })
+        .await
     }
 
     /// Goes back to a revision; also ends a trial.
     ///
     /// # Errors
     /// As [`Reloader::reload`], or there is no such revision.
-    pub async fn rollback(&self, to: Option<u64>, options: Options) -> Result<Reload, ReloadFailure> {
-        let asked = Instant::now();
-        let _turn = self.turn.lock().await;
-        let trial = *lock(&self.trial);
-        let target = {
-            let history = lock(&self.history);
-            let number = to.or(trial.map(|trial| trial.fallback)).or(history.previous().map(|r| r.number));
-            let Some(number) = number else {
-                return Err(ReloadFailure::new(
-                    "there is no revision to go back to: nothing was changed yet",
-                ));
+    pub async fn rollback(
+        self: &Arc<Self>,
+        to: Option<u64>,
+        options: Options,
+    ) -> Result<Reload, ReloadFailure> {
+        let this = Arc::clone(self);
+        to_the_end(async move {
+            let asked = Instant::now();
+            let _turn = this.turn.lock().await;
+            let trial = *lock(&this.trial);
+            let target = {
+                let history = lock(&this.history);
+                let number =
+                    to.or(trial.map(|trial| trial.fallback)).or(history.previous().map(|r| r.number));
+                let Some(number) = number else {
+                    return Err(ReloadFailure::new(
+                        "there is no revision to go back to: nothing was changed yet",
+                    ));
+                };
+                history.find(number).cloned().ok_or_else(|| {
+                    let kept: Vec<String> =
+                        history.revisions().iter().map(|r| r.number.to_string()).collect();
+                    ReloadFailure::new(format!(
+                        "there is no revision {number}: choose from {}",
+                        kept.join(", ")
+                    ))
+                })?
             };
-            history.find(number).cloned().ok_or_else(|| {
-                let kept: Vec<String> = history.revisions().iter().map(|r| r.number.to_string()).collect();
-                ReloadFailure::new(format!("there is no revision {number}: choose from {}", kept.join(", ")))
-            })?
-        };
-        let Revision { number, text, file, .. } = target;
-        let comment = match options.comment.as_str() {
-            "" => format!("back to revision {number}"),
-            comment => format!("back to revision {number}: {comment}"),
-        };
-        let options = Options { comment, ..options };
-        self.apply(Proposal { text, file, origin: Origin::Rollback, options, asked }).await
+            let Revision { number, text, file, .. } = target;
+            let comment = match options.comment.as_str() {
+                "" => format!("back to revision {number}"),
+                comment => format!("back to revision {number}: {comment}"),
+            };
+            let options = Options { comment, ..options };
+            this.apply(Proposal { text, file, origin: Origin::Rollback, options, asked }).await
+        })
+        .await
     }
 
     /// Ends a trial well. Returns the revision.
@@ -592,6 +614,17 @@ impl Reloader {
             tracing::debug!("addresses and forwards that no session uses any more were forgotten");
         }
     }
+}
+
+/// Makes a change to its end, whether whoever asked for it still waits for it or not. The server drops what it does for a
+/// client that goes: in the middle of a change the workers would run what nobody else knows of, and a trial would never end.
+async fn to_the_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, ReloadFailure>> + Send + 'static,
+) -> Result<T, ReloadFailure> {
+    let made = tokio::spawn(change).await;
+    made.unwrap_or_else(|error| {
+        Err(ReloadFailure::new(format!("the change was not made to its end: {error}")))
+    })
 }
 
 /// How long the proposal is to be on trial.

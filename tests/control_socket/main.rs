@@ -1,6 +1,7 @@
 //! The control socket as its clients see it: a real server on a real socket, with made-up counters and real
 //! session tables. No DPDK, no privileges.
 
+mod abuse;
 mod explain;
 mod gateway;
 mod listings;

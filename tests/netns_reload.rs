@@ -5,7 +5,7 @@
 //! on the machine and on what else runs there.
 
 #![cfg(feature = "dpdk")]
-#![allow(clippy::expect_used, clippy::print_stderr, reason = "a test")]
+#![allow(clippy::cast_precision_loss, clippy::expect_used, clippy::print_stderr, reason = "a test")]
 
 mod support;
 

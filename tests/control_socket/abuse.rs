@@ -1,6 +1,13 @@
 //! Clients that mean harm, or are broken, at the socket of a gateway that runs: they cost a place for a while, and nobody
 //! else anything. Packets are forwarded, clients that behave get their answer, and nothing of the others stays.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy does not see that these are for tests only"
+)]
+
 use crate::gateway::LONG;
 use crate::live::{Live, config_text};
 use natgate::control::api;

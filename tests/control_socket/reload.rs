@@ -1,6 +1,11 @@
 //! Reload over the socket, under a gateway that runs: `natgate reload`, `diff`, `confirm`, `rollback`, `config`, edits.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that these are for tests only")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    reason = "clippy does not see that these are for tests only"
+)]
 
 use crate::gateway::LONG;
 use crate::live::{Live, config_text};

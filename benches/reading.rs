@@ -152,7 +152,11 @@ fn read(told: &Read, own: &Client, other: &Client) {
             Reading::Scrape => lines(own, "/metrics", Reading::Scrape),
             Reading::List => lines(own, "/v1/sessions?format=extended", Reading::List),
             Reading::OthersList => lines(other, "/v1/sessions?format=extended", Reading::OthersList),
-            Reading::Samples => lines(own, "/v1/drops/samples", Reading::Samples),
+            Reading::Samples => {
+                let samples: serde_json::Value = own.get_json("/v1/drops/samples").expect("an answer");
+                std::hint::black_box(samples);
+                told.answers.fetch_add(1, Ordering::Relaxed);
+            }
             Reading::End => return,
         }
     }

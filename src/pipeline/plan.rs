@@ -220,13 +220,14 @@ pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
 /// Whether a packet is a query to an address of an interface of ours, which the gateway itself answers.
 #[inline]
 pub fn is_for_gateway(snap: &Snapshot, header: &Header) -> bool {
+    if header.kind != Kind::IcmpRequest || header.fragment != Fragment::Whole {
+        return false;
+    }
     let arrival = snap.interface(header.interface);
-    header.kind == Kind::IcmpRequest
-        && header.fragment == Fragment::Whole
-        && snap.local_on(arrival, header.tuple.dst).is_some_and(|number| {
-            snap.local.get(number).is_some_and(|local| local.interface.is_some())
-                && is_visible(snap, arrival, number)
-        })
+    snap.local_on(arrival, header.tuple.dst).is_some_and(|number| {
+        snap.local.get(number).is_some_and(|local| local.interface.is_some())
+            && is_visible(snap, arrival, number)
+    })
 }
 
 /// Which way a packet to `goal` leaves.

@@ -254,18 +254,25 @@ impl Sampler {
     ) {
         counters.count_drop(reason);
         if self.quotas[reason as usize].left > 0 {
-            self.keep(counters, reason, &describe());
+            self.keep(counters, reason, describe);
         }
     }
 
+    /// Apart, with all that it takes to describe a packet, so that the way of those that are not dropped is short.
     #[cold]
-    fn keep(&mut self, counters: &WorkerCounters, reason: DropReason, dropped: &Dropped<'_>) {
+    #[inline(never)]
+    fn keep<'a>(
+        &mut self,
+        counters: &WorkerCounters,
+        reason: DropReason,
+        describe: impl FnOnce() -> Dropped<'a>,
+    ) {
         let quota = &mut self.quotas[reason as usize];
         let place = usize::from(quota.next);
         quota.left = quota.left.saturating_sub(1);
         quota.next = (quota.next + 1) % Self::A_TICK;
         if let Some(ring) = counters.samples.0.get(reason as usize) {
-            ring.write(place, counters.drops[reason as usize].get(), self.now, dropped);
+            ring.write(place, counters.drops[reason as usize].get(), self.now, &describe());
         }
     }
 }

@@ -286,7 +286,7 @@ fn a_change_is_made_to_its_end_although_nobody_waits_for_it() {
     });
     assert_eq!(running(&live).config, shorter());
     live.open(5, 1000..1010);
-    assert!(expiries(&live).iter().all(|(_, seconds)| *seconds <= 20));
+    assert!(expiries(&live).iter().all(|(_, time)| *time <= Duration::from_secs(20)));
 }
 
 #[test]
@@ -310,19 +310,23 @@ fn a_client_that_goes_while_its_reload_is_made_leaves_workers_and_the_rest_with_
         let timers: api::Timers = live.client().get_json("/v1/timers").unwrap();
         let said = timers.sets[0].timeouts.iter().find(|timeout| timeout.name == "udp").unwrap().seconds;
         let new = expiry_of(&live, port);
-        assert!((said - new as f64).abs() < 5.0, "{said} s are shown and {new} s run after attempt {n}");
+        let apart = Duration::from_secs_f64(said).abs_diff(new);
+        assert!(apart < Duration::from_secs(5), "{said} s are shown and {new:?} run after attempt {n}");
     }
     assert!(running(&live).revision > 1, "some were made");
 }
 
-/// In how many seconds each session expires, with its port.
-fn expiries(live: &Live) -> Vec<(Option<u16>, u64)> {
+/// When each session expires from now on, with its port.
+fn expiries(live: &Live) -> Vec<(Option<u16>, Duration)> {
     let lines = live.client().get_lines("/v1/sessions?format=json").unwrap();
     let row = |line: Result<String, _>| serde_json::from_str::<api::Session>(&line.unwrap()).unwrap();
-    lines.map(row).map(|session| (session.original.sport, session.expires_seconds)).collect()
+    lines
+        .map(row)
+        .map(|session| (session.original.sport, Duration::from_secs(session.expires_seconds)))
+        .collect()
 }
 
-fn expiry_of(live: &Live, port: u16) -> u64 {
+fn expiry_of(live: &Live, port: u16) -> Duration {
     expiries(live).into_iter().find(|(sport, _)| *sport == Some(port)).unwrap().1
 }
 

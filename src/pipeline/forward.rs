@@ -192,6 +192,8 @@ impl<D: Device> Core<D> {
     }
 
     /// Everything that can stop a packet on its way out: time to live, route, size, neighbour.
+    // Always: what it returns would go through memory, written in bytes and read as words.
+    #[inline(always)]
     pub(super) fn check_exit(
         &mut self,
         snap: &Snapshot,

@@ -234,7 +234,7 @@ pub fn is_for_gateway(snap: &Snapshot, header: &Header) -> bool {
 ///
 /// # Errors
 /// Time to live, route or size stop it.
-#[inline]
+#[inline(always)]
 pub fn way_out(snap: &Snapshot, envelope: Envelope, goal: Goal) -> Result<NextHop, Refusal> {
     if envelope.ttl <= 1 {
         let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };

@@ -221,7 +221,7 @@ fn file_name(config: &Path) -> String {
 
 fn write(path: &Path, contents: &Contents) -> Result<(), HistoryError> {
     let failed = |source| HistoryError::Io { path: path.to_owned(), source };
-    let text = serde_json::to_vec_pretty(contents).map_err(|error| failed(io::Error::other(error)))?;
+    let text = serde_json::to_vec(contents).map_err(|error| failed(io::Error::other(error)))?;
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(failed)?;
     }

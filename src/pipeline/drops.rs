@@ -1,7 +1,7 @@
 //! Dropped: counted, and for some of the packets kept what they looked like, so that people can see why.
 //!
-//! Every drop of a worker goes through [`Core::drop_frame`] (what the parser refused), [`Core::drop_early`] (a packet whose
-//! session nobody has looked for) or [`Core::drop_packet`] (a packet at its owner), or, where more of the worker is
+//! Every drop of a worker goes through `Core::drop_frame` (what the parser refused), `Core::drop_early` (a packet whose
+//! session nobody has looked for) or `Core::drop_packet` (a packet at its owner), or, where more of the worker is
 //! borrowed, through its [`Sampler`] itself. Which rule or session a packet had met is not carried along with it: both are
 //! functions of the packet, and are asked for once more for the few packets that are kept.
 

@@ -56,7 +56,7 @@ drop_reasons! {
     NoRoute, "no_route", "No route leads to the destination; the sender was told by ICMP within the rate limit.";
     NoSession, "no_session", "From outside to a translated address, but no session or forwarding rule matches.";
     NoRule, "no_rule", "A new flow that no translation rule covers. An internal source is never sent out untranslated.";
-    SourceBanned, "source_banned", "A new flow from a source that a [[ban]] of the config names.";
+    SourceBanned, "source_banned", "A new flow from a source that the config bans (`[[ban]]`).";
     ForwardDrained, "forward_drained", "A new flow to a forward that is being drained: it has `drain = true`, so only its sessions go on.";
     ProtocolUnsupported, "protocol_unsupported", "The protocol can not be translated: IGMP stays on its link, and AH signs the addresses.";
     TcpNotSyn, "tcp_not_syn", "A TCP segment without a session that does not open a connection.";

@@ -10,6 +10,7 @@ pub(crate) use crate::shape::{SHAPES, Shape};
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType};
 use natgate::config::compile::{compile_after, compile_for};
 use natgate::config::lineage::Heritage;
+use natgate::config::reorder::reorder;
 use natgate::config::{self, Config};
 use natgate::conntrack::key::V4Key;
 use natgate::conntrack::table::{SessionSnapshot, SessionView, Shard};
@@ -227,7 +228,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
 
     /// Takes another configuration over, as a reload does: what NICs do stays.
     pub(crate) fn reload(&mut self, text: &str) {
-        let config = read_config(text, self.shape);
+        let config = reorder(read_config(text, self.shape), &self.config);
         let steering = self.snapshot.steering.clone();
         let mut usage = Usage::new(&self.snapshot);
         self.sessions().iter().for_each(|(_, session)| usage.look(session));

@@ -372,3 +372,38 @@ fn whatever_follows_upon_what_a_conversation_goes_on_in_both_directions() {
         net.finish();
     }
 }
+
+#[test]
+fn an_interface_that_is_added_takes_part_and_one_that_was_there_keeps_its_sessions() {
+    let guests = HOME.replace(
+        "[interface.wan]",
+        "[interface.guests]\ndevice = \"vdev:mem0\"\nvlan = 20\nrealm = \"internal\"\naddress = \"192.168.2.1/24\"\n\
+         [interface.wan]",
+    );
+    play_reloads(
+        all(),
+        &[
+            (
+                HOME,
+                "
+                lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+                wan< udp 203.0.113.2:$p > 198.51.100.1:53
+                opened
+                ",
+            ),
+            // In the file it stands between the two others.
+            (
+                &guests,
+                "
+                wan> udp 198.51.100.1:53 > 203.0.113.2:$p
+                lan< udp 198.51.100.1:53 > 192.168.1.10:1000
+                guests> udp 192.168.2.10:1000 > 198.51.100.1:53
+                wan< udp 203.0.113.2:$q > 198.51.100.1:53
+                opened
+                wan> udp 198.51.100.1:53 > 203.0.113.2:$q
+                guests< udp 198.51.100.1:53 > 192.168.2.10:1000
+                ",
+            ),
+        ],
+    );
+}

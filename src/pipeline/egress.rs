@@ -42,6 +42,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Puts a finished frame into the device's burst, or hands it to the worker that transmits there.
+    #[inline]
     pub(super) fn queue(&mut self, device: DeviceId, buf: D::Buf, note: Note) {
         let port = &mut self.ports[device.index()];
         if port.transmitter != self.id {
@@ -94,6 +95,9 @@ impl<D: Device> Core<D> {
         }
     }
 
+    /// Apart, so that the way of frames that are sent is short.
+    #[cold]
+    #[inline(never)]
     fn not_sent(&mut self, note: Note, buf: &D::Buf, reason: DropReason) {
         if note.generated {
             self.counters.generated_lost.increment();

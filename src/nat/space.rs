@@ -47,6 +47,21 @@ impl Slot {
         }
         self.spent = self.sets.replace(next);
     }
+
+    #[inline]
+    fn set(&mut self, at: usize) -> Option<&mut PortSet> {
+        if let Some(next) = self.next.take() {
+            self.replace(next);
+        }
+        self.sets.as_deref_mut()?.get_mut(at)
+    }
+
+    #[inline]
+    fn count(&self, worker: WorkerId, at: usize, count: impl FnOnce(&Counter)) {
+        if let Some(counter) = self.used.of(worker).and_then(|sets| sets.get(at)) {
+            count(counter);
+        }
+    }
 }
 
 /// The external ports of one worker.
@@ -195,23 +210,6 @@ pub fn set_of(protocol: u8) -> Option<usize> {
         protocol::UDP => Some(1),
         protocol::ICMP | protocol::UDP_LITE | protocol::SCTP | protocol::DCCP => Some(2),
         _ => None,
-    }
-}
-
-impl Slot {
-    #[inline]
-    fn set(&mut self, at: usize) -> Option<&mut PortSet> {
-        if let Some(next) = self.next.take() {
-            self.replace(next);
-        }
-        self.sets.as_deref_mut()?.get_mut(at)
-    }
-
-    #[inline]
-    fn count(&self, worker: WorkerId, at: usize, count: impl FnOnce(&Counter)) {
-        if let Some(counter) = self.used.of(worker).and_then(|sets| sets.get(at)) {
-            count(counter);
-        }
     }
 }
 

@@ -6,12 +6,14 @@
 //! | [`by_source`] | rules by source prefix |
 //! | [`local`] | the addresses that natgate answers to, and the forwards (DNAT) behind them |
 //! | [`martian`] | addresses that can not be forwarded |
+//! | [`notrack`] | classes of packets that pass without a session |
 //! | [`prefix_set`] | a set of addresses given as prefixes |
 
 pub mod address_map;
 pub mod by_source;
 pub mod local;
 pub mod martian;
+pub mod notrack;
 pub mod prefix_set;
 
 pub use address_map::AddressMap;

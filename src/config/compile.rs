@@ -2,6 +2,7 @@
 
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
 use super::model::{Config, ConntrackConfig, DnatRule, SourcePool};
+use crate::classify::notrack::Notrack;
 use crate::classify::{Backend, BySource, Forward, LocalAddresses, PrefixSet, Source};
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
@@ -106,6 +107,7 @@ pub fn compile_after(
         set_names: sets.names.into(),
         bans: bans(config),
         rules: rule_counters(config, heritage, workers),
+        notrack: Notrack::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The checked configuration. Every index in it is valid, every name unique, every list within its bound.
 
+use crate::classify::notrack::NotrackClass;
 use crate::conntrack::policy::{Limits, TcpOptions, TrackRule};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
@@ -35,6 +36,11 @@ pub struct Config {
     pub dnat: Vec<DnatRule>,
     /// Sources that may open no session.
     pub bans: Vec<BanRule>,
+    /// Named sets of prefixes.
+    pub sets: Vec<SetConfig>,
+    /// Packets that pass without a session: the first class that matches decides. At most
+    /// [`crate::classify::notrack::UNTRACKED_CLASSES`].
+    pub notrack: Vec<NotrackClass>,
 }
 
 impl Config {
@@ -231,4 +237,13 @@ pub struct BanRule {
     pub zone: Option<u16>,
     /// Source prefixes; at least one.
     pub from: Vec<Ipv4Net>,
+}
+
+/// Prefixes under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetConfig {
+    /// Name in the config and all output.
+    pub name: String,
+    /// The prefixes; may be none.
+    pub prefixes: Vec<Ipv4Net>,
 }

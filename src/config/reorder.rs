@@ -8,6 +8,7 @@
 //! two zones are equal, the first of which wins; there, the order of the running configuration holds on.
 
 use super::model::{Config, ConntrackConfig, DeviceConfig, DnatRule, InterfaceConfig, RouteConfig, SnatRule};
+use crate::classify::notrack::NotrackClass;
 use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
 use std::collections::HashMap;
@@ -15,7 +16,8 @@ use std::hash::Hash;
 
 /// The same configuration as `config`, with devices and interfaces numbered as in `running`.
 pub fn reorder(config: Config, running: &Config) -> Config {
-    let Config { runtime, conntrack, devices, interfaces, routes, pools, snat, dnat, bans } = config;
+    let Config { runtime, conntrack, devices, interfaces, routes, pools, snat, dnat, bans, sets, notrack } =
+        config;
     let device_ranks = Ranks::of(running.devices.iter().map(|device| &device.spec));
     let interface_ranks = Ranks::of(running.interfaces.iter().map(|interface| interface.name.as_str()));
     let (devices, device_numbers) = device_ranks.sort(devices, |device: &DeviceConfig| &device.spec);
@@ -37,6 +39,11 @@ pub fn reorder(config: Config, running: &Config) -> Config {
         snat: snat.into_iter().map(|rule| SnatRule { out: rule.out.map(to), ..rule }).collect(),
         dnat: dnat.into_iter().map(|rule| DnatRule { interface: rule.interface.map(to), ..rule }).collect(),
         bans,
+        sets,
+        notrack: notrack
+            .into_iter()
+            .map(|class| NotrackClass { on: class.on.iter().copied().map(to).collect(), ..class })
+            .collect(),
     }
 }
 

@@ -36,6 +36,7 @@ pub fn rule(running: &Running, rule: Rule) -> api::Rule {
             let rule = usize::try_from(number).ok().and_then(|at| config.dnat.get(at));
             ("dnat", number, rule.map(|rule| dnat(config, rule)), rule.is_some_and(|rule| rule.drain))
         }
+        Rule::Notrack(number) => ("notrack", number, None, false),
     };
     api::Rule {
         kind: kind.to_owned(),

@@ -21,16 +21,18 @@ use zerocopy::FromBytes;
 /// A rule as samples have it.
 fn number_of(rule: Rule) -> u32 {
     match rule {
-        Rule::Snat(number) => number << 1,
-        Rule::Dnat(number) => number << 1 | 1,
+        Rule::Snat(number) => number << 2,
+        Rule::Dnat(number) => number << 2 | 1,
+        Rule::Notrack(number) => number << 2 | 2,
     }
 }
 
 /// The rule that a sample names by its number.
 pub fn rule_of(number: u32) -> Rule {
-    match (number & 1, number >> 1) {
+    match (number & 3, number >> 2) {
         (0, number) => Rule::Snat(number),
-        (_, number) => Rule::Dnat(number),
+        (1, number) => Rule::Dnat(number),
+        (_, number) => Rule::Notrack(number),
     }
 }
 

@@ -28,6 +28,7 @@
 //! | `receive` | frames in, local answers, owner, fragments |
 //! | `forward` | the fast path: lookup, checks, rewrite |
 //! | [`plan`] | what is to become of a packet without a session: which rule |
+//! | [`stateless`] | packets of notrack classes, which have no session: what becomes of one |
 //! | `setup` | the slow path: which port, new session |
 //! | `timers` | posts to the timer wheel |
 //! | [`session_events`] | what happens to sessions, for whoever watches |
@@ -52,6 +53,7 @@ mod receive;
 pub mod session_events;
 mod setup;
 pub mod snapshot;
+pub mod stateless;
 mod syn_proxy;
 mod timers;
 pub mod update;

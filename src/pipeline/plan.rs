@@ -128,6 +128,8 @@ pub enum Rule {
     Snat(u32),
     /// Of `Config::dnat`.
     Dnat(u32),
+    /// Of `Config::notrack`.
+    Notrack(u32),
 }
 
 /// What is to become of a packet without a session.

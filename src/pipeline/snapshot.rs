@@ -1,6 +1,7 @@
 //! The configuration as workers read it: immutable, compiled off the hot path, swapped by pointer.
 
 use super::plan::Rule;
+use crate::classify::notrack::Notrack;
 use crate::classify::{BySource, LocalAddress, LocalAddresses, PrefixSet, Source};
 use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
@@ -121,6 +122,8 @@ pub struct Snapshot {
     pub icmp_errors_per_second: u32,
     /// What each rule did.
     pub rules: RuleCounters,
+    /// Packets that pass without a session.
+    pub notrack: Notrack,
 }
 
 /// Sessions that each rule has made, by the rule's place in the configuration.
@@ -133,12 +136,13 @@ pub struct RuleCounters {
 }
 
 impl RuleCounters {
-    /// The counters of a rule.
+    /// The sessions that a rule has made; `None` for a notrack class, which makes none.
     #[inline]
     pub fn of(&self, rule: Rule) -> Option<&PerWorker<Counter>> {
         let (list, number) = match rule {
             Rule::Snat(number) => (&self.snat, number),
             Rule::Dnat(number) => (&self.dnat, number),
+            Rule::Notrack(_) => return None,
         };
         list.get(usize::try_from(number).ok()?).map(|counters| &**counters)
     }

@@ -58,6 +58,11 @@ drop_reasons! {
     NoRule, "no_rule", "A new flow that no translation rule covers. An internal source is never sent out untranslated.";
     SourceBanned, "source_banned", "A new flow from a source that the config bans (`[[ban]]`).";
     ForwardDrained, "forward_drained", "A new flow to a forward that is being drained: it has `drain = true`, so only its sessions go on.";
+    NotrackDropped, "notrack_dropped", "A packet of a notrack class with `action = \"drop\"`.";
+    NotrackNotListed, "notrack_not_listed", "Between the service of a notrack class with `policy = \"allow-listed\"` and an address that is not in its `from`.";
+    NotrackOpening, "notrack_opening", "A SYN from the service of a notrack class, whose connections only clients may open (`opened_by = \"clients\"`).";
+    NotrackWrongWay, "notrack_wrong_way", "A packet of a notrack class whose route leads to an interface that is not on the class's other side.";
+    NotrackUntranslated, "notrack_untranslated", "A packet of a notrack class that would leave by an external interface with an internal source: translate it (`translate_from`, `translate_to`), or say that the source is valid outside (`untranslated = true`).";
     ProtocolUnsupported, "protocol_unsupported", "The protocol can not be translated: IGMP stays on its link, and AH signs the addresses.";
     TcpNotSyn, "tcp_not_syn", "A TCP segment without a session that does not open a connection.";
     TcpInvalid, "tcp_invalid", "A TCP segment with an impossible combination of flags, or one that the state of the connection rules out.";

@@ -7,6 +7,7 @@ pub mod counters;
 pub mod drops;
 pub mod evictions;
 pub mod handoffs;
+pub mod notrack;
 pub mod per_worker;
 pub mod samples;
 

@@ -47,8 +47,19 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     if !findings.mistakes.is_empty() {
         return None;
     }
-    let config =
-        Config { runtime, conntrack, devices: devices.list, interfaces, routes, pools, snat, dnat, bans };
+    let config = Config {
+        runtime,
+        conntrack,
+        devices: devices.list,
+        interfaces,
+        routes,
+        pools,
+        snat,
+        dnat,
+        bans,
+        sets: Vec::new(),
+        notrack: Vec::new(),
+    };
     doubts(&draft, &config, findings);
     Some(config)
 }

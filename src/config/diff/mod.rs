@@ -201,8 +201,19 @@ impl Diff {
 /// ([`super::reorder`]) or not.
 pub fn diff(before: &Config, after: &Config) -> Diff {
     let mut diff = Diff::default();
-    let Config { runtime, conntrack, devices: _, interfaces: _, routes: _, pools, snat: _, dnat: _, bans } =
-        before;
+    let Config {
+        runtime,
+        conntrack,
+        devices: _,
+        interfaces: _,
+        routes: _,
+        pools,
+        snat: _,
+        dnat: _,
+        bans,
+        sets: _,
+        notrack: _,
+    } = before;
     links::devices(&mut diff, before, after);
     links::interfaces(&mut diff, before, after);
     rules::routes(&mut diff, before, after);

@@ -148,6 +148,7 @@ fn source_of(snapshot: &Snapshot, rule: Rule, session: &SessionSnapshot<V4Key>) 
             let number = snapshot.local.find(session.original.zone(), dst)?;
             snapshot.local.forward(number, protocol, dport)?.source
         }
+        Rule::Notrack(_) => None,
     }
 }
 

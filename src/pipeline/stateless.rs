@@ -1,0 +1,126 @@
+//! What becomes of a packet of a notrack class: a verdict on this packet alone, whatever came before it.
+//!
+//! Pure: a function of the configuration and the packet's headers. Workers ask it for every packet, the control thread for a
+//! tuple that somebody wants explained.
+//!
+//! Order: the class, who sent it (sources that can not be, that are banned, that are not listed, that open a connection from
+//! the wrong side), the translation, where that leads. A packet to an address of the gateway itself that the class does
+//! not translate is not the class's: sessions have their answers there.
+
+use super::Snapshot;
+use super::plan::{Envelope, Goal, Header, NO_ROUTE, Refusal, check_source, way_out};
+use super::snapshot::Interface;
+use crate::classify::martian::is_martian_destination;
+use crate::classify::notrack::Treatment;
+use crate::classify::notrack::entry::flags_of;
+use crate::ids::Realm;
+use crate::packet::{Kind, Tuple};
+use crate::route::NextHop;
+use crate::telemetry::DropReason;
+use crate::wire::tcp;
+
+/// How a packet passes without a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'s> {
+    /// What the class says.
+    pub treatment: &'s Treatment,
+    /// What the packet becomes. Of an ICMP error, what its tuple becomes: the inverse of what it quotes.
+    pub to: Tuple,
+    /// Where it goes.
+    pub goal: Goal,
+}
+
+/// Finds the class of a packet. `None`: none, so that it is tracked.
+#[inline(always)]
+pub fn classify<'s>(snap: &'s Snapshot, header: &Header) -> Option<&'s Treatment> {
+    let notrack = &snap.notrack;
+    if notrack.is_empty() {
+        return None;
+    }
+    let Header { interface, tuple, kind, fragment } = header;
+    let (treatments, number) = if *kind == Kind::IcmpError {
+        (&notrack.error_treatments, notrack.errors.find(*interface, tuple, None))
+    } else {
+        (&notrack.treatments, notrack.packets.find(*interface, tuple, flags_of(*kind, *fragment)))
+    };
+    let treatment = treatments.get(usize::from(number?))?;
+    let arrival = snap.interface(*interface);
+    let is_ours = treatment.dst.is_none() && snap.local_on(arrival, tuple.dst).is_some();
+    (!is_ours).then_some(treatment)
+}
+
+/// What becomes of a packet whose class is known.
+///
+/// # Errors
+/// It is refused.
+pub fn judge<'s>(
+    snap: &'s Snapshot,
+    header: &Header,
+    treatment: &'s Treatment,
+) -> Result<Passage<'s>, Refusal> {
+    let arrival = snap.interface(header.interface);
+    let Tuple { src, dst, .. } = header.tuple;
+    // Who reports an error says nothing of whose flow it is about: the caller checks the reporter.
+    if header.kind != Kind::IcmpError {
+        if src == dst {
+            return Err(DropReason::MartianSource.into());
+        }
+        check_sender(snap, arrival, header)?;
+    }
+    if let Some(reason) = treatment.refuse {
+        return Err(reason.into());
+    }
+    if treatment.refuse_opening
+        && let Kind::Tcp { flags } = header.kind
+        && flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+    {
+        return Err(DropReason::NotrackOpening.into());
+    }
+    let to = Tuple {
+        src: treatment.src.map_or(src, |map| map.apply(src)),
+        dst: treatment.dst.map_or(dst, |map| map.apply(dst)),
+        ..header.tuple
+    };
+    let zone = treatment.zone.unwrap_or(arrival.zone);
+    // The routes of a zone lead inside and outside.
+    Ok(Passage { treatment, to, goal: Goal { address: to.dst, realm: Realm::Internal, zone } })
+}
+
+fn check_sender(snap: &Snapshot, arrival: &Interface, header: &Header) -> Result<(), Refusal> {
+    let src = header.tuple.src;
+    if snap.notrack.addresses.contains(src) {
+        return Err(DropReason::MartianSource.into());
+    }
+    check_source(snap, arrival, src)?;
+    if snap.is_banned(arrival.zone, src) {
+        return Err(DropReason::SourceBanned.into());
+    }
+    Ok(())
+}
+
+impl Passage<'_> {
+    /// Which way the packet leaves.
+    ///
+    /// # Errors
+    /// Time to live, route or size stop it, or it may not go where the route leads.
+    pub fn way_out(&self, snap: &Snapshot, header: &Header, envelope: Envelope) -> Result<NextHop, Refusal> {
+        let Goal { address, zone, .. } = self.goal;
+        let hop = snap.route_in(zone, address).ok_or(NO_ROUTE)?;
+        let exit = snap.interface(hop.interface);
+        if is_martian_destination(address) || exit.is_directed_broadcast(address) {
+            return Err(DropReason::MartianDestination.into());
+        }
+        if !self.treatment.leave.contains(hop.interface) {
+            return Err(DropReason::NotrackWrongWay.into());
+        }
+        let arrival = snap.interface(header.interface);
+        let exposed = arrival.realm == Realm::Internal
+            && exit.realm == Realm::External
+            && self.treatment.src.is_none()
+            && !self.treatment.untranslated;
+        if exposed {
+            return Err(DropReason::NotrackUntranslated.into());
+        }
+        way_out(snap, envelope, self.goal)
+    }
+}

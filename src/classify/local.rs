@@ -25,6 +25,8 @@ pub struct LocalAddress {
     pub interface: Option<InterfaceId>,
     /// Ports that may be allocated to sessions; `None`: nothing is translated to this address.
     pub ports: Option<RangeInclusive<u16>>,
+    /// Of these, by protocol, those that notrack classes take.
+    reserved: Box<[(u8, RangeInclusive<u16>)]>,
     /// It is in the configuration no more, and here only for the sessions that still use it.
     pub retired: bool,
     /// Ports of it that sessions hold.
@@ -101,6 +103,8 @@ pub struct Declared {
     pub interface: Option<InterfaceId>,
     /// The ports that may be allocated.
     pub ports: Option<RangeInclusive<u16>>,
+    /// Ports of a protocol that may not, although they are among them.
+    pub reserved: Box<[(u8, RangeInclusive<u16>)]>,
     /// Whether it is here only for the sessions that still use it.
     pub retired: bool,
     /// Ports of it that sessions hold.
@@ -144,6 +148,7 @@ impl LocalAddresses {
             address,
             interface,
             ports,
+            reserved: Box::default(),
             retired: false,
             used: Arc::new(PortsUsed::new(u8::MAX)),
         });
@@ -172,11 +177,19 @@ impl LocalAddresses {
         let addresses: Box<[LocalAddress]> = addresses
             .into_iter()
             .zip(of_address)
-            .map(|(Declared { address, interface, ports, retired, used }, mut list)| {
+            .map(|(Declared { address, interface, ports, reserved, retired, used }, mut list)| {
                 let start = sorted.len();
                 list.sort_by_key(|f| (f.protocol, *f.ports.start()));
                 sorted.append(&mut list);
-                LocalAddress { address, interface, ports, retired, used, forwards: start..sorted.len() }
+                LocalAddress {
+                    address,
+                    interface,
+                    ports,
+                    reserved,
+                    retired,
+                    used,
+                    forwards: start..sorted.len(),
+                }
             })
             .collect();
         let declared: Vec<Backend> = forwards
@@ -255,8 +268,12 @@ impl LocalAddresses {
 
     /// Whether a session may be given this port of the local address `number`.
     pub fn is_allocatable(&self, number: u16, protocol: u8, port: u16) -> bool {
-        self.get(number).and_then(|a| a.ports.as_ref()).is_some_and(|ports| ports.contains(&port))
-            && self.forward(number, protocol, port).is_none()
+        let is_reserved = |local: &LocalAddress| {
+            local.reserved.iter().any(|(number, ports)| *number == protocol && ports.contains(&port))
+        };
+        self.get(number).is_some_and(|local| {
+            local.ports.as_ref().is_some_and(|ports| ports.contains(&port)) && !is_reserved(local)
+        }) && self.forward(number, protocol, port).is_none()
     }
 
     /// The request that a packet with this tuple, which came in from `zone`, answers, if its source is a backend. Of several
@@ -377,6 +394,7 @@ mod tests {
             address,
             interface,
             ports: None,
+            reserved: Box::default(),
             retired: false,
             used: Arc::new(PortsUsed::new(1)),
         };

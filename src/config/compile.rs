@@ -2,7 +2,7 @@
 
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
 use super::model::{Config, ConntrackConfig, DnatRule, SourcePool};
-use crate::classify::notrack::Notrack;
+use super::notrack;
 use crate::classify::{Backend, BySource, Forward, LocalAddresses, PrefixSet, Source};
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
@@ -91,6 +91,7 @@ pub fn compile_after(
             source: source(rule.source),
         })
         .collect();
+    let notrack = notrack::compile(config, heritage, workers, &routes);
     let local = local_addresses(config, numbers, backends(heritage), &routes);
     Snapshot {
         revision,
@@ -107,7 +108,7 @@ pub fn compile_after(
         set_names: sets.names.into(),
         bans: bans(config),
         rules: rule_counters(config, heritage, workers),
-        notrack: Notrack::default(),
+        notrack,
     }
 }
 
@@ -170,10 +171,15 @@ fn local_addresses(
         Some((numbers.find(rule.address, rule.interface)?, forward(number, rule)))
     };
     let forwards: Vec<_> = (0..).zip(&config.dnat).filter_map(forward).collect();
+    let mut list = numbers.list;
+    if !config.notrack.is_empty() {
+        for declared in list.iter_mut().filter(|declared| declared.ports.is_some()) {
+            declared.reserved = notrack::reserved(config, declared.address).collect();
+        }
+    }
     // For the closure, which outlives the list.
-    let owners: Vec<_> =
-        numbers.list.iter().map(|local| (local.address, local.interface, local.retired)).collect();
-    LocalAddresses::in_zones(numbers.list, &forwards, &former, config.zones(), |zone| {
+    let owners: Vec<_> = list.iter().map(|local| (local.address, local.interface, local.retired)).collect();
+    LocalAddresses::in_zones(list, &forwards, &former, config.zones(), |zone| {
         seen(config, &owners, routes, zone)
     })
 }

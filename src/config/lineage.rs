@@ -67,6 +67,7 @@ impl Numbers {
                     address,
                     interface,
                     ports: None,
+                    reserved: Box::default(),
                     retired: true,
                     used: used.clone(),
                 });
@@ -77,6 +78,7 @@ impl Numbers {
                     address,
                     interface,
                     ports: None,
+                    reserved: Box::default(),
                     retired: true,
                     used: used.clone(),
                 });
@@ -99,11 +101,25 @@ impl Numbers {
         let Some(number) = number else { return };
         if usize::from(number) == self.list.len() {
             let used = Arc::new(PortsUsed::new(self.workers));
-            self.list.push(Declared { address, interface, ports: None, retired: true, used });
+            self.list.push(Declared {
+                address,
+                interface,
+                ports: None,
+                reserved: Box::default(),
+                retired: true,
+                used,
+            });
         }
         self.known.insert((address, interface), number);
         if let Some(place) = self.list.get_mut(usize::from(number)).filter(|place| place.retired) {
-            *place = Declared { address, interface, ports, retired: false, used: place.used.clone() };
+            *place = Declared {
+                address,
+                interface,
+                ports,
+                reserved: Box::default(),
+                retired: false,
+                used: place.used.clone(),
+            };
         }
     }
 

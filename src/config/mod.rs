@@ -18,6 +18,7 @@ pub mod keys;
 pub mod lineage;
 pub mod mistake;
 pub mod model;
+mod notrack;
 mod parse;
 mod reader;
 pub mod reorder;

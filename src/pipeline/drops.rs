@@ -8,6 +8,7 @@
 use super::Snapshot;
 use super::mesh::Handoff;
 use super::plan::{Header, Plan, Rule, plan};
+use super::stateless::classify;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
 use crate::device::Device;
@@ -93,13 +94,21 @@ impl<D: Device> Core<D> {
             let key = V4Key::new(packet.state.tuple, arrival.realm, arrival.zone);
             let (rule, state) = match shard.lookup(&key, shard.hash(&key)) {
                 Some((id, _)) => (None, Some(shard.session(id).state() as u8)),
-                None => match plan(snap, &Header::of(&packet.state)) {
-                    Ok(Plan::Session(session)) => (Some(number_of(session.rule)), None),
-                    _ => (None, None),
-                },
+                None => (rule(snap, &Header::of(&packet.state)).map(number_of), None),
             };
             Dropped { rule, state, ..arrived(packet) }
         });
+    }
+}
+
+/// The rule that decides of a packet without a session.
+fn rule(snap: &Snapshot, header: &Header) -> Option<Rule> {
+    if let Some(treatment) = classify(snap, header) {
+        return Some(Rule::Notrack(treatment.class.into()));
+    }
+    match plan(snap, header) {
+        Ok(Plan::Session(session)) => Some(session.rule),
+        _ => None,
     }
 }
 
@@ -119,7 +128,14 @@ mod tests {
 
     #[test]
     fn a_rule_reads_back_from_its_number() {
-        for rule in [Rule::Snat(0), Rule::Dnat(0), Rule::Snat(9_999), Rule::Dnat(9_999)] {
+        for rule in [
+            Rule::Snat(0),
+            Rule::Dnat(0),
+            Rule::Notrack(0),
+            Rule::Snat(9_999),
+            Rule::Dnat(9_999),
+            Rule::Notrack(9_999),
+        ] {
             assert_eq!(rule_of(number_of(rule)), rule);
         }
     }

@@ -10,6 +10,7 @@ use super::plan::{
     way_out,
 };
 use super::session_events::Change;
+use super::stateless::classify;
 use super::worker::Core;
 use crate::conntrack::session::Direction;
 use crate::conntrack::table::SessionId;
@@ -19,7 +20,7 @@ use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::icmp_error::rewrite_error;
 use crate::nat::rewrite::{Translation, check_fragment, rewrite};
 use crate::nat::sequence::renumber_quote;
-use crate::packet::{Fragment, Kind, Packet, Parsed};
+use crate::packet::{Fragment, Kind, Packet, PacketBuf, Parsed, Tuple};
 use crate::route::neighbor_table::NeighborState;
 use crate::telemetry::DropReason;
 use crate::time::Time;
@@ -99,6 +100,9 @@ impl<D: Device> Core<D> {
             }
             None => {
                 let header = Header::of(&state);
+                if let Some(treatment) = classify(snap, &header) {
+                    return self.translate_untracked(snap, now, &mut work.packet, treatment);
+                }
                 let plan = plan(snap, &header)?;
                 if let Plan::Session(session) = &plan
                     && session.syn_proxy
@@ -157,34 +161,27 @@ impl<D: Device> Core<D> {
     /// (RFC 5508 REQ-6, RFC 5382 REQ-10).
     fn translate_error(&mut self, snap: &Snapshot, now: Time, work: &mut Work<D::Buf>) -> Result<Exit, Stop> {
         let state = work.packet.state;
-        let header = *work.packet.ipv4()?;
-        // The tuple is the inverse of the quoted one: the error must go to whom the quoted packet came from.
-        if header.destination() != state.tuple.dst {
-            return Err(DropReason::IcmpInvalid.into());
-        }
-        if work.packet.l4_bytes().first() == Some(&icmp::REDIRECT) {
-            return Err(DropReason::IcmpTypeUnsupported.into());
-        }
         let arrival = snap.interface(state.interface);
         // The session says nothing of who reports the error: anybody on the way may.
-        check_source(snap, arrival, header.source())?;
+        check_reporter(snap, &work.packet)?;
         let (to, goal, quote_shift) = match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => {
                 let (translation, goal) = self.way_of(id, direction);
                 (translation.to, goal, self.quote_shift(id, direction))
             }
-            None if stays_inside(snap, arrival, state.tuple.dst) => {
+            None => {
+                if let Some(treatment) = classify(snap, &Header::of(&state)) {
+                    return self.translate_untracked(snap, now, &mut work.packet, treatment);
+                }
+                if !stays_inside(snap, arrival, state.tuple.dst) {
+                    return Err(DropReason::IcmpUnsolicited.into());
+                }
                 check_destination(snap, arrival, state.tuple.dst)?;
                 (state.tuple, Goal::beside(arrival, state.tuple.dst), 0)
             }
-            None => return Err(DropReason::IcmpUnsolicited.into()),
         };
         let exit = self.check_exit(snap, now, &state, goal)?;
-        let from_endpoint = header.source() == state.tuple.src;
-        // A router inside must not be seen outside (RFC 5508 REQ-5c); one outside stays who it is.
-        let hide = arrival.realm == Realm::Internal && to.src != state.tuple.src;
-        let source = (from_endpoint || hide).then_some(to.src);
-        rewrite_error(&mut work.packet, source, to.inverse())?;
+        rewrite_error_to(snap, &mut work.packet, to)?;
         if quote_shift != 0 {
             renumber_quote(work.packet.l3_l4_mut()?.1, quote_shift);
         }
@@ -232,7 +229,7 @@ impl<D: Device> Core<D> {
         }
     }
 
-    fn wait(
+    pub(super) fn wait(
         &mut self,
         snap: &Snapshot,
         now: Time,
@@ -244,4 +241,35 @@ impl<D: Device> Core<D> {
             self.refuse(snap, now, packet, DropReason::NeighborQueueFull, None);
         }
     }
+}
+
+/// Refuses an ICMP error that does not go to whom the quoted packet came from, that nobody can have sent, or that is a
+/// redirect, which is about another link.
+pub(super) fn check_reporter<B: PacketBuf>(
+    snap: &Snapshot,
+    packet: &Packet<B, Parsed>,
+) -> Result<(), DropReason> {
+    let header = packet.ipv4()?;
+    // The tuple is the inverse of the quoted one.
+    if header.destination() != packet.state.tuple.dst {
+        return Err(DropReason::IcmpInvalid);
+    }
+    if packet.l4_bytes().first() == Some(&icmp::REDIRECT) {
+        return Err(DropReason::IcmpTypeUnsupported);
+    }
+    check_source(snap, snap.interface(packet.state.interface), header.source())
+}
+
+/// Translates an ICMP error whose tuple becomes `to`.
+pub(super) fn rewrite_error_to<B: PacketBuf>(
+    snap: &Snapshot,
+    packet: &mut Packet<B, Parsed>,
+    to: Tuple,
+) -> Result<(), DropReason> {
+    let state = packet.state;
+    let reporter = packet.ipv4()?.source();
+    let from_endpoint = reporter == state.tuple.src;
+    // A router inside must not be seen outside (RFC 5508 REQ-5c); one outside stays who it is.
+    let hide = snap.interface(state.interface).realm == Realm::Internal && to.src != state.tuple.src;
+    rewrite_error(packet, (from_endpoint || hide).then_some(to.src), to.inverse())
 }

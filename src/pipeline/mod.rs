@@ -5,6 +5,8 @@
 //!                  |
 //!                  +--> fragment? ---> its collector learns or fills in the ports
 //!                  |
+//!                  +--> notrack class? ---> verdict, rewrite, send: no owner, no session
+//!                  |
 //!                  +--> owner ---> (another worker: handoff ring)
 //!                          |
 //!                  lookup: hit --------+--> TTL, route, MTU, neighbour --> track / set up --> rewrite --> send
@@ -29,6 +31,7 @@
 //! | `forward` | the fast path: lookup, checks, rewrite |
 //! | [`plan`] | what is to become of a packet without a session: which rule |
 //! | [`stateless`] | packets of notrack classes, which have no session: what becomes of one |
+//! | `untracked` | packets of notrack classes, passed |
 //! | `setup` | the slow path: which port, new session |
 //! | `timers` | posts to the timer wheel |
 //! | [`session_events`] | what happens to sessions, for whoever watches |
@@ -56,6 +59,7 @@ pub mod snapshot;
 pub mod stateless;
 mod syn_proxy;
 mod timers;
+mod untracked;
 pub mod update;
 mod waiting;
 pub mod worker;

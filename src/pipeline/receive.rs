@@ -5,6 +5,7 @@ use super::drops::drop_handoff;
 use super::mesh::{Handoff, Work};
 use super::plan::{Header, check_source, is_for_gateway};
 use super::snapshot::Interface;
+use super::untracked::settled;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
 use crate::device::{BURST, Burst, Device};
@@ -106,6 +107,10 @@ impl<D: Device> Core<D> {
             self.answer_echo(snap, now, packet);
             return;
         }
+        if let Some(treatment) = settled(snap, state) {
+            self.pass_untracked(snap, now, packet, treatment);
+            return;
+        }
         let arrival = snap.interface(state.interface);
         let work = self.read(arrival, packet);
         if snap.steering.workers() == 1 {
@@ -153,6 +158,10 @@ impl<D: Device> Core<D> {
     pub(super) fn resume(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
         if is_for_gateway(snap, &Header::of(&packet.state)) {
             self.answer_echo(snap, now, packet);
+            return;
+        }
+        if let Some(treatment) = settled(snap, &packet.state) {
+            self.pass_untracked(snap, now, packet, treatment);
             return;
         }
         let work = self.read(snap.interface(packet.state.interface), packet);

@@ -208,8 +208,17 @@ impl Snapshot {
 
     /// Whether the gateway answers ARP for `target` on this interface.
     pub fn answers_for(&self, interface: InterfaceId, target: Ipv4Addr) -> bool {
-        let number = self.local_on(self.interface(interface), target);
+        let here = self.interface(interface);
+        if self.notrack.addresses.contains(target) && here.is_on_link(target) {
+            return !here.is_directed_broadcast(target) && !self.is_router(target);
+        }
+        let number = self.local_on(here, target);
         number.and_then(|number| self.local.get(number)).is_some_and(|local| self.is_at(interface, local))
+    }
+
+    /// Whether a route leads to this address as its next hop: a prefix that classes translate may hold one.
+    fn is_router(&self, address: Ipv4Addr) -> bool {
+        self.routes.next_hops().any(|(_, via)| via == address)
     }
 
     /// Whether a local address is to be found on this interface: the interface's own ones, and others of ours (pools,

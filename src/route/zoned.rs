@@ -64,6 +64,11 @@ impl ZonedRoutes {
         self.0.get(zone)?.outside.lookup(destination)
     }
 
+    /// The interfaces by which packets from `zone` go to the addresses of a range. Some more than once.
+    pub fn interfaces(&self, zone: u16, range: (Ipv4Addr, Ipv4Addr)) -> impl Iterator<Item = InterfaceId> {
+        self.0.get(zone).into_iter().flat_map(move |tables| tables.all.interfaces(range))
+    }
+
     /// Every router that a route leads to, and on which interface. Some more than once.
     pub fn next_hops(&self) -> impl Iterator<Item = (InterfaceId, Ipv4Addr)> {
         self.0.values().flat_map(|tables| tables.all.next_hops())

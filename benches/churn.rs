@@ -7,9 +7,12 @@
 //! ```
 //!
 //! Every connection is eight real frames: SYN, SYN/ACK, ACK, request, answer, FIN, FIN, ACK, each translated. It counts
-//! as failed if any of them does not come out. Two gateways: one as it comes, and one that does what the kernel does
+//! as failed if any of them does not come out. Three gateways: one as it comes; one that does what the kernel does
 //! (120 s in TIME_WAIT, nothing is ever given up early), which can not do better than entries / timeout = 4,369 a second
-//! once the table is full.
+//! once the table is full; and one with a notrack class that translates the clients one to one, which needs no table.
+//!
+//! Cycles are those of the worker and of the management core, the copies of frames into and out of the memory device
+//! included. "One core could do" is what the worker would complete without a pause. The ratio is of both together a packet.
 
 #![allow(
     clippy::expect_used,
@@ -26,7 +29,7 @@ use natgate::wire::tcp::{ACK, FIN, PSH, SYN};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 use support::talk::{Connection, Step, Talk, step};
-use support::{Flow, Gateway, config};
+use support::{Flow, Gateway, config, gigahertz};
 
 const RATE: u64 = 60_000;
 const CAPACITY: u32 = 524_288;
@@ -47,6 +50,17 @@ const STEPS: [Step; 8] = [
     (true, ACK, 108, 508, 0),
 ];
 
+/// The clients have addresses of their own outside.
+const CLASS: &str = r#"
+[[notrack]]
+name = "web"
+protocol = "tcp"
+port = 80
+on = "lan"
+from = "10.1.0.0/19"
+translate_from = "198.19.0.0/19"
+"#;
+
 fn connection(n: u64) -> Connection {
     let client = u32::try_from(n % u64::from(CLIENTS)).expect("a client");
     let port = u16::try_from(1024 + (n / u64::from(CLIENTS)) % 60_000).expect("a port");
@@ -56,10 +70,28 @@ fn connection(n: u64) -> Connection {
     })
 }
 
-fn experiment(name: &str, more: &str, seconds: u64) -> (u64, u64, Vec<u64>) {
+/// What one gateway did.
+struct Outcome {
+    made: u64,
+    failed: u64,
+    /// Entries in the table at the end.
+    entries: u64,
+    packets: u64,
+    /// Time of the worker, and of the management core, which ends sessions.
+    busy: Duration,
+    managing: Duration,
+}
+
+fn experiment(name: &str, more: &str, seconds: u64) -> Outcome {
     let mut gateway = Gateway::new(&config(more), Talk::default());
-    let (mut made, mut failed) = (0u64, 0u64);
-    let mut by_minute = Vec::new();
+    let mut outcome = Outcome {
+        made: 0,
+        failed: 0,
+        entries: 0,
+        packets: 0,
+        busy: Duration::ZERO,
+        managing: Duration::ZERO,
+    };
     let start = Instant::now();
     let begin = gateway.now;
     let pause = Duration::from_nanos(1_000_000_000 * BATCH as u64 / RATE);
@@ -69,19 +101,18 @@ fn experiment(name: &str, more: &str, seconds: u64) -> (u64, u64, Vec<u64>) {
         let first = number * BATCH as u64;
         let mut batch: Vec<Connection> = (first..first + BATCH as u64).map(connection).collect();
         for next in STEPS {
-            step(&mut gateway, &mut batch, next);
+            outcome.busy += step(&mut gateway, &mut batch, next);
         }
         let lost = batch.iter().filter(|connection| connection.failed).count() as u64;
-        failed += lost;
-        made += BATCH as u64 - lost;
+        outcome.failed += lost;
+        outcome.made += BATCH as u64 - lost;
         gateway.now = gateway.now + pause;
         if gateway.now.since(polled) >= Duration::from_millis(2) {
             polled = gateway.now;
+            let start = Instant::now();
             gateway.management.poll_once(gateway.now);
+            outcome.managing += start.elapsed();
         }
-        let minute = usize::try_from(gateway.now.since(begin).as_secs() / 60).expect("a minute");
-        by_minute.resize(minute + 1, 0);
-        by_minute[minute] += BATCH as u64 - lost;
         if number % (total / 20).max(1) == 0 {
             eprint!(
                 "\r{name}: {} of {seconds} virtual seconds, {} sessions ",
@@ -91,36 +122,57 @@ fn experiment(name: &str, more: &str, seconds: u64) -> (u64, u64, Vec<u64>) {
         }
     }
     eprintln!("\r{name}: {seconds} virtual seconds in {:.0} s{:40}", start.elapsed().as_secs_f64(), "");
-    println!(
-        "\n{name}\n  {made} connections complete, {failed} failed; {} sessions at the end",
-        gateway.counters.sessions.get()
-    );
-    println!("  completed in each minute: {by_minute:?}");
     for reason in DropReason::ALL {
         let packets = gateway.counters.drops[*reason as usize].get();
         if packets > 0 {
-            println!("  dropped for {}: {packets}", reason.name());
+            eprintln!("  dropped for {}: {packets}", reason.name());
         }
     }
-    (made, failed, by_minute)
+    outcome.entries = gateway.counters.sessions.get();
+    outcome.packets = gateway.counters.rx.get();
+    outcome
+}
+
+fn row(name: &str, outcome: &Outcome, seconds: u64, tracked: Option<&Outcome>) {
+    let cycles = |took: Duration| took.as_secs_f64() * gigahertz() * 1e9 / outcome.packets as f64;
+    let whole = |outcome: &Outcome| (outcome.busy + outcome.managing).as_secs_f64() / outcome.packets as f64;
+    println!(
+        "{name:<26} {:>11.0} {:>9} {:>9} {:>9.0} {:>11.0} {:>12.0} {:>8.2}",
+        outcome.made as f64 / seconds as f64,
+        outcome.failed,
+        outcome.entries,
+        cycles(outcome.busy),
+        cycles(outcome.managing),
+        outcome.made as f64 / outcome.busy.as_secs_f64(),
+        tracked.map_or(1.0, |tracked| whole(outcome) / whole(tracked)),
+    );
 }
 
 fn main() {
     let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(600);
     let table = format!("[conntrack]\nmax_sessions = {CAPACITY}\n");
     println!("{RATE} new connections a second, a table of {CAPACITY}, {seconds} virtual seconds");
-    let (_, failed, _) = experiment("as it comes", &table, seconds);
-    assert_eq!(failed, 0, "a connection failed");
+    let tracked = experiment("as it comes", &table, seconds);
     let kernel = format!(
         "{table}when_full = \"refuse\"\nadaptive = \"off\"\nreserve = \"0%\"\n[conntrack.timeouts]\ntcp_time_wait = \"120s\"\n"
     );
-    let (made, _, _) = experiment("as the kernel does it", &kernel, seconds);
-    let rounds = seconds.div_ceil(120);
+    let kernel = experiment("as the kernel does it", &kernel, seconds);
+    let class = format!("{CLASS}{table}");
+    let notracked = experiment("notracked", &class, seconds);
     println!(
-        "  entries / 120 s = {} a second; measured: {:.0} a second",
-        CAPACITY / 120,
-        made as f64 / seconds as f64
+        "{:<26} {:>11} {:>9} {:>9} {:>9} {:>11} {:>12} {:>8}",
+        "", "completed/s", "failed", "entries", "cycles", "management", "one core", "CPU"
     );
-    let bound = u64::from(CAPACITY) * rounds;
-    assert!(made <= bound, "more than the table can hold: {made} of {bound}");
+    println!(
+        "{:<26} {:>11} {:>9} {:>9} {:>9} {:>11} {:>12} {:>8}",
+        "", "", "", "at end", "a packet", "a packet", "could do/s", "ratio"
+    );
+    row("as it comes", &tracked, seconds, None);
+    row("as the kernel does it", &kernel, seconds, Some(&tracked));
+    row("notracked", &notracked, seconds, Some(&tracked));
+    println!("entries / 120 s = {} a second", CAPACITY / 120);
+    assert_eq!((tracked.failed, notracked.failed), (0, 0), "a connection failed");
+    assert_eq!(notracked.entries, 0, "a notracked connection has a session");
+    let bound = u64::from(CAPACITY) * seconds.div_ceil(120);
+    assert!(kernel.made <= bound, "more than the table can hold: {} of {bound}", kernel.made);
 }

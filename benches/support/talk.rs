@@ -2,6 +2,7 @@
 
 use super::{FRAME, Feed, Flow, Gateway, L4, LAN, Segment, WAN, arp_answer, flow_of, tcp};
 use natgate::wire::tcp::ACK;
+use std::time::{Duration, Instant};
 
 /// What clients and server send now, and what came out of it. Routers answer ARP.
 #[derive(Default)]
@@ -52,8 +53,9 @@ const APART: u32 = 100_000;
 /// Who sends, flags, sequence and acknowledgement number, bytes of data.
 pub(crate) type Step = (bool, u8, u32, u32, usize);
 
-/// Every connection takes the step: its segment goes in and has to come out on the other side.
-pub(crate) fn step(gateway: &mut Gateway<Talk>, batch: &mut [Connection], step: Step) {
+/// Every connection takes the step: its segment goes in and has to come out on the other side. Returns how long the worker
+/// took for it.
+pub(crate) fn step(gateway: &mut Gateway<Talk>, batch: &mut [Connection], step: Step) -> Duration {
     let (from_client, flags, seq, ack, len) = step;
     {
         let mut feed = gateway.feed.lock().expect("one thread");
@@ -76,7 +78,9 @@ pub(crate) fn step(gateway: &mut Gateway<Talk>, batch: &mut [Connection], step: 
         // They are taken from the end.
         feed.incoming.reverse();
     }
+    let start = Instant::now();
     gateway.drain();
+    let took = start.elapsed();
     let outgoing = std::mem::take(&mut gateway.feed.lock().expect("one thread").outgoing);
     let mut passed = vec![false; batch.len()];
     for frame in &outgoing {
@@ -93,4 +97,5 @@ pub(crate) fn step(gateway: &mut Gateway<Talk>, batch: &mut [Connection], step: 
     for (connection, passed) in batch.iter_mut().zip(passed) {
         connection.failed |= !passed;
     }
+    took
 }

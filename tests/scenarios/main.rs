@@ -32,6 +32,7 @@ mod fragments;
 mod icmp_errors;
 mod limits;
 mod neighbors;
+mod notrack;
 mod pressure;
 mod protocols;
 mod reload;

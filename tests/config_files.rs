@@ -68,6 +68,8 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
             &[("on", "\"wan\""), ("protocol", "\"tcp\""), ("port", "22"), ("to", "\"192.168.1.9\"")],
         ),
         (Section::Ban, "[[ban]]", &[("from", "\"192.0.2.0/24\"")]),
+        (Section::Set, "[set.cluster]", &[("prefixes", "[]")]),
+        (Section::Notrack, "[[notrack]]", &[("name", "\"cache\"")]),
         (Section::Runtime, "[runtime]", &[]),
         (Section::Conntrack, "[conntrack]", &[]),
         (Section::Timeouts, "[conntrack.timeouts]", &[]),
@@ -80,9 +82,15 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         _ => "",
     };
     // What a key needs beside it.
-    let companion = |section: Section, key: &str| match (section, key) {
+    let companion = |section: Section, key: &str, value: &str| match (section, key) {
         (Section::Conntrack, "new_sessions_burst") => "new_sessions_per_source = \"50/s\"\n",
-        (Section::TrackRule, "port") => "protocol = \"udp\"\n",
+        (Section::TrackRule | Section::Notrack, "port") => "protocol = \"udp\"\n",
+        (Section::Notrack, "from_port") => "protocol = \"udp\"\n",
+        (Section::Notrack, "tcp_flags") => "protocol = \"tcp\"\nsymmetric = false\n",
+        (Section::Notrack, "translate_to") => "to = \"203.0.113.9\"\n",
+        (Section::Notrack, "translate_from") => "from = \"192.168.1.64/26\"\n",
+        (Section::Notrack, "peers") => "protocol = \"udp\"\nport = 4789\n",
+        (Section::Notrack, "policy") if value != "\"open\"" => "from = \"198.51.100.0/24\"\n",
         _ => "",
     };
     // The examples of these belong to an external interface, those of the other keys to an internal one.
@@ -101,7 +109,7 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
             }
         }
         if let Some((_, key, value)) = changed {
-            text += &format!("{} = {value}\n{}", key.name, companion(*section, key.name));
+            text += &format!("{} = {value}\n{}", key.name, companion(*section, key.name, value));
         }
     }
     text

@@ -3,8 +3,10 @@
 //! `None` stands for what was not given and for what was wrong; the latter has been reported, so that nothing that
 //! follows from it is.
 
+use crate::classify::notrack::{Existing, OpenedBy, PeerPolicy, TcpFlags, Verdict};
 use crate::config::error::Span;
 use crate::config::model::PollMode;
+use crate::config::presets::Preset;
 use crate::config::reader::At;
 use crate::conntrack::policy::{Share, TcpOptions, WhenFull};
 use crate::conntrack::timeouts::Timeouts;
@@ -29,6 +31,8 @@ pub(super) struct Draft {
     pub(super) snat: Vec<SnatDraft>,
     pub(super) dnat: Vec<DnatDraft>,
     pub(super) bans: Vec<BanDraft>,
+    pub(super) sets: Vec<SetDraft>,
+    pub(super) notrack: Vec<NotrackDraft>,
 }
 
 #[derive(Debug, Default)]
@@ -172,4 +176,53 @@ pub(super) struct DnatDraft {
 pub(super) struct BanDraft {
     pub(super) zone: Option<At<u16>>,
     pub(super) from: Vec<At<Ipv4Net>>,
+}
+
+#[derive(Debug)]
+pub(super) struct SetDraft {
+    pub(super) name: At<String>,
+    pub(super) prefixes: Vec<At<Ipv4Net>>,
+}
+
+/// Addresses that a class names: a prefix, or a set by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Member {
+    Net(Ipv4Net),
+    Set(String),
+}
+
+impl Member {
+    /// The prefix, if it is one.
+    pub(super) fn net(&self) -> Option<Ipv4Net> {
+        match self {
+            Member::Net(net) => Some(*net),
+            Member::Set(_) => None,
+        }
+    }
+}
+
+/// A list without entries stands for one that was wrong: it means not any.
+#[derive(Debug)]
+pub(super) struct NotrackDraft {
+    pub(super) at: Span,
+    pub(super) name: Option<At<String>>,
+    pub(super) preset: Option<&'static Preset>,
+    pub(super) on: Option<Vec<At<String>>>,
+    pub(super) zone: Option<At<u16>>,
+    pub(super) from: Option<At<Vec<At<Member>>>>,
+    pub(super) from_ports: Option<At<Vec<RangeInclusive<u16>>>>,
+    pub(super) to: Option<At<Vec<At<Member>>>>,
+    pub(super) to_zone: Option<At<u16>>,
+    pub(super) ports: Option<At<Vec<RangeInclusive<u16>>>>,
+    pub(super) protocols: Option<At<Vec<u8>>>,
+    pub(super) flags: Option<At<TcpFlags>>,
+    pub(super) verdict: Option<At<Verdict>>,
+    pub(super) translate_from: Option<At<Ipv4Net>>,
+    pub(super) translate_to: Option<At<Ipv4Net>>,
+    pub(super) untranslated: Option<At<bool>>,
+    pub(super) symmetric: Option<At<bool>>,
+    pub(super) peers: Option<At<bool>>,
+    pub(super) policy: Option<At<PeerPolicy>>,
+    pub(super) opened_by: Option<At<OpenedBy>>,
+    pub(super) existing: Option<At<Existing>>,
 }

@@ -54,6 +54,14 @@ pub enum Mistake {
     UnknownInterface { name: String, meant: Option<String>, known: Vec<String> },
     #[error("there is no pool \"{name}\"")]
     UnknownPool { name: String, meant: Option<String>, known: Vec<String> },
+    #[error("there is no set \"{name}\"")]
+    UnknownSet { name: String, meant: Option<String>, known: Vec<String> },
+    #[error("two classes are called \"{0}\"")]
+    ClassTwice(String),
+    #[error("the service can be in zone {first} or in zone {second}")]
+    ServiceAmbiguous { first: u16, second: u16 },
+    #[error("the clients can be in zone {first} or in zone {second}")]
+    ClientsAmbiguous { first: u16, second: u16 },
     #[error("the file has no interface")]
     NoInterface,
     #[error("{0} interfaces are too many")]
@@ -196,6 +204,16 @@ impl Mistake {
             }
             Mistake::UnknownPool { meant, known, .. } => {
                 meant_or_known(meant.as_deref(), known, "add [pool.NAME] with its addresses")
+            }
+            Mistake::UnknownSet { meant, known, .. } => {
+                meant_or_known(meant.as_deref(), known, "add [set.NAME] with its prefixes")
+            }
+            Mistake::ClassTwice(_) => "rename one of them".into(),
+            Mistake::ServiceAmbiguous { first, .. } => {
+                format!("add the one that is meant, such as `to_zone = {first}`")
+            }
+            Mistake::ClientsAmbiguous { first, .. } => {
+                format!("add the one that is meant, such as `zone = {first}`")
             }
             Mistake::NoInterface => {
                 "add at least [interface.NAME] with `device`, `realm` and `address`; a NAT needs an internal and an \

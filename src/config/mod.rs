@@ -20,6 +20,7 @@ pub mod mistake;
 pub mod model;
 mod notrack;
 mod parse;
+pub mod presets;
 mod reader;
 pub mod reorder;
 pub mod units;

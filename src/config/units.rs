@@ -78,6 +78,9 @@ pub enum ValueError {
     /// Not a prefix.
     #[error("\"{0}\" is not an IPv4 prefix")]
     Prefix(String),
+    /// Neither a prefix nor the name of a set.
+    #[error("\"{0}\" is neither an IPv4 prefix nor a set")]
+    Member(String),
     /// An interface's address without a prefix length.
     #[error("\"{0}\" has no prefix length")]
     PrefixLength(String),
@@ -129,6 +132,10 @@ impl ValueError {
             ValueError::Ipv6(_) => "use an IPv4 address".into(),
             ValueError::Prefix(_) => {
                 "write an address, a slash and a length from 0 to 32, such as \"192.168.1.0/24\"".into()
+            }
+            ValueError::Member(_) => {
+                "write a prefix such as \"192.168.1.0/24\", or \"set.NAME\" for the prefixes of [set.NAME]"
+                    .into()
             }
             ValueError::PrefixLength(text) => format!("add the length of the network, such as \"{text}/24\""),
             ValueError::HostBits { network, given } => {
@@ -285,6 +292,14 @@ pub fn prefix(text: &str) -> Result<Ipv4Net, ValueError> {
     } else {
         Err(ValueError::HostBits { given: text.to_owned(), network: net.trunc() })
     }
+}
+
+/// As [`prefix`], where a set would do too.
+pub fn member(text: &str) -> Result<Ipv4Net, ValueError> {
+    prefix(text).map_err(|error| match error {
+        ValueError::Prefix(text) => ValueError::Member(text),
+        other => other,
+    })
 }
 
 /// First and last address of `203.0.113.20`, `203.0.113.10-203.0.113.12` or `203.0.113.64/28` (all of it).

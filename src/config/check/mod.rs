@@ -1,13 +1,15 @@
 //! Compares the values of a [`Draft`] with one another, resolves names to indices and builds the [`Config`].
 //!
-//! Order: devices and interfaces, routes, pools, rules, threads, the session table, steering. Doubts ([`Caution`]) are looked for only when there is
-//! no mistake, since most of them would follow from one.
+//! Order: devices and interfaces, routes, pools, rules, classes, threads, the session table, steering. Doubts ([`Caution`])
+//! are looked for only when there is no mistake, since most of them would follow from one.
 
 mod bans;
 mod conntrack;
 mod links;
+mod notrack;
 mod pools;
 mod rules;
+mod sets;
 mod shadow;
 mod steering;
 mod ways;
@@ -36,6 +38,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     let snat = rules::snat(&draft, findings);
     let dnat = rules::dnat(&draft, &routes, findings);
     let bans = bans::check(&draft, findings);
+    let notrack = notrack::check(&draft, &routes, findings);
     let rooms = draft.interfaces.iter().filter_map(|interface| {
         let device = interface.device.as_ref()?;
         Some(estimate::frame_room(&device.value, interface.mtu_or_default()))
@@ -57,8 +60,8 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
         snat,
         dnat,
         bans,
-        sets: Vec::new(),
-        notrack: Vec::new(),
+        sets: sets::check(&draft),
+        notrack,
     };
     doubts(&draft, &config, findings);
     Some(config)

@@ -1,6 +1,6 @@
 //! The keys of `[conntrack]` and of what is below it.
 
-use super::{BOOLEAN, Key, PREFIXES, Presence, default, optional};
+use super::{BOOLEAN, Key, PREFIXES, PROTOCOLS, Presence, default, optional};
 use crate::conntrack::timeouts::Timeout;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -124,13 +124,7 @@ pub(super) static RULE: &[Key] = &[
         "\"203.0.113.2\"",
         "Destinations of the first packet, as it arrives, before any translation; an empty list means any.",
     ),
-    optional(
-        "protocol",
-        "`\"tcp\"`, `\"udp\"`, `\"icmp\"`, `\"sctp\"`, `\"dccp\"`, `\"gre\"`, `\"esp\"`, a number, or a list of them",
-        "any protocol",
-        "\"udp\"",
-        "Protocol, by name or IANA number.",
-    ),
+    optional("protocol", PROTOCOLS, "any protocol", "\"udp\"", "Protocol, by name or IANA number."),
     optional(
         "port",
         "port or port range",

@@ -5,6 +5,7 @@
 //! the parser does when the key is absent.
 
 mod conntrack;
+mod notrack;
 mod runtime;
 
 use std::borrow::Cow;
@@ -26,6 +27,10 @@ pub enum Section {
     Dnat,
     /// `[[ban]]`
     Ban,
+    /// `[set.NAME]`
+    Set,
+    /// `[[notrack]]`
+    Notrack,
     /// `[runtime]`
     Runtime,
     /// `[conntrack]`
@@ -108,6 +113,7 @@ const COMMENT: Key = optional(
     "For whoever reads the file; natgate does nothing with it.",
 );
 const BOOLEAN: &str = "`true` or `false`";
+const PROTOCOLS: &str = "`\"tcp\"`, `\"udp\"`, `\"icmp\"`, `\"sctp\"`, `\"dccp\"`, `\"udplite\"`, `\"gre\"`, `\"esp\"`, a number, or a list of them";
 
 static FILE: &[Key] = &[
     required("interface", "tables", "{}", "The gateway's interfaces, one table each: `[interface.NAME]`."),
@@ -133,6 +139,14 @@ static FILE: &[Key] = &[
         "nobody is banned",
         "[]",
         "Sources that may open no session: `[[ban]]`.",
+    ),
+    optional("set", "tables", "no set", "{}", "Prefixes under a name, for classes: `[set.NAME]`."),
+    optional(
+        "notrack",
+        "list of tables",
+        "every packet needs a session",
+        "[]",
+        "Packets that pass without a session, first match decides: `[[notrack]]`.",
     ),
     optional(
         "runtime",
@@ -342,6 +356,8 @@ impl Section {
         Section::Snat,
         Section::Dnat,
         Section::Ban,
+        Section::Set,
+        Section::Notrack,
         Section::Runtime,
         Section::Conntrack,
         Section::Timeouts,
@@ -359,6 +375,8 @@ impl Section {
             Section::Snat => "[[snat]]",
             Section::Dnat => "[[dnat]]",
             Section::Ban => "[[ban]]",
+            Section::Set => "[set.NAME]",
+            Section::Notrack => "[[notrack]]",
             Section::Runtime => "[runtime]",
             Section::Conntrack => "[conntrack]",
             Section::Timeouts => "[conntrack.timeouts]",
@@ -377,6 +395,8 @@ impl Section {
             Section::Snat => SNAT,
             Section::Dnat => DNAT,
             Section::Ban => BAN,
+            Section::Set => notrack::SET,
+            Section::Notrack => notrack::NOTRACK,
             Section::Runtime => runtime::RUNTIME,
             Section::Conntrack => conntrack::CONNTRACK,
             Section::TrackRule => conntrack::RULE,

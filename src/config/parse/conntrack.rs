@@ -21,6 +21,7 @@ const PROTOCOLS: &[(&str, u8)] = &[
     ("icmp", protocol::ICMP),
     ("sctp", protocol::SCTP),
     ("dccp", protocol::DCCP),
+    ("udplite", protocol::UDP_LITE),
     ("gre", protocol::GRE),
     ("esp", protocol::ESP),
 ];
@@ -107,7 +108,7 @@ fn rule(table: &Table<'_>, findings: &mut Findings) -> TrackRuleDraft {
 }
 
 /// A protocol by its name or its IANA number.
-fn protocol(field: &Field<'_>, findings: &mut Findings) -> Option<At<u8>> {
+pub(super) fn protocol(field: &Field<'_>, findings: &mut Findings) -> Option<At<u8>> {
     if field.value.is_integer() { field.integer(0..=255, findings) } else { field.word(PROTOCOLS, findings) }
 }
 

@@ -2,6 +2,7 @@
 //! with other values is for `check`.
 
 mod conntrack;
+mod notrack;
 
 pub(super) use conntrack::WHEN_FULL;
 
@@ -67,6 +68,12 @@ pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
     if let Some(field) = file.get("ban") {
         draft.bans = listed(field, Section::Ban, findings, ban);
     }
+    if let Some(field) = file.get("set") {
+        draft.sets = named(field, Section::Set, findings, notrack::set);
+    }
+    if let Some(field) = file.get("notrack") {
+        draft.notrack = listed(field, Section::Notrack, findings, notrack::class);
+    }
     if let Some(table) = single(file.get("runtime"), Section::Runtime, findings) {
         draft.runtime = runtime(&table, findings);
     }
@@ -83,7 +90,7 @@ fn single<'a>(field: Option<Field<'a>>, section: Section, findings: &mut Finding
     Some(Table::open(section, section.header().into(), field.at, table, findings))
 }
 
-/// The tables below `[interface.…]` or `[pool.…]`, in the order of the file.
+/// The tables below `[interface.…]`, `[pool.…]` or `[set.…]`, in the order of the file.
 fn named<T>(
     field: Field<'_>,
     section: Section,
@@ -97,8 +104,7 @@ fn named<T>(
     let mut read_entry = |(name, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
         let at = Span::from(name.span());
         let name: String = AsRef::<str>::as_ref(name.get_ref()).to_owned();
-        let clean = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        if !clean || name.is_empty() || name.len() > MAX_NAME {
+        if !is_name(&name) {
             findings.error(at, Mistake::Name(name.clone()));
         }
         let label = section.header().replace("NAME", &name);
@@ -122,7 +128,12 @@ fn named<T>(
     entries.drain(..).map(&mut read_entry).collect()
 }
 
-/// The tables of `[[route]]`, `[[snat]]`, `[[dnat]]` or `[[ban]]`.
+fn is_name(text: &str) -> bool {
+    let clean = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    clean && !text.is_empty() && text.len() <= MAX_NAME
+}
+
+/// The tables of `[[route]]`, `[[snat]]`, `[[dnat]]`, `[[ban]]` or `[[notrack]]`.
 fn listed<T>(
     field: Field<'_>,
     section: Section,

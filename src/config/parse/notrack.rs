@@ -1,0 +1,155 @@
+//! Reads `[set.NAME]` and `[[notrack]]`.
+
+use super::conntrack::protocol;
+use super::{comment, distinct, is_name, ports, prefixes, zone};
+use crate::classify::notrack::{Existing, OpenedBy, PeerPolicy, TcpFlags, Verdict};
+use crate::config::draft::{Member, NotrackDraft, SetDraft};
+use crate::config::mistake::Mistake;
+use crate::config::presets::{PRESETS, Preset};
+use crate::config::reader::{At, Field, Findings, Table, nearest};
+use crate::config::units;
+use crate::wire::tcp;
+use ipnet::Ipv4Net;
+use std::ops::RangeInclusive;
+
+pub(in crate::config) const ACTIONS: &[(&str, Verdict)] =
+    &[("forward", Verdict::Forward), ("drop", Verdict::Drop)];
+pub(in crate::config) const POLICIES: &[(&str, PeerPolicy)] =
+    &[("open", PeerPolicy::Open), ("allow-listed", PeerPolicy::AllowListed)];
+pub(in crate::config) const OPENERS: &[(&str, OpenedBy)] =
+    &[("clients", OpenedBy::Clients), ("either", OpenedBy::Either)];
+pub(in crate::config) const EXISTING: &[(&str, Existing)] =
+    &[("keep", Existing::Keep), ("release", Existing::Release)];
+pub(in crate::config) const FLAGS: &[(&str, u8)] = &[
+    ("fin", tcp::FIN),
+    ("syn", tcp::SYN),
+    ("rst", tcp::RST),
+    ("psh", tcp::PSH),
+    ("ack", tcp::ACK),
+    ("urg", tcp::URG),
+];
+
+pub(super) fn set(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> SetDraft {
+    SetDraft { name, prefixes: prefixes(table.require("prefixes", findings), findings) }
+}
+
+pub(super) fn class(table: &Table<'_>, findings: &mut Findings) -> NotrackDraft {
+    comment(table, findings);
+    let mut switch = |key| table.get(key).and_then(|field| field.boolean(findings));
+    let (untranslated, symmetric, peers) = (switch("untranslated"), switch("symmetric"), switch("peers"));
+    NotrackDraft {
+        at: table.at,
+        name: table.require("name", findings).and_then(|field| name(&field, findings)),
+        preset: table.get("preset").and_then(|field| preset(&field, findings)),
+        on: table.get("on").map(|field| distinct(&field, findings, interface)),
+        zone: zone(table, findings),
+        from: members(table.get("from"), findings),
+        from_ports: table.get("from_port").map(|field| port_list(&field, findings)),
+        to: members(table.get("to"), findings),
+        to_zone: table.get("to_zone").and_then(|field| field.integer(super::ZONES, findings)),
+        ports: table.get("port").map(|field| port_list(&field, findings)),
+        protocols: table.get("protocol").map(|field| protocols(&field, findings)),
+        flags: table.get("tcp_flags").and_then(|field| flags(&field, findings)),
+        verdict: table.get("action").and_then(|field| field.word(ACTIONS, findings)),
+        translate_from: prefix(table.get("translate_from"), findings),
+        translate_to: prefix(table.get("translate_to"), findings),
+        untranslated,
+        symmetric,
+        peers,
+        policy: table.get("policy").and_then(|field| field.word(POLICIES, findings)),
+        opened_by: table.get("opened_by").and_then(|field| field.word(OPENERS, findings)),
+        existing: table.get("existing").and_then(|field| field.word(EXISTING, findings)),
+    }
+}
+
+fn name(field: &Field<'_>, findings: &mut Findings) -> Option<At<String>> {
+    let At { value: text, at } = field.text(findings)?;
+    if !is_name(text) {
+        findings.error(at, Mistake::Name(text.to_owned()));
+    }
+    Some(At { value: text.to_owned(), at })
+}
+
+fn preset(field: &Field<'_>, findings: &mut Findings) -> Option<&'static Preset> {
+    let words: Vec<(&'static str, &'static Preset)> =
+        PRESETS.iter().map(|preset| (preset.name, preset)).collect();
+    field.word(&words, findings).map(|preset| preset.value)
+}
+
+fn interface(field: &Field<'_>, findings: &mut Findings) -> Option<At<String>> {
+    super::name(Some(*field), findings)
+}
+
+fn prefix(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<Ipv4Net>> {
+    field?.parse(units::prefix, findings)
+}
+
+/// `None`: any, whether nothing was given or an empty list.
+fn members(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<Vec<At<Member>>>> {
+    let field = field.filter(|field| !field.is_empty_list())?;
+    let member = |text: &str| match text.strip_prefix("set.") {
+        Some(name) => Ok(Member::Set(name.to_owned())),
+        None => units::member(text).map(Member::Net),
+    };
+    Some(At { value: field.parse_list(member, findings), at: field.at })
+}
+
+/// Ports in ascending order, ranges that touch as one.
+fn port_list(field: &Field<'_>, findings: &mut Findings) -> At<Vec<RangeInclusive<u16>>> {
+    if field.is_empty_list() {
+        field.empty(findings);
+    }
+    let mut given: Vec<_> =
+        field.items().filter_map(|item| ports(&item, findings)).map(|ports| ports.value).collect();
+    given.sort_unstable_by_key(|range| *range.start());
+    let mut merged: Vec<RangeInclusive<u16>> = Vec::new();
+    for range in given {
+        match merged.last_mut() {
+            Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                *last = *last.start()..=*last.end().max(range.end());
+            }
+            _ => merged.push(range),
+        }
+    }
+    At { value: merged, at: field.at }
+}
+
+fn protocols(field: &Field<'_>, findings: &mut Findings) -> At<Vec<u8>> {
+    let list = distinct(field, findings, protocol);
+    At { value: list.into_iter().map(|protocol| protocol.value).collect(), at: field.at }
+}
+
+/// Flags that are set, and with `!` such as are not.
+fn flags(field: &Field<'_>, findings: &mut Findings) -> Option<At<TcpFlags>> {
+    if field.is_empty_list() {
+        field.empty(findings);
+        return None;
+    }
+    let mut flags = TcpFlags { mask: 0, set: 0 };
+    let mut complete = true;
+    for At { value: text, at } in field.texts(findings) {
+        let (word, wanted) = text.strip_prefix('!').map_or((text, true), |word| (word, false));
+        let bit = FLAGS.iter().find(|(name, _)| *name == word).map(|(_, bit)| *bit);
+        let problem = match bit {
+            None => Some(Mistake::UnknownWord {
+                key: field.key.into(),
+                value: text.to_owned(),
+                known: "\"fin\", \"syn\", \"rst\", \"psh\", \"ack\", \"urg\", and these with `!`".into(),
+                meant: nearest(word, FLAGS.iter().map(|(name, _)| *name)),
+            }),
+            Some(bit) if flags.mask & bit != 0 => {
+                Some(Mistake::Repeated { key: field.key.into(), value: word.to_owned() })
+            }
+            Some(bit) => {
+                flags.mask |= bit;
+                flags.set |= if wanted { bit } else { 0 };
+                None
+            }
+        };
+        if let Some(what) = problem {
+            complete = false;
+            findings.error(at, what);
+        }
+    }
+    complete.then_some(At { value: flags, at: field.at })
+}

@@ -4,7 +4,7 @@ use super::table::{grouped, json, to_stdout};
 use super::{Failure, complain};
 use crate::control::DEFAULT_SOCKET;
 use crate::control::client::{Client, ClientError};
-use crate::control::reload::answer::{Options, Reload, ReloadFailure, SessionPolicy};
+use crate::control::reload::answer::{Options, Reload, ReloadFailure, SessionEffect, SessionPolicy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, Write};
@@ -139,12 +139,14 @@ pub(super) fn write_change(out: &mut dyn Write, done: &Reload, dry_run: bool) ->
             seconds(done.took.adopt_seconds),
         )?,
     }
-    if sessions.not_made > 0 {
-        let rest = if sessions.deleted > 0 || dry_run { "" } else { "; they go on" };
+    write_classes_effect(out, sessions, dry_run)?;
+    let not_made = sessions.not_made.saturating_sub(sessions.settling + sessions.released);
+    if not_made > 0 {
+        let rest = if sessions.deleted > sessions.released || dry_run { "" } else { "; they go on" };
         writeln!(
             out,
             "{} of {} sessions would not be made by it{rest}",
-            grouped(sessions.not_made),
+            grouped(not_made),
             grouped(sessions.total)
         )?;
     }
@@ -162,6 +164,21 @@ pub(super) fn write_change(out: &mut dyn Write, done: &Reload, dry_run: bool) ->
     }
     for problem in &done.problems {
         writeln!(out, "problem: {problem}")?;
+    }
+    Ok(())
+}
+
+/// Sessions whose packets are of notrack classes.
+fn write_classes_effect(out: &mut dyn Write, sessions: &SessionEffect, dry_run: bool) -> io::Result<()> {
+    let would = if dry_run { "would " } else { "" };
+    if sessions.settling > 0 {
+        let settling = grouped(sessions.settling);
+        writeln!(out, "{settling} sessions {would}go on beside notrack classes until they end")?;
+    }
+    if sessions.released > 0 {
+        let released = grouped(sessions.released);
+        let were = if dry_run { "would be" } else { "were" };
+        writeln!(out, "{released} sessions {were} released to notrack classes")?;
     }
     Ok(())
 }

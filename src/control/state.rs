@@ -55,6 +55,18 @@ pub struct ControlState {
     pub now: Box<dyn Fn() -> Tick + Send + Sync>,
 }
 
+impl ControlState {
+    /// Logs something that an operator has to hear of once, and adds it to the events.
+    pub fn say(&self, kind: EventKind, text: String) {
+        if kind.is_relief() {
+            tracing::info!(event = kind.name(), "{text}");
+        } else {
+            tracing::warn!(event = kind.name(), "{text}");
+        }
+        self.published.events.push(EventRow::new(kind, text));
+    }
+}
+
 /// A moment on three clocks: one to show, one to measure from, one that workers go by.
 #[derive(Clone, Copy, Debug)]
 pub struct Started {

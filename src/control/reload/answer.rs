@@ -147,7 +147,12 @@ pub struct SessionEffect {
     pub not_made: u64,
     /// Those whose packets would come to another worker: they can not go on, whatever becomes of the others.
     pub moved: u64,
-    /// Those that were deleted.
+    /// Those whose packets pass by a notrack class now and that go on until they end (`existing = "keep"`). They are among
+    /// those that would not be made.
+    pub settling: u64,
+    /// Those of a class that releases them (`existing = "release"`): deleted, or to be. Among those that would not be made.
+    pub released: u64,
+    /// Those that were deleted, released ones too.
     pub deleted: u64,
 }
 

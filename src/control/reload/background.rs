@@ -2,13 +2,13 @@
 
 use super::answer::Options;
 use super::history::{Origin, Revision};
+use super::settling::is_settling;
 use super::transaction::Proposal;
 use super::{Reloader, TIDY, Trial, lock, survey, tables};
 use crate::config::compile::compile_after;
 use crate::config::lineage::{Heritage, InUse};
 use crate::control::running::Running;
 use crate::management::events::EventKind;
-use crate::pipeline::Snapshot;
 use crate::pipeline::update::WorkerUpdate;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,25 +80,22 @@ impl Reloader {
         }
     }
 
-    /// What sessions use of what would be free otherwise.
-    pub(super) async fn in_use(&self, snapshot: &Snapshot) -> InUse {
-        if survey::has_retired(snapshot) {
-            tables::in_use(&self.state, snapshot).await
+    /// What sessions use of what would be free otherwise. Classes of which there is no session left settle no more.
+    pub(super) async fn in_use(&self, running: &Running) -> InUse {
+        if survey::has_retired(&running.snapshot) || is_settling(&running.snapshot) {
+            tables::in_use(&self.state, running).await
         } else {
             InUse::default()
         }
     }
 
-    /// Forgets what is retired and not used any more.
+    /// Forgets what is retired and not used any more, and ends the settling of classes.
     async fn tidy(&self) {
         let _turn = self.turn.lock().await;
         let running = self.state.running.read();
         let before = &running.snapshot;
-        if !survey::has_retired(before) {
-            return;
-        }
-        let in_use = self.in_use(before).await;
-        if survey::is_all_used(before, &in_use) {
+        let in_use = self.in_use(&running).await;
+        if !survey::has_retired(before) || survey::is_all_used(before, &in_use) {
             return;
         }
         let heritage = Heritage { config: &running.config, snapshot: before, in_use: &in_use };

@@ -17,6 +17,7 @@
 //! | `prepare` | everything up to the publication |
 //! | [`history`] | revisions, and what must not be started with |
 //! | [`survey`] | what sessions have to do with a configuration |
+//! | `settling` | sessions that were there before a notrack class |
 //! | `tables` | reading the session tables for it |
 //! | `words` | what is said of it |
 //! | `background` | SIGHUP, the end of a trial, forgetting what is retired |
@@ -32,19 +33,20 @@
 //!
 //! Addresses and forwards that are gone stay known as long as sessions use them ([`crate::config::lineage`]). Every
 //! [`TIDY`] the tables are read for those that nobody uses any more, and if there are some the same configuration is published
-//! again without them.
+//! again without them. The same walk finds which notrack classes have no session left from before.
 
 pub mod answer;
 mod background;
 pub mod history;
 mod prepare;
 pub(super) mod routes;
+mod settling;
 pub mod survey;
 mod tables;
 mod transaction;
 mod words;
 
-use super::state::{ControlState, EventRow};
+use super::state::ControlState;
 use crate::config;
 use crate::management::events::EventKind;
 use crate::management::publish::Publication;
@@ -320,12 +322,7 @@ impl Reloader {
     }
 
     fn say(&self, kind: EventKind, text: String) {
-        if kind.is_relief() {
-            tracing::info!(event = kind.name(), "{text}");
-        } else {
-            tracing::warn!(event = kind.name(), "{text}");
-        }
-        self.state.published.events.push(EventRow::new(kind, text));
+        self.state.say(kind, text);
     }
 
     fn publish_stats(&self, change: impl FnOnce(&mut ReloadStats)) {

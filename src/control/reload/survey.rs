@@ -1,5 +1,5 @@
-//! What sessions have to do with a configuration: what of the one that runs they use, and whether another one would still
-//! make them.
+//! What sessions have to do with a configuration: what of the one that runs they use, whether another one would still make
+//! them, and whether their packets are of its notrack classes.
 //!
 //! Read from the session tables like any list; nothing here changes anything.
 
@@ -11,6 +11,7 @@ use crate::ids::{InterfaceId, Realm};
 use crate::packet::{Fragment, Kind, Tuple};
 use crate::pipeline::Snapshot;
 use crate::pipeline::plan::{Header, Plan, Rule, SessionPlan, plan};
+use crate::pipeline::stateless::classify;
 use crate::telemetry::DropReason;
 use crate::wire::{protocol, tcp};
 use std::collections::HashMap;
@@ -64,7 +65,7 @@ pub fn has_retired(snapshot: &Snapshot) -> bool {
         || snapshot.local.backends().any(|(_, declared)| !declared)
 }
 
-/// Whether a configuration would make this session, if its first packet came now.
+/// Whether a configuration would make this session, if its first packet came now and were of no notrack class.
 pub fn would_make(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> bool {
     let original = session.original;
     let Some(interface) = arrival(snapshot, &original) else { return false };
@@ -76,6 +77,46 @@ pub fn would_make(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> bool
         Err(refusal) => refusal.reason == DropReason::ForwardDrained,
         Ok(Plan::Route) => false,
     }
+}
+
+/// The notrack classes that packets of this session are of, of either side: their places in the config. A class that asks
+/// for TCP flags counts if some of its packets can have them. From outside packets come by any interface of the zone.
+pub fn classes_of(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> Vec<usize> {
+    let mut found = Vec::new();
+    if snapshot.notrack.is_empty() {
+        return found;
+    }
+    for key in [&session.original, &session.reply] {
+        let tuple = key.tuple();
+        for (interface, kind) in
+            arrivals(snapshot, key).flat_map(|id| kinds(tuple.protocol).map(move |k| (id, k)))
+        {
+            let header = Header { interface, tuple, kind, fragment: Fragment::Whole };
+            let class = classify(snapshot, &header).map(|treatment| usize::from(treatment.class));
+            found.extend(class.filter(|class| !found.contains(class)));
+        }
+    }
+    found
+}
+
+/// The interfaces that packets with this key can come in by, as far as it tells.
+fn arrivals(snapshot: &Snapshot, key: &V4Key) -> impl Iterator<Item = InterfaceId> {
+    let (realm, zone) = (key.realm(), key.zone());
+    let inside = (realm == Realm::Internal).then(|| arrival(snapshot, key)).flatten();
+    let all = (0u8..).take(snapshot.interfaces.len()).map(InterfaceId);
+    let outside = all.filter(move |id| {
+        let interface = snapshot.interface(*id);
+        realm == Realm::External && (interface.realm, interface.zone) == (realm, zone)
+    });
+    inside.into_iter().chain(outside)
+}
+
+/// What packets of a session of this protocol carry: of TCP the flags that its packets have in its course.
+fn kinds(number: u8) -> impl Iterator<Item = Kind> {
+    const FLAGS: [u8; 5] = [tcp::SYN, tcp::SYN | tcp::ACK, tcp::ACK, tcp::FIN | tcp::ACK, tcp::RST];
+    let others = (number != protocol::TCP).then(|| kind_of(number));
+    let segments = FLAGS.into_iter().filter(move |_| number == protocol::TCP);
+    segments.map(|flags| Kind::Tcp { flags }).chain(others)
 }
 
 /// Whether packets of this session would come to another worker than the one that has it.

@@ -1,12 +1,14 @@
 //! Reads the session tables for a change of the configuration, in steps between which others have their turn.
 
 use super::answer::{SessionEffect, SessionPolicy};
-use super::survey::{Usage, is_moved, would_make};
+use super::settling::{Fate, Settling};
+use super::survey::{Usage, classes_of, is_moved, would_make};
 use crate::config::lineage::InUse;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::SessionSnapshot;
 use crate::control::delete::delete_those;
 use crate::control::filter::Filter;
+use crate::control::running::Running;
 use crate::control::state::ControlState;
 use crate::control::walk::Walk;
 use crate::management::commands::Stopping;
@@ -26,44 +28,91 @@ async fn each(state: &ControlState, mut look: impl FnMut(&SessionSnapshot<V4Key>
     }
 }
 
-/// What of a configuration sessions use.
-pub(super) async fn in_use(state: &ControlState, snapshot: &Snapshot) -> InUse {
-    let mut usage = Usage::new(snapshot);
-    each(state, |session| usage.look(session)).await;
+/// What of the configuration that runs sessions use. Classes that settled and have no session left do so no more.
+pub(super) async fn in_use(state: &ControlState, running: &Running) -> InUse {
+    let snapshot = &running.snapshot;
+    let (mut usage, mut settling) = (Usage::new(snapshot), Settling::new(&running.config, snapshot));
+    each(state, |session| {
+        usage.look(session);
+        settling.goes_on(&classes_of(snapshot, session));
+    })
+    .await;
+    settling.finish();
     usage.found()
 }
 
-/// What a change would mean to the sessions.
-pub(super) async fn effect(state: &ControlState, before: &Snapshot, after: &Snapshot) -> SessionEffect {
-    let mut effect = SessionEffect::default();
-    each(state, |session| {
-        effect.total += 1;
-        effect.not_made += u64::from(!would_make(after, session));
-        effect.moved += u64::from(is_moved(before, after, session));
-    })
-    .await;
-    effect
+/// What a change means to sessions.
+struct Judge<'s> {
+    before: &'s Snapshot,
+    after: &'s Snapshot,
+    policy: SessionPolicy,
+    settling: Settling<'s>,
+    effect: SessionEffect,
 }
 
-/// Deletes the sessions that can not go on, or are not to, under the configuration that runs now.
+impl<'s> Judge<'s> {
+    fn new(before: &'s Running, after: &'s Running, policy: SessionPolicy) -> Self {
+        Judge {
+            before: &before.snapshot,
+            after: &after.snapshot,
+            policy,
+            settling: Settling::new(&after.config, &after.snapshot),
+            effect: SessionEffect::default(),
+        }
+    }
+
+    /// Counts a session. Returns whether the change ends it.
+    fn look(&mut self, session: &SessionSnapshot<V4Key>) -> bool {
+        let classes = classes_of(self.after, session);
+        let fate = self.settling.fate(&classes);
+        let is_made = fate == Fate::Tracked && would_make(self.after, session);
+        let is_moved = is_moved(self.before, self.after, session);
+        let ends = fate == Fate::Released || SessionEffect::ends(self.policy, is_made, is_moved);
+        if !ends {
+            self.settling.goes_on(&classes);
+        }
+        self.effect.total += 1;
+        self.effect.not_made += u64::from(!is_made);
+        self.effect.moved += u64::from(is_moved);
+        self.effect.settling += u64::from(fate == Fate::Settles && !ends);
+        self.effect.released += u64::from(fate == Fate::Released);
+        ends
+    }
+}
+
+/// What a change would mean to the sessions.
+pub(super) async fn effect(
+    state: &ControlState,
+    before: &Running,
+    after: &Running,
+    policy: SessionPolicy,
+) -> SessionEffect {
+    let mut judge = Judge::new(before, after, policy);
+    each(state, |session| {
+        judge.look(session);
+    })
+    .await;
+    judge.effect
+}
+
+/// Deletes the sessions that can not go on, or are not to, under the configuration that runs now. If every worker runs it
+/// already, classes without sessions settle no more.
 ///
 /// # Errors
 /// The gateway stops.
 pub(super) async fn settle(
     state: &ControlState,
-    before: &Snapshot,
-    after: &Snapshot,
+    before: &Running,
+    after: &Running,
     policy: SessionPolicy,
+    everywhere: bool,
 ) -> Result<SessionEffect, Stopping> {
-    let mut effect = SessionEffect::default();
-    let deleted = delete_those(state, &Filter::default(), |session| {
-        let (is_made, is_moved) = (would_make(after, session), is_moved(before, after, session));
-        effect.total += 1;
-        effect.not_made += u64::from(!is_made);
-        effect.moved += u64::from(is_moved);
-        SessionEffect::ends(policy, is_made, is_moved)
-    })
-    .await?;
-    effect.deleted = deleted.deleted;
-    Ok(effect)
+    let mut judge = Judge::new(before, after, policy);
+    let deleted = delete_those(state, &Filter::default(), |session| judge.look(session)).await?;
+    let all_gone = deleted.deleted == deleted.matched;
+    let Judge { settling, effect, .. } = judge;
+    if everywhere && all_gone {
+        settling.finish();
+    }
+    Ok(SessionEffect { deleted: deleted.deleted, ..effect })
 }

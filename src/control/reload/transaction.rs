@@ -49,7 +49,7 @@ impl Reloader {
     async fn try_to_apply(&self, proposal: Proposal) -> Result<Reload, ReloadFailure> {
         let trial = trial_of(&proposal)?;
         let running = self.state.running.read();
-        let in_use = self.in_use(&running.snapshot).await;
+        let in_use = self.in_use(&running).await;
         let capacities: Vec<u32> = self.state.sessions.iter().map(|view| view.capacity()).collect();
         let next = lock(&self.history).next_number();
         let (text, file) = (proposal.text.clone(), proposal.file.clone());
@@ -62,7 +62,9 @@ impl Reloader {
         if proposal.options.dry_run || (answer.changes.is_empty() && proposal.origin != Origin::Unconfirmed) {
             answer.revision = next.saturating_sub(1);
             if !answer.changes.is_empty() {
-                answer.sessions = tables::effect(&self.state, &running.snapshot, &snapshot).await;
+                let after = Running::new(config, snapshot, running.devices.clone());
+                let policy = proposal.options.sessions;
+                answer.sessions = tables::effect(&self.state, &running, &after, policy).await;
             } else if !proposal.options.dry_run {
                 self.note_text(&proposal, &mut answer);
             }
@@ -90,15 +92,15 @@ impl Reloader {
                 .problems
                 .push(format!("{worker} has not run it yet: `natgate show status` says whether it polls"));
         }
-        let before = running.snapshot.clone();
-        self.state.running.publish(Running::new(config, snapshot.clone(), running.devices.clone()));
+        self.state.running.publish(Running::new(config, snapshot, running.devices.clone()));
         self.record(&proposal, trial, &mut answer);
         if proposal.options.save && trial.is_none() {
             self.save_text(&proposal.text, &mut answer);
         }
-        answer.sessions = tables::settle(&self.state, &before, &snapshot, proposal.options.sessions)
-            .await
-            .unwrap_or_default();
+        let (after, everywhere) = (self.state.running.read(), adopted.late.is_none());
+        let policy = proposal.options.sessions;
+        let settled = tables::settle(&self.state, &running, &after, policy, everywhere).await;
+        answer.sessions = settled.unwrap_or_default();
         self.tell(&proposal, &answer);
         Ok(answer)
     }
@@ -179,6 +181,9 @@ impl Reloader {
         let why = if comment.is_empty() { String::new() } else { format!(" ({comment})") };
         let deleted = match sessions.deleted {
             0 => String::new(),
+            n if sessions.released > 0 => {
+                format!("; {n} sessions were deleted, {} of notrack classes", sessions.released)
+            }
             n => format!("; {n} sessions were deleted"),
         };
         let trial = answer.confirm_within_seconds.map(|s| format!("; to be confirmed within {s} s"));

@@ -23,7 +23,7 @@
 //! | [`samples`], [`decode`] | dropped packets to look at |
 //! | [`delete`] | deletion: the workers are told what to remove |
 //! | [`metrics`] | everything that is counted, for Prometheus |
-//! | [`watch`] | whether every part still turns |
+//! | [`watch`], [`one_way`] | whether every part still turns, and packets of notrack classes go both ways |
 //! | [`client`] | a blocking client for the command line |
 //!
 //! `docs/control.md` describes the endpoints for users.
@@ -48,6 +48,7 @@ pub mod explain;
 pub mod filter;
 mod listings;
 pub mod metrics;
+pub mod one_way;
 pub mod openapi;
 pub mod pools;
 pub mod publish;

@@ -1,11 +1,15 @@
-//! Whether every part of the gateway still turns, and how fast pools run out: what takes two looks some time apart.
+//! Whether every part of the gateway still turns, how fast pools run out, and whether packets of notrack classes go both
+//! ways: what takes two looks some time apart.
 //!
 //! The control thread looks once a second ([`Watch::look`]) and before it answers. Nobody has to report anything: a worker
 //! counts its turns, and the management core publishes its figures, anyway.
 
 use super::metrics::growth::Growth;
+use super::one_way::{Finding, Known, OneWay, Sample};
 use super::state::ControlState;
 use super::{api, pools};
+use crate::classify::notrack::{Answers, NotrackClass, Verdict};
+use crate::management::events::EventKind;
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::Counter;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +30,7 @@ struct Seen {
     workers: Vec<Pulse<u64>>,
     management: Pulse<Arc<Vec<TimerStatus>>>,
     pools: Growth,
+    classes: OneWay,
 }
 
 /// Something that changes as long as a part is alive.
@@ -55,10 +60,11 @@ impl Watch {
             workers: state.workers.iter().map(|worker| pulse(&worker.polls)).collect(),
             management: Pulse { last: state.published.timers.read(), changed: now },
             pools: Growth::default(),
+            classes: OneWay::default(),
         }))
     }
 
-    /// Looks whether anything changed.
+    /// Looks whether anything changed, and says what an operator has to hear of.
     pub fn look(&self, state: &ControlState, now: Instant) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (pulse, worker) in seen.workers.iter_mut().zip(&state.workers) {
@@ -66,8 +72,18 @@ impl Watch {
         }
         // What is kept is not freed, so that a new list never lies where the old one did.
         seen.management.read(state.published.timers.read(), Arc::ptr_eq, now);
+        let running = state.running.read();
         if seen.pools.is_due(now) {
-            seen.pools.take(now, pools::pools(&state.running.read(), 1).pools);
+            seen.pools.take(now, pools::pools(&running, 1).pools);
+        }
+        let classes = running.config.notrack.iter().zip(&running.snapshot.notrack.classes);
+        let samples = classes.map(|(class, counted)| Sample {
+            name: &counted.name,
+            both_ways: goes_both_ways(class),
+            packets: counted.counters.totals().packets,
+        });
+        for finding in seen.classes.look(samples, now) {
+            state.say(kind_of(&finding), finding.text());
         }
     }
 
@@ -90,5 +106,22 @@ impl Watch {
     /// How long the ports of a pool last at the pace of the last minute: TCP, UDP, others; `None`: their use does not grow.
     pub(super) fn time_to_exhaustion(&self, pool: &api::Pool) -> [Option<Duration>; 3] {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pools.time_to_exhaustion(pool)
+    }
+
+    /// What is known of a notrack class beside its counters.
+    pub(super) fn class(&self, name: &str, now: Instant) -> Known {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).classes.known(name, now)
+    }
+}
+
+/// Whether answers to a class's packets are to pass by it.
+fn goes_both_ways(class: &NotrackClass) -> bool {
+    class.verdict == Verdict::Forward && class.answers != Answers::Elsewhere
+}
+
+fn kind_of(finding: &Finding) -> EventKind {
+    match finding.others {
+        Some(_) => EventKind::NotrackAsymmetric,
+        None => EventKind::NotrackSymmetric,
     }
 }

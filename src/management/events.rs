@@ -60,6 +60,8 @@ kinds! {
     SteeringBroken, "steering_broken", false, "A NIC does not deliver packets as its plan says: workers hand them over.";
     SkewBegan, "skew_began", false, "One worker carries more than twice its share of the packets.";
     SkewEnded, "skew_ended", true, "That worker has carried no more than that for a while.";
+    NotrackAsymmetric, "notrack_asymmetric", false, "Packets of a notrack class go one way only.";
+    NotrackSymmetric, "notrack_symmetric", true, "The way of that class that was silent is heard again.";
 }
 
 /// Something that an operator has to hear of once.

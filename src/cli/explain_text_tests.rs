@@ -41,9 +41,12 @@ fn forwarded() -> api::Explanation {
         rule: Some(api::Rule {
             kind: "snat".into(),
             number: 1,
+            name: None,
             text: "{ out = \"wan\", source = \"interface\" }".into(),
             sessions: Some(1_203),
             drained: false,
+            class: None,
+            prefixes: None,
         }),
         mapping: Some(api::ExplainedMapping {
             source: "interface wan".into(),

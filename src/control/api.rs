@@ -12,7 +12,7 @@ pub use explain::{
     ExplainedAnswers, ExplainedEnds, ExplainedHop, ExplainedLimits, ExplainedMapping, ExplainedOwner,
     ExplainedPacket, ExplainedTracking, ExplainedVerdict, Explanation,
 };
-pub use rules::{Pool, PoolAddress, Pools, PortCount, Route, Routes, Rule, Rules};
+pub use rules::{ClassStatus, ClassWay, Pool, PoolAddress, Pools, PortCount, Route, Routes, Rule, Rules};
 pub use streams::{DropSample, DropSamples, DroppedPacket, Lost, SessionEvent};
 
 use crate::telemetry::BURST_FILL_BOUNDS;

@@ -10,6 +10,7 @@ use super::state::ControlState;
 use axum::Json;
 use axum::extract::State;
 use std::sync::Arc;
+use std::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,15 +21,17 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
     OpenApiRouter::new().routes(routes!(get_rules)).routes(routes!(get_pools)).routes(routes!(get_routes))
 }
 
-/// Rules in the words of the config (snat, dnat, bans), and how many sessions each has made.
+/// Rules in the words of the config (notrack, snat, dnat, bans, sets), and what each has done.
 #[utoipa::path(
     get, path = "/v1/rules",
     params(("limit" = Option<u64>, Query, description = "At most so many rules")),
     responses((status = 200, body = api::Rules)),
 )]
-async fn get_rules(State(state): Shared, pairs: Pairs) -> Result<Json<api::Rules>, Refusal> {
+async fn get_rules(State(tables): State<Tables>, pairs: Pairs) -> Result<Json<api::Rules>, Refusal> {
     let limit = limit(pairs)?.unwrap_or(usize::MAX);
-    Ok(Json(rules(&state.running.read(), limit)))
+    let (state, now) = (tables.state(), Instant::now());
+    let known = |name: &str| tables.watch().class(name, now);
+    Ok(Json(rules(&state.running.read(), (state.now)(), known, limit)))
 }
 
 /// External ports in use, by pool, and of the fullest addresses of each.

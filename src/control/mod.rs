@@ -12,7 +12,7 @@
 //! | [`server`] | the thread, the connections and their limits |
 //! | [`routes`], [`session_routes`], `steering` | which path gives which answer |
 //! | [`openapi`] | the description of all that, made from the handlers and the types |
-//! | `listings`: [`rules`], [`pools`], [`route_list`] | what the configuration is made of, and what became of it |
+//! | `listings`: [`rules`] (`classes`, `inline`), [`pools`], [`route_list`] | what the configuration is made of, and what became of it |
 //! | [`explain`] | what would become of a packet |
 //! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
@@ -41,11 +41,13 @@
 //! Whoever may open the socket file, which is its owner alone (mode 0600). There is no other authentication.
 
 pub mod api;
+mod classes;
 pub mod client;
 pub mod decode;
 pub mod delete;
 pub mod explain;
 pub mod filter;
+mod inline;
 mod listings;
 pub mod metrics;
 pub mod one_way;

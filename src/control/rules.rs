@@ -1,49 +1,80 @@
-//! The answer to `/v1/rules`: what the configuration says of new sessions, in its own words, and how often each rule did.
+//! The answer to `/v1/rules`: what the configuration says of packets and new sessions, in its own words, and what each rule
+//! did.
 //!
 //! A rule is written as an inline table of the config file, so that what is shown can be searched for there, or copied.
 
-use super::api;
+use super::inline::{Inline, ports, quoted};
+use super::one_way::Known;
 use super::running::Running;
+use super::{api, classes};
 use crate::config::model::{BanRule, Config, DnatRule, SnatRule, SourcePool};
 use crate::ids::InterfaceId;
 use crate::pipeline::plan::Rule;
-use crate::wire::protocol;
-use ipnet::Ipv4Net;
-use std::fmt::Display;
+use crate::time::Tick;
+use crate::wire::protocol as ip;
 
-/// Builds the answer with at most `limit` rules.
-pub fn rules(running: &Running, limit: usize) -> api::Rules {
-    let Config { snat, dnat, bans, .. } = &running.config;
-    let of_snat = (0..).zip(snat).map(|(number, _)| rule(running, Rule::Snat(number)));
-    let of_dnat = (0..).zip(dnat).map(|(number, _)| rule(running, Rule::Dnat(number)));
+/// Builds the answer with at most `limit` rules, for this moment. `known` is asked for what is known of a class, by its
+/// name.
+pub fn rules(running: &Running, now: Tick, known: impl Fn(&str) -> Known, limit: usize) -> api::Rules {
+    let Config { notrack, snat, dnat, bans, sets, .. } = &running.config;
+    let of_classes = (0..).zip(notrack).map(|(number, class)| {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        let class = classes::status(running, at, now, known(&class.name));
+        api::Rule { class, ..rule(running, Rule::Notrack(number)) }
+    });
     let of_bans = (0..).zip(bans).map(|(number, ban)| ban_row(running, number, ban));
+    let of_sets = (0..).zip(sets).map(|(number, set)| classes::set_row(number, set));
     api::Rules {
-        total: (snat.len() + dnat.len() + bans.len()) as u64,
-        rules: of_snat.chain(of_dnat).chain(of_bans).take(limit).collect(),
+        total: (notrack.len() + snat.len() + dnat.len() + bans.len() + sets.len()) as u64,
+        rules: of_classes.chain(makers(running)).chain(of_bans).chain(of_sets).take(limit).collect(),
     }
 }
 
-/// One rule with its counter. A number that the configuration does not have gives an empty text.
+/// The rules that make sessions.
+pub fn makers(running: &Running) -> impl Iterator<Item = api::Rule> {
+    let Config { snat, dnat, .. } = &running.config;
+    let of_snat = (0..).zip(snat).map(|(number, _)| rule(running, Rule::Snat(number)));
+    let of_dnat = (0..).zip(dnat).map(|(number, _)| rule(running, Rule::Dnat(number)));
+    of_snat.chain(of_dnat)
+}
+
+/// One rule, with its sessions if it makes any. A number that the configuration does not have gives an empty text.
 pub fn rule(running: &Running, rule: Rule) -> api::Rule {
+    /// One of a list.
+    fn at<T>(list: &[T], number: u32) -> Option<&T> {
+        list.get(usize::try_from(number).ok()?)
+    }
     let config = &running.config;
-    let sessions = running.snapshot.rules.of(rule).map(|counters| counters.sum());
-    let (kind, number, text, drained) = match rule {
+    let made = || running.snapshot.rules.of(rule).map_or(0, |counters| counters.sum());
+    match rule {
         Rule::Snat(number) => {
-            let rule = usize::try_from(number).ok().and_then(|at| config.snat.get(at));
-            ("snat", number, rule.map(|rule| snat(config, rule)), false)
+            let text = at(&config.snat, number).map(|rule| snat(config, rule));
+            api::Rule { sessions: Some(made()), ..row("snat", number, text) }
         }
         Rule::Dnat(number) => {
-            let rule = usize::try_from(number).ok().and_then(|at| config.dnat.get(at));
-            ("dnat", number, rule.map(|rule| dnat(config, rule)), rule.is_some_and(|rule| rule.drain))
+            let rule = at(&config.dnat, number);
+            let row = row("dnat", number, rule.map(|rule| dnat(config, rule)));
+            api::Rule { sessions: Some(made()), drained: rule.is_some_and(|rule| rule.drain), ..row }
         }
-        Rule::Notrack(number) => ("notrack", number, None, false),
-    };
+        Rule::Notrack(number) => {
+            let class = at(&config.notrack, number);
+            let row = row("notrack", number, class.map(|class| classes::class(config, class)));
+            api::Rule { name: class.map(|class| class.name.clone()), ..row }
+        }
+    }
+}
+
+/// The row of a rule that makes no sessions, by its place counted from 0.
+pub(super) fn row(kind: &str, number: u32, text: Option<String>) -> api::Rule {
     api::Rule {
         kind: kind.to_owned(),
         number: u64::from(number) + 1,
+        name: None,
         text: text.unwrap_or_default(),
-        sessions: sessions.or(Some(0)),
-        drained,
+        sessions: None,
+        drained: false,
+        class: None,
+        prefixes: None,
     }
 }
 
@@ -56,27 +87,21 @@ pub fn ban_of(running: &Running, zone: u16, source: std::net::Ipv4Addr) -> Optio
     Some(ban_row(running, number, ban))
 }
 
-fn ban_row(running: &Running, number: u64, ban: &BanRule) -> api::Rule {
+fn ban_row(running: &Running, number: u32, ban: &BanRule) -> api::Rule {
     let mut table = Inline::default();
-    table.zone(&running.config, ban.zone);
+    table.zone("zone", &running.config, ban.zone);
     table.prefixes("from", &ban.from);
-    api::Rule {
-        kind: "ban".to_owned(),
-        number: number + 1,
-        text: table.finish(),
-        sessions: None,
-        drained: false,
-    }
+    row("ban", number, Some(table.finish()))
 }
 
 /// A source translation rule in the words of the config.
 fn snat(config: &Config, rule: &SnatRule) -> String {
     let mut table = Inline::default();
-    table.zone(config, rule.zone);
+    table.zone("zone", config, rule.zone);
     table.prefixes("from", &rule.from);
     table.prefixes("to", &rule.to);
     if let Some(out) = rule.out {
-        table.text("out", interface(config, out));
+        table.text("out", interface_name(config, out));
     }
     table.text("source", source(config, rule.source));
     table.finish()
@@ -90,18 +115,10 @@ fn dnat(config: &Config, rule: &DnatRule) -> String {
         Some(own) => table.text("on", &own.name),
         None => table.text("address", rule.address),
     }
-    match protocol::name(rule.protocol) {
-        Some(name) => table.text("protocol", name),
-        None => table.value("protocol", rule.protocol),
-    }
-    let (first, last) = (rule.ports.start(), rule.ports.end());
-    if first == last {
-        table.value("port", first);
-    } else {
-        table.text("port", format_args!("{first}-{last}"));
-    }
+    table.value("protocol", protocol(rule.protocol));
+    table.value("port", ports(&rule.ports));
     table.text("to", format_args!("{}:{}", rule.to, rule.to_port));
-    table.zone(config, Some(rule.zone));
+    table.zone("zone", config, Some(rule.zone));
     if let Some(pool) = rule.source {
         table.text("source", source(config, pool));
     }
@@ -113,7 +130,13 @@ fn dnat(config: &Config, rule: &DnatRule) -> String {
     table.finish()
 }
 
-fn interface(config: &Config, id: InterfaceId) -> &str {
+/// A protocol as a value.
+pub(super) fn protocol(number: u8) -> String {
+    ip::name(number).map_or_else(|| number.to_string(), quoted)
+}
+
+/// Every index in a checked configuration is valid, so the name is there.
+pub(super) fn interface_name(config: &Config, id: InterfaceId) -> &str {
     config.interfaces.get(id.index()).map_or("", |interface| &interface.name)
 }
 
@@ -123,49 +146,6 @@ fn source(config: &Config, pool: SourcePool) -> String {
         SourcePool::Pool(number) => {
             format!("pool.{}", config.pools.get(number).map_or("", |pool| &pool.name))
         }
-    }
-}
-
-/// A TOML inline table. Nothing that goes into it needs an escape.
-#[derive(Default)]
-struct Inline(Vec<String>);
-
-impl Inline {
-    fn value(&mut self, key: &str, value: impl Display) {
-        self.0.push(format!("{key} = {value}"));
-    }
-
-    fn text(&mut self, key: &str, value: impl Display) {
-        self.value(key, format_args!("\"{value}\""));
-    }
-
-    /// Where there is one zone only, nobody has to say which.
-    fn zone(&mut self, config: &Config, zone: Option<u16>) {
-        if let Some(zone) = zone.filter(|_| config.zones().len() > 1) {
-            self.value("zone", zone);
-        }
-    }
-
-    /// Nothing for an empty list, which means any.
-    fn prefixes(&mut self, key: &str, nets: &[Ipv4Net]) {
-        let name = |net: &Ipv4Net| match net.prefix_len() {
-            32 => format!("\"{}\"", net.addr()),
-            _ => format!("\"{net}\""),
-        };
-        match nets {
-            [] => {}
-            [one] => self.value(key, name(one)),
-            several => {
-                self.value(
-                    key,
-                    format_args!("[{}]", several.iter().map(name).collect::<Vec<_>>().join(", ")),
-                );
-            }
-        }
-    }
-
-    fn finish(self) -> String {
-        format!("{{ {} }}", self.0.join(", "))
     }
 }
 
@@ -223,9 +203,13 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
         Running::new(config, snapshot, Vec::new())
     }
 
+    fn shown(running: &Running, limit: usize) -> api::Rules {
+        rules(running, Tick(0), |_| Known::default(), limit)
+    }
+
     #[test]
     fn a_rule_is_written_as_the_config_would_write_it() {
-        let shown = rules(&running(), usize::MAX);
+        let shown = shown(&running(), usize::MAX);
         let text = |number: usize| shown.rules[number].text.as_str();
         assert_eq!(
             text(0),
@@ -249,7 +233,7 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
     fn rules_come_in_order_with_what_they_did_and_no_more_than_asked_for() {
         let running = running();
         running.snapshot.rules.of(Rule::Dnat(1)).unwrap().of(WorkerId(0)).unwrap().add(5);
-        let shown = rules(&running, usize::MAX);
+        let shown = shown(&running, usize::MAX);
         let heads: Vec<_> = shown
             .rules
             .iter()
@@ -266,7 +250,7 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
             ("ban", 2, None, false),
         ];
         assert_eq!(heads, expected);
-        let few = rules(&running, 3);
+        let few = shown(&running, 3);
         assert_eq!((few.total, &few.rules[..]), (8, &shown.rules[..3]));
     }
 

@@ -9,24 +9,62 @@ use utoipa::ToSchema;
 pub struct Rules {
     /// Rules that there are, those beyond the limit too.
     pub total: u64,
-    /// Source translation, then destination translation, then bans; each in the order of the file.
+    /// Notrack classes, then source translation, then destination translation, then bans, then named sets; each in the order
+    /// of the file.
     pub rules: Vec<Rule>,
 }
 
 /// One rule in [`Rules`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rule {
-    /// `snat`, `dnat` or `ban`.
+    /// `notrack`, `snat`, `dnat`, `ban` or `set`.
     pub kind: String,
     /// Its place among those of its kind, from 1. A `[[dnat]]` for two protocols is two rules.
     pub number: u64,
-    /// What it says, as the config would write it in one line.
+    /// Its name, if it has one: classes and sets.
+    pub name: Option<String>,
+    /// What it says, as the config would write it in one line. A class has everything that its preset filled in, a set its
+    /// first ten prefixes.
     pub text: String,
-    /// Sessions that it has made since it is there, also before a reload that left it as it was. `null` for bans, which
-    /// make none.
+    /// Sessions that it has made since it is there, also before a reload that left it as it was. `null` for those that
+    /// make none: classes, bans, sets.
     pub sessions: Option<u64>,
     /// Whether it makes no new sessions (`drain = true`).
     pub drained: bool,
+    /// What a notrack class did; `null` for others, and where the rule is only named.
+    pub class: Option<ClassStatus>,
+    /// How many prefixes a set has; `null` for others.
+    pub prefixes: Option<u64>,
+}
+
+/// What a notrack class did, in [`Rule`]: since it is there, also before a reload that left it as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClassStatus {
+    /// `asymmetric`: for ten seconds or more at least a hundred packets went one way and none the other, although answers
+    /// are to pass. `settling`: sessions go on that were there before the class, and packets like theirs look for them.
+    /// `silent`: no packet was of the class yet. Else `active`.
+    pub state: String,
+    /// `there` or `back`: the way that is silent, if it is asymmetric.
+    pub silent_way: Option<String>,
+    /// Seconds since it was first seen, counters and all.
+    pub known_seconds: u64,
+    /// From clients to the service.
+    pub there: ClassWay,
+    /// From the service to clients.
+    pub back: ClassWay,
+}
+
+/// One way of a class, in [`ClassStatus`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClassWay {
+    /// Packets that passed, ICMP errors about them too.
+    pub packets: u64,
+    /// Their bytes: IPv4 packets, without link headers.
+    pub bytes: u64,
+    /// Packets that the class dropped, whatever the reason.
+    pub dropped: u64,
+    /// Seconds since the last packet, dropped ones too; `null`: there was none.
+    pub last_seconds: Option<u64>,
 }
 
 /// `GET /v1/pools`.

@@ -7,6 +7,7 @@ use super::scrape::{Samples, Scrape};
 use crate::control::api;
 use crate::management::events::EventKind;
 use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 /// What a metric's value does.
@@ -74,6 +75,7 @@ const fn info(name: &'static str, labels: &'static [&'static str], help: &'stati
 
 const WORKER: &[&str] = &["worker"];
 const INTERFACE: &[&str] = &["interface"];
+const CLASS_WAY: &[&str] = &["class", "direction"];
 const PORTS: &[&str] = &["pool", "kind", "protocol"];
 
 /// All of them, in the order in which they are written.
@@ -388,13 +390,51 @@ pub const METRICS: &[Metric] = &[
         "What happened to sessions and no watcher was told, because the ring to the management core was full.",
         |s, out| s.counters(out, |worker| worker.session_events_lost.get()),
     ),
-    // Rules and pools.
+    // Rules.
     counter(
         "natgate_rule_sessions_total",
         &["kind", "number", "rule"],
         "Sessions that a rule made, by its place among those of its kind, from 1, and the first words of what it says.",
         Scrape::rule_sessions,
     ),
+    // Notrack classes.
+    counter(
+        "natgate_notrack_packets_total",
+        CLASS_WAY,
+        "Packets that passed by a notrack class without a session, from clients to the service (there) and back.",
+        |s, out| s.classes_each_way(out, |class, way| Some(class.packets[way])),
+    ),
+    counter(
+        "natgate_notrack_bytes_total",
+        CLASS_WAY,
+        "Their bytes: IPv4 packets, without link headers.",
+        |s, out| s.classes_each_way(out, |class, way| Some(class.bytes[way])),
+    ),
+    counter(
+        "natgate_notrack_dropped_total",
+        CLASS_WAY,
+        "Packets that a notrack class dropped, whatever the reason: see those that begin with notrack_.",
+        |s, out| s.classes_each_way(out, |class, way| Some(class.dropped[way])),
+    ),
+    gauge(
+        "natgate_notrack_last_packet_timestamp_seconds",
+        CLASS_WAY,
+        "When the last packet of a notrack class came, since 1970-01-01 UTC. Absent before the first one.",
+        Scrape::last_packets,
+    ),
+    gauge(
+        "natgate_notrack_asymmetric",
+        &["class"],
+        "1 while packets of a notrack class go one way only. Always 0 for one that drops, or is not symmetric.",
+        |s, out| s.classes(out, |_, known| known.silent.is_some()),
+    ),
+    gauge(
+        "natgate_notrack_settling",
+        &["class"],
+        "1 while sessions go on that were there before the notrack class.",
+        |s, out| s.classes(out, |class, _| class.settling.load(Relaxed)),
+    ),
+    // Pools.
     gauge("natgate_pool_addresses", &["pool", "kind"], "Addresses that sources become.", |s, out| {
         s.pools.iter().try_for_each(|pool| out.put(&[&pool.name, &pool.kind], pool.addresses))
     }),
@@ -496,7 +536,7 @@ pub const METRICS: &[Metric] = &[
         "natgate_worker_config_generation",
         WORKER,
         "Configurations that the worker took since its first one: the same for all workers but for an instant.",
-        |s, out| s.counters(out, |worker| worker.revision.load(std::sync::atomic::Ordering::Relaxed)),
+        |s, out| s.counters(out, |worker| worker.revision.load(Relaxed)),
     ),
     gauge(
         "natgate_worker_adopt_turn_seconds",

@@ -4,13 +4,17 @@
 
 use super::growth::by_protocol;
 use super::list::{Kind, Metric};
-use crate::conntrack::class::Class;
+use crate::classify::notrack::{Class, Way};
+use crate::conntrack::class::Class as Worth;
+use crate::control::one_way::Known;
 use crate::control::reload::ReloadStats;
 use crate::control::running::Running;
 use crate::control::session_routes::Tables;
 use crate::control::state::ControlState;
 use crate::control::{api, pools, routes, rules, steering};
+use crate::telemetry::notrack::ClassTotals;
 use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction, WorkerCounters};
+use crate::time::{TICK, Time};
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
@@ -18,7 +22,7 @@ use prometheus_client::registry::Unit;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Of a rule's text, which may name very many prefixes, this much is in its label.
 const RULE_CHARS: usize = 200;
@@ -98,6 +102,30 @@ impl Scrape {
         self.timers.iter().try_for_each(|row| out.put(&[&row.worker.to_string()], pick(row)))
     }
 
+    /// One sample for each notrack class.
+    pub(super) fn classes(&self, out: &mut Samples<'_>, pick: fn(&Class, Known) -> bool) -> fmt::Result {
+        let now = Instant::now();
+        self.running.snapshot.notrack.classes.iter().try_for_each(|class| {
+            out.put(&[&class.name], pick(class, self.tables.watch().class(&class.name, now)))
+        })
+    }
+
+    /// One sample for each way of each notrack class, or none.
+    pub(super) fn classes_each_way<V: Into<Value>>(
+        &self,
+        out: &mut Samples<'_>,
+        pick: impl Fn(&ClassTotals, usize) -> Option<V>,
+    ) -> fmt::Result {
+        for class in &self.running.snapshot.notrack.classes {
+            let totals = class.counters.totals();
+            for way in [Way::There, Way::Back] {
+                let Some(value) = pick(&totals, way as usize) else { continue };
+                out.put(&[&class.name, way.name()], value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// One sample for each pool and kind of port.
     pub(super) fn ports(&self, out: &mut Samples<'_>, pick: fn(&api::Pool) -> api::PortCount) -> fmt::Result {
         for pool in &self.pools {
@@ -124,7 +152,7 @@ impl Scrape {
     }
 
     pub(super) fn by_class(&self, out: &mut Samples<'_>) -> fmt::Result {
-        for (number, class) in Class::ALL.into_iter().enumerate() {
+        for (number, class) in Worth::ALL.into_iter().enumerate() {
             let gauges = self.state().workers.iter().filter_map(|worker| worker.classes.get(number));
             out.put(&[class.name()], gauges.map(Counter::get).sum::<u64>())?;
         }
@@ -139,12 +167,20 @@ impl Scrape {
     }
 
     pub(super) fn rule_sessions(&self, out: &mut Samples<'_>) -> fmt::Result {
-        for rule in rules::rules(&self.running, usize::MAX).rules {
+        for rule in rules::makers(&self.running) {
             let Some(sessions) = rule.sessions else { continue };
             let text: String = rule.text.chars().take(RULE_CHARS).collect();
             out.put(&[&rule.kind, &rule.number.to_string(), &text], sessions)?;
         }
         Ok(())
+    }
+
+    pub(super) fn last_packets(&self, out: &mut Samples<'_>) -> fmt::Result {
+        let started = self.state().started;
+        self.classes_each_way(out, |class, way| {
+            let at = started.wall_of(Time::ZERO + TICK * class.last[way]?.0);
+            Some(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
+        })
     }
 
     pub(super) fn fullest(&self, out: &mut Samples<'_>) -> fmt::Result {

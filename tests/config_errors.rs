@@ -236,7 +236,7 @@ const CASES: &[Case] = &[
     case("a rule's protocol has 8 bits", "protocol = \"udp\"\nport = 53", "protocol = «256»", &["256 is not between 0 and 255"], "from 0 to 255"),
     case("a rule's protocol is listed once", "protocol = \"udp\"", "protocol = [\"udp\", «17»]", &["\"17\" is listed twice"], "remove one"),
     case("a rule's port belongs to a protocol", "protocol = \"udp\"\nport = 53", "port = «53»", &["`port` without `protocol`"], "protocol = \"udp\""),
-    case("a rule's protocol has ports", "protocol = \"udp\"\nport = 53", "protocol = [\"udp\", \"icmp\"]\nport = «53»", &["ICMP has no ports"], "\"tcp\", \"udp\", \"sctp\" and \"dccp\""),
+    case("a rule's protocol has ports", "protocol = \"udp\"\nport = 53", "protocol = [\"udp\", \"icmp\"]\nport = «53»", &["ICMP has no ports"], "\"sctp\", \"dccp\" and \"udplite\""),
     case("a rule's port is a port", "port = 53", "port = «\"domain\"»", &["\"domain\" is not a port"], "\"8000-8010\""),
     case("a mark has 32 bits", "mark = 7", "mark = «4294967296»", &["4294967296 is not between 0 and 4294967295"], "from 0"),
     case("a mark is a number", "mark = 7", "mark = «\"0xgg\"»", &["\"0xgg\" is not a number of 32 bits"], "\"0xffffffff\""),

@@ -1,6 +1,10 @@
 //! What can be wrong in a config file ([`Mistake`]) or doubtful ([`Caution`]): one variant a rule, its sentence and
 //! its cure.
 
+mod notrack;
+
+pub use notrack::{ClassCaution, ClassMistake};
+
 use crate::config::units::ValueError;
 use crate::conntrack::policy::Share;
 use crate::device::spec::DeviceSpecError;
@@ -56,12 +60,8 @@ pub enum Mistake {
     UnknownPool { name: String, meant: Option<String>, known: Vec<String> },
     #[error("there is no set \"{name}\"")]
     UnknownSet { name: String, meant: Option<String>, known: Vec<String> },
-    #[error("two classes are called \"{0}\"")]
-    ClassTwice(String),
-    #[error("the service can be in zone {first} or in zone {second}")]
-    ServiceAmbiguous { first: u16, second: u16 },
-    #[error("the clients can be in zone {first} or in zone {second}")]
-    ClientsAmbiguous { first: u16, second: u16 },
+    #[error(transparent)]
+    Class(#[from] ClassMistake),
     #[error("the file has no interface")]
     NoInterface,
     #[error("{0} interfaces are too many")]
@@ -146,8 +146,8 @@ pub enum Mistake {
     TooMany { what: &'static str, count: usize, most: usize },
     #[error("there is no timeout set \"{name}\"")]
     UnknownTimeoutSet { name: String, meant: Option<String>, known: Vec<String> },
-    #[error("`port` without `protocol`")]
-    PortWithoutProtocol,
+    #[error("`{0}` without `protocol`")]
+    PortWithoutProtocol(&'static str),
     #[error("{protocol} has no ports")]
     PortOfPortless { protocol: String },
     #[error("{frames} frames are too few: these devices and {workers} workers need {minimum}")]
@@ -208,13 +208,7 @@ impl Mistake {
             Mistake::UnknownSet { meant, known, .. } => {
                 meant_or_known(meant.as_deref(), known, "add [set.NAME] with its prefixes")
             }
-            Mistake::ClassTwice(_) => "rename one of them".into(),
-            Mistake::ServiceAmbiguous { first, .. } => {
-                format!("add the one that is meant, such as `to_zone = {first}`")
-            }
-            Mistake::ClientsAmbiguous { first, .. } => {
-                format!("add the one that is meant, such as `zone = {first}`")
-            }
+            Mistake::Class(mistake) => mistake.cure(),
             Mistake::NoInterface => {
                 "add at least [interface.NAME] with `device`, `realm` and `address`; a NAT needs an internal and an \
                  external one"
@@ -299,9 +293,9 @@ impl Mistake {
             Mistake::UnknownTimeoutSet { meant, known, .. } => {
                 meant_or_known(meant.as_deref(), known, "add [conntrack.timeout_set.NAME] with its timeouts")
             }
-            Mistake::PortWithoutProtocol => "add `protocol`, such as protocol = \"udp\"".into(),
+            Mistake::PortWithoutProtocol(_) => "add `protocol`, such as protocol = \"udp\"".into(),
             Mistake::PortOfPortless { .. } => {
-                "give `port` only with \"tcp\", \"udp\", \"sctp\" and \"dccp\"; make a second rule for the others".into()
+                "give ports only with \"tcp\", \"udp\", \"sctp\", \"dccp\" and \"udplite\"; make a second rule for the others".into()
             }
             Mistake::FewFrames { minimum, .. } => {
                 format!("write at least {minimum}, or leave `frames` out for enough of them")
@@ -388,6 +382,8 @@ pub enum Caution {
     OneWorker(&'static str),
     #[error("timeout set \"{0}\" is chosen by no rule")]
     TimeoutSetUnused(String),
+    #[error(transparent)]
+    Class(#[from] ClassCaution),
 }
 
 impl Caution {
@@ -434,6 +430,7 @@ impl Caution {
                 format!("listen on \"127.0.0.1:{}\", or see that only those meant reach it", address.port())
             }
             Caution::OneWorker(key) => format!("remove `{key}`, or raise `workers`"),
+            Caution::Class(caution) => caution.cure(),
             Caution::TimeoutSetUnused(name) => {
                 format!("use it: timeouts = \"{name}\" in a [[conntrack.rule]], or remove it")
             }

@@ -26,7 +26,7 @@ pub mod reorder;
 pub mod units;
 
 pub use error::{ConfigErrors, Diagnostic, LoadError, Place, Problem};
-pub use mistake::{Caution, Mistake};
+pub use mistake::{Caution, ClassCaution, ClassMistake, Mistake};
 pub use model::Config;
 
 use error::{Found, Lines, Span};

@@ -134,16 +134,21 @@ fn timeout_set(draft: &Draft, name: &At<String>, findings: &mut Findings) -> Opt
 fn ports(rule: &TrackRuleDraft, findings: &mut Findings) -> Option<RangeInclusive<u16>> {
     let At { value: ports, at } = rule.ports.as_ref()?;
     match &rule.protocols {
-        None => findings.error(*at, Mistake::PortWithoutProtocol),
+        None => findings.error(*at, Mistake::PortWithoutProtocol("port")),
         Some(list) => {
-            if let Some(portless) = list.iter().find(|protocol| !protocol::has_ports(protocol.value)) {
-                let number = portless.value;
-                let protocol = protocol::name(number).map_or_else(|| number.to_string(), str::to_uppercase);
-                findings.error(*at, Mistake::PortOfPortless { protocol });
+            let portless =
+                list.iter().map(|protocol| protocol.value).find(|number| !protocol::has_ports(*number));
+            if let Some(number) = portless {
+                findings.error(*at, Mistake::PortOfPortless { protocol: protocol_name(number) });
             }
         }
     }
     Some(ports.clone())
+}
+
+/// A protocol as people write it.
+pub(super) fn protocol_name(number: u8) -> String {
+    protocol::name(number).map_or_else(|| number.to_string(), str::to_uppercase)
 }
 
 pub(super) fn doubts(draft: &Draft, config: &ConntrackConfig, workers: u8, findings: &mut Findings) {

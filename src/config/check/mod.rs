@@ -15,6 +15,7 @@ mod steering;
 mod ways;
 mod zones;
 
+use crate::classify::notrack::NotrackClass;
 use crate::config::draft::{Draft, RuntimeDraft};
 use crate::config::error::Span;
 use crate::config::estimate;
@@ -145,12 +146,14 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
             findings.warn(start, Caution::NoRealm(realm.name()));
         }
     }
-    if config.snat.is_empty() && config.dnat.is_empty() {
+    let translates = |class: &NotrackClass| class.translate_from.or(class.translate_to).is_some();
+    if config.snat.is_empty() && config.dnat.is_empty() && !config.notrack.iter().any(translates) {
         findings.warn(start, Caution::NoRule);
     }
     pools::doubts(draft, config, findings);
     rules::doubts(draft, config, findings);
     bans::doubts(draft, config, findings);
+    notrack::doubts(draft, config, findings);
     conntrack::doubts(draft, &config.conntrack, config.runtime.workers, findings);
     steering::doubts(&draft.runtime, config.runtime.workers, findings);
     if let Some(metrics) = draft.runtime.metrics.filter(|metrics| !metrics.value.ip().is_loopback()) {

@@ -8,6 +8,7 @@ use crate::config::model::{Config, PoolConfig, SourcePool};
 use crate::config::reader::{At, Findings};
 use crate::config::units;
 use crate::ids::Realm;
+use ipnet::Ipv4Net;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -90,7 +91,7 @@ fn build(pool: &PoolDraft) -> PoolConfig {
 }
 
 /// Each once, where it is first given.
-fn next_hops(draft: &Draft) -> Vec<At<Ipv4Addr>> {
+pub(super) fn next_hops(draft: &Draft) -> Vec<At<Ipv4Addr>> {
     let gateways = draft.interfaces.iter().filter_map(|interface| interface.gateway);
     let mut known = HashSet::new();
     let mut hops: Vec<_> = gateways.chain(draft.routes.iter().filter_map(|route| route.via)).collect();
@@ -156,12 +157,15 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     let outbound: HashSet<SourcePool> = config.snat.iter().map(|rule| rule.source).collect();
     let full_nat: HashSet<SourcePool> = config.dnat.iter().filter_map(|rule| rule.source).collect();
     let targets: HashSet<Ipv4Addr> = config.dnat.iter().map(|rule| rule.address).collect();
+    let translated = config.notrack.iter().filter(|class| class.translate_to.is_some());
+    let services: Vec<Ipv4Net> = translated.flat_map(|class| class.to.nets.iter().copied()).collect();
     for (index, pool) in draft.pools.iter().enumerate() {
         let source = SourcePool::Pool(index);
         let (outbound, full_nat) = (outbound.contains(&source), full_nat.contains(&source));
         let forwarded = || {
             let addresses = config.pools.get(index).map(|pool| pool.addresses.as_slice()).unwrap_or_default();
-            addresses.iter().any(|address| targets.contains(address))
+            let is_service = |address| services.iter().any(|net| net.contains(address));
+            addresses.iter().any(|address| targets.contains(address) || is_service(address))
         };
         if !outbound && !full_nat && !forwarded() {
             findings.warn(pool.name.at, Caution::PoolUnused(pool.name.value.clone()));

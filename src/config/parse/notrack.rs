@@ -126,8 +126,9 @@ fn flags(field: &Field<'_>, findings: &mut Findings) -> Option<At<TcpFlags>> {
         return None;
     }
     let mut flags = TcpFlags { mask: 0, set: 0 };
-    let mut complete = true;
-    for At { value: text, at } in field.texts(findings) {
+    let texts = field.texts(findings);
+    let mut complete = texts.len() == field.items().count();
+    for At { value: text, at } in texts {
         let (word, wanted) = text.strip_prefix('!').map_or((text, true), |word| (word, false));
         let bit = FLAGS.iter().find(|(name, _)| *name == word).map(|(_, bit)| *bit);
         let problem = match bit {

@@ -1,6 +1,18 @@
-//! Classes of packets that pass without a session: names, what a preset fills in, and what excludes what.
+//! Classes of packets that pass without a session: names, and what a preset fills in.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`places`] | zones of clients and of services |
+//! | [`exclusions`] | keys that exclude or need one another |
+//! | [`translation`] | what is translated, and to whose addresses |
+//! | [`doubts`] | what is allowed and probably not meant |
 
+mod doubts;
+mod exclusions;
 mod places;
+mod translation;
+
+pub(super) use doubts::doubts;
 
 use super::rules::interface;
 use super::sets::Sets;
@@ -8,12 +20,13 @@ use super::ways::Ways;
 use crate::classify::notrack::classifier::MAX_ENTRIES;
 use crate::classify::notrack::{Addresses, Answers, NotrackClass, UNTRACKED_CLASSES};
 use crate::config::draft::{Draft, Member, NotrackDraft};
-use crate::config::mistake::Mistake;
+use crate::config::mistake::{ClassMistake, Mistake};
 use crate::config::model::RouteConfig;
 use crate::config::reader::{At, Findings};
 use crate::ids::InterfaceId;
 use places::Places;
 use std::collections::HashMap;
+use translation::Owners;
 
 // A class becomes an entry each way, and for an allow-list one each way that refuses.
 const _: () = assert!(4 * UNTRACKED_CLASSES <= MAX_ENTRIES);
@@ -26,14 +39,22 @@ pub(super) fn check(draft: &Draft, routes: &[RouteConfig], findings: &mut Findin
     names(draft, findings);
     let sets = Sets::new(draft);
     let mut places = Places::new(draft, Ways::new(draft, routes));
-    draft.notrack.iter().map(|class| build(draft, &sets, &mut places, class, findings)).collect()
+    let owners = Owners::new(draft);
+    let mut classes = Vec::with_capacity(draft.notrack.len());
+    for class in &draft.notrack {
+        let built = build(draft, &sets, &mut places, class, findings);
+        exclusions::check(draft, class, &built, findings);
+        translation::check(&owners, class, &built, findings);
+        classes.push(built);
+    }
+    classes
 }
 
 fn names(draft: &Draft, findings: &mut Findings) {
     let mut known = HashMap::new();
     for name in draft.notrack.iter().filter_map(|class| class.name.as_ref()) {
         if let Some(first) = known.insert(name.value.as_str(), name.at) {
-            findings.clash(first, name.at, Mistake::ClassTwice(name.value.clone()));
+            findings.clash(first, name.at, ClassMistake::Twice(name.value.clone()).into());
         }
     }
 }

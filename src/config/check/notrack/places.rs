@@ -4,7 +4,7 @@ use super::super::ways::Ways;
 use super::super::zones;
 use crate::classify::notrack::Addresses;
 use crate::config::draft::{Draft, NotrackDraft};
-use crate::config::mistake::Mistake;
+use crate::config::mistake::ClassMistake;
 use crate::config::reader::{At, Findings};
 use ipnet::Ipv4Net;
 use std::collections::HashMap;
@@ -49,7 +49,7 @@ impl<'d> Places<'d> {
             [] => None,
             [zone] => Some(zone),
             [first, second, ..] => {
-                findings.error(translated.at, Mistake::ClientsAmbiguous { first, second });
+                findings.error(translated.at, ClassMistake::ClientsAmbiguous { first, second }.into());
                 None
             }
         }
@@ -79,7 +79,8 @@ impl<'d> Places<'d> {
             }
             [first, second, ..] => {
                 let at = class.translate_to.map(|net| net.at).or(class.to.as_ref().map(|to| to.at));
-                findings.error(at.unwrap_or(class.at), Mistake::ServiceAmbiguous { first, second });
+                findings
+                    .error(at.unwrap_or(class.at), ClassMistake::ServiceAmbiguous { first, second }.into());
                 first
             }
         }

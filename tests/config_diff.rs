@@ -65,6 +65,21 @@ port = "5000-5010"
 to = "192.168.2.10"
 [[ban]]
 from = ["198.51.100.1", "198.51.100.2"]
+[set.frontends]
+prefixes = ["10.0.0.0/16", "10.2.0.0/16"]
+[set.others]
+prefixes = []
+[[notrack]]
+name = "cache"
+preset = "memcached"
+from = ["set.frontends", "192.0.2.0/24"]
+to = "203.0.113.60"
+translate_to = "192.168.1.20"
+[[notrack]]
+name = "tunnel"
+preset = "vxlan"
+on = "wan"
+to = "192.168.2.9"
 "#;
 
 fn parsed(text: &str) -> Config {
@@ -100,7 +115,13 @@ fn the_order_of_what_has_a_name_is_no_difference() {
     let pool = "[pool.office]\naddresses = \"203.0.113.9\"\n";
     let last = "from = [\"198.51.100.1\", \"198.51.100.2\"]\n";
     let split = format!("from = \"198.51.100.2\"\n[[ban]]\nfrom = \"198.51.100.1\"\n{pool}{lan}");
-    assert_eq!(after(&[(lan, ""), (pool, ""), (last, &split)]), Diff::default());
+    let set = "[set.frontends]\nprefixes = [\"10.0.0.0/16\", \"10.2.0.0/16\"]\n";
+    let set_again =
+        "[set.frontends]\nprefixes = [\"10.2.0.0/16\", \"10.0.0.0/16\"]\n[[notrack]]\nname = \"tunnel\"";
+    let from = ("[\"set.frontends\", \"192.0.2.0/24\"]", "[\"192.0.2.0/24\", \"set.frontends\"]");
+    let tunnel = "[[notrack]]\nname = \"tunnel\"";
+    let moved = [(lan, ""), (pool, ""), (last, split.as_str()), (set, ""), (tunnel, set_again), from];
+    assert_eq!(after(&moved), Diff::default());
 }
 
 /// A change of the file, and what it is called.
@@ -132,6 +153,24 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("[[dnat]]", "[[dnat]]\non = \"wan\"\nprotocol = \"udp\"\nport = 53\nto = \"192.168.1.53\"\n[[dnat]]", &["+ dnat udp 203.0.113.2:53 -> 192.168.1.53:53"]),
     ("\"198.51.100.1\", \"198.51.100.2\"", "\"198.51.100.2\", \"192.0.2.0/24\"", &["- ban 198.51.100.1/32", "+ ban 192.0.2.0/24"]),
     ("[[ban]]", "[[ban]]\nzone = 0\nfrom = \"192.0.2.1\"\n[[ban]]", &["+ ban 192.0.2.1/32 zone 0"]),
+    ("[\"10.0.0.0/16\", ", "[\"10.3.0.0/16\", ", &["~ set frontends: 10.0.0.0/16, 10.2.0.0/16 -> 10.3.0.0/16, 10.2.0.0/16"]),
+    ("prefixes = []", "prefixes = \"10.9.0.0/16\"", &["~ set others: nobody -> 10.9.0.0/16"]),
+    ("[set.others]", "[set.more]\nprefixes = \"10.9.0.0/16\"\n[set.others]", &["+ set more: 10.9.0.0/16"]),
+    ("[set.others]", "[set.more]", &["+ set more: nobody", "- set others"]),
+    ("name = \"cache\"", "name = \"caches\"", &[
+        "- notrack cache -> forward from 192.0.2.0/24, set.frontends from_port 1024-65535 to 203.0.113.60/32 port 11211 protocol tcp, udp translate_to 192.168.1.20/32 policy open answers symmetric",
+        "+ notrack caches -> forward from 192.0.2.0/24, set.frontends from_port 1024-65535 to 203.0.113.60/32 port 11211 protocol tcp, udp translate_to 192.168.1.20/32 policy open answers symmetric, place 1"]),
+    ("\"set.frontends\", \"192.0.2.0/24\"", "\"set.others\", \"192.0.2.0/24\"", &["~ notrack cache from: 192.0.2.0/24, set.frontends -> 192.0.2.0/24, set.others"]),
+    ("from = [\"set.frontends\", \"192.0.2.0/24\"]\n", "", &["~ notrack cache from: 192.0.2.0/24, set.frontends -> any"]),
+    ("preset = \"memcached\"\n", "preset = \"memcached\"\npolicy = \"allow-listed\"\nopened_by = \"either\"\nexisting = \"release\"\n", &[
+        "~ notrack cache policy: open -> allow-listed", "~ notrack cache opened_by: clients -> either", "~ notrack cache existing: keep -> release"]),
+    ("translate_to = \"192.168.1.20\"\n", "untranslated = true\n", &["~ notrack cache translate_to: 192.168.1.20/32 -> none", "~ notrack cache untranslated: false -> true"]),
+    ("preset = \"vxlan\"\non = \"wan\"\n", "zone = 0\nprotocol = \"tcp\"\nport = [8472, 9000]\nfrom_port = \"1-9\"\ntcp_flags = [\"syn\", \"!ack\"]\nsymmetric = false\naction = \"drop\"\n", &[
+        "~ notrack tunnel preset: vxlan -> none", "~ notrack tunnel on: wan -> any", "~ notrack tunnel zone: any -> 0", "~ notrack tunnel from_port: any -> 1-9",
+        "~ notrack tunnel port: 4789 -> 8472, 9000", "~ notrack tunnel protocol: udp -> tcp", "~ notrack tunnel tcp_flags: any -> syn, !ack",
+        "~ notrack tunnel action: forward -> drop", "~ notrack tunnel answers: symmetric, peers -> none"]),
+    ("to = \"192.168.2.9\"\n", "to = \"192.168.2.9\"\n[[notrack]]\nname = \"no-telnet\"\naction = \"drop\"\nprotocol = \"tcp\"\nport = 23\n", &[
+        "+ notrack no-telnet -> drop port 23 protocol tcp answers symmetric"]),
     ("mark = 7", "mark = 8", &["~ conntrack.rule protocol icmp: timeouts default, mark 7 -> timeouts default, mark 8"]),
     ("port = 53", "port = \"53-54\"\non = \"dmz\"", &["- conntrack.rule protocol udp port 53 -> timeouts short, mark 0", "+ conntrack.rule on dmz protocol udp port 53-54 -> timeouts short, mark 0, place 1"]),
 ];
@@ -229,6 +268,15 @@ fn rules_that_move_together_are_one_line() {
     let found = diff(&with(&[0, 1, 2, 3, 4, 5, 6, 7]), &with(&[0, 5, 6, 1, 2, 3, 4, 7]));
     assert_eq!(lines(&found), ["> snat from 10.5.0.0/16 -> interface and 1 more behind it: place 9 -> 5"]);
     assert_eq!(found.restart, []);
+}
+
+#[test]
+fn a_class_that_comes_before_another_one_has_moved() {
+    let tunnel = "[[notrack]]\nname = \"tunnel\"\npreset = \"vxlan\"\non = \"wan\"\nto = \"192.168.2.9\"\n";
+    let found = after(&[(tunnel, ""), ("[[notrack]]", &format!("{tunnel}[[notrack]]"))]);
+    let words =
+        "forward on wan to 192.168.2.9/32 port 4789 protocol udp policy open answers symmetric, peers";
+    assert_eq!(lines(&found), [format!("> notrack tunnel -> {words}: place 2 -> 1")]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ const BUFFERS: &str =
     "the device was set up at the start, for packets of the size that its interfaces had then";
 
 /// Entries of both lists by their keys, those of the second list in its order and then those that are only in the first.
-fn matched<'c, T, K: Hash + Eq>(
+pub(super) fn matched<'c, T, K: Hash + Eq>(
     before: &'c [T],
     after: &'c [T],
     key: impl Fn(&'c T) -> K,

@@ -8,10 +8,11 @@
 //! ```
 //!
 //! Things are the same if their names are; rules, if they match the same packets. The order of what has a name means
-//! nothing and is no difference, that of routes and rules is one. A difference that needs a restart is in both lists.
+//! nothing and is no difference, that of routes, rules and classes is one. A difference that needs a restart is in both lists.
 
 mod align;
 mod links;
+mod notrack;
 mod rules;
 mod settings;
 mod words;
@@ -211,7 +212,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
         snat: _,
         dnat: _,
         bans,
-        sets: _,
+        sets,
         notrack: _,
     } = before;
     links::devices(&mut diff, before, after);
@@ -221,6 +222,8 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
     rules::snat(&mut diff, before, after);
     rules::dnat(&mut diff, before, after);
     rules::bans(&mut diff, bans, &after.bans);
+    notrack::sets(&mut diff, sets, &after.sets);
+    notrack::classes(&mut diff, before, after);
     settings::runtime(&mut diff, runtime, &after.runtime);
     settings::conntrack(&mut diff, conntrack, &after.conntrack);
     rules::track(&mut diff, before, after);

@@ -11,23 +11,23 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 /// A list of rules of both configurations.
-struct Lists<'c, R, M, A> {
-    before: &'c Config,
-    after: &'c Config,
-    list: fn(&Config) -> &[R],
+pub(super) struct Lists<'c, R, M, A> {
+    pub(super) before: &'c Config,
+    pub(super) after: &'c Config,
+    pub(super) list: fn(&Config) -> &[R],
     /// What a rule matches, with names instead of numbers.
-    matches: fn(&'c Config, &'c R) -> M,
+    pub(super) matches: fn(&'c Config, &'c R) -> M,
     /// What it does.
-    does: fn(&'c Config, &'c R) -> A,
+    pub(super) does: fn(&'c Config, &'c R) -> A,
     /// The same in words.
-    matches_words: fn(&Config, &R) -> String,
-    does_words: fn(&Config, &R) -> String,
+    pub(super) matches_words: fn(&Config, &R) -> String,
+    pub(super) does_words: fn(&Config, &R) -> String,
     /// Whether it matters where in its list a new rule is.
-    ordered: bool,
+    pub(super) ordered: bool,
 }
 
 impl<'c, R: 'c, M: Hash + Eq + Copy, A: Hash + Eq + Copy> Lists<'c, R, M, A> {
-    fn compare(&self, diff: &mut Diff) {
+    pub(super) fn compare(&self, diff: &mut Diff) {
         let (old, new) = ((self.list)(self.before), (self.list)(self.after));
         let keys = |config: &'c Config, rules: &'c [R]| -> Vec<(M, A)> {
             rules.iter().map(|rule| ((self.matches)(config, rule), (self.does)(config, rule))).collect()

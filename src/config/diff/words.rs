@@ -53,6 +53,10 @@ pub(super) fn interface_name(config: &Config, id: InterfaceId) -> &str {
     config.interfaces.get(id.index()).map_or("?", |interface| interface.name.as_str())
 }
 
+pub(super) fn interface_names<'c>(config: &'c Config, ids: &[InterfaceId]) -> Vec<&'c str> {
+    ids.iter().map(|id| interface_name(config, *id)).collect()
+}
+
 pub(super) fn device(config: &Config, id: DeviceId) -> String {
     config.devices.get(id.index()).map(|device| device.spec.to_string()).unwrap_or_default()
 }
@@ -95,11 +99,11 @@ fn zone_of(config: &Config, interface: InterfaceId) -> String {
 }
 
 /// What a rule matches, of words and their values.
-fn matched(parts: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
+pub(super) fn matched(parts: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
     parts.into_iter().filter_map(|(word, value)| Some(format!(" {word} {}", value?))).collect()
 }
 
-fn some_list<T: Display>(entries: &[T]) -> Option<String> {
+pub(super) fn some_list<T: Display>(entries: &[T]) -> Option<String> {
     (!entries.is_empty()).then(|| list(entries))
 }
 
@@ -161,7 +165,7 @@ pub(super) fn treatment(config: &Config, rule: &TrackRule) -> String {
     format!("timeouts {}, mark {}", set_name(config, rule.timeouts).unwrap_or("default"), rule.mark)
 }
 
-fn protocol_name(number: u8) -> String {
+pub(super) fn protocol_name(number: u8) -> String {
     protocol::name(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 

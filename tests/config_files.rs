@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 use natgate::config::keys::{Key, Presence, Section};
-use natgate::config::{self, Checked, Mistake};
+use natgate::config::{self, Checked, Mistake, presets};
 use std::fs;
 use std::path::PathBuf;
 
@@ -166,6 +166,8 @@ fn the_documentation_holds_the_table_of_each_section() {
         let table = section.markdown();
         assert!(docs.contains(&table), "docs/config.md lacks, for {}:\n{table}", section.header());
     }
+    let table = presets::markdown();
+    assert!(docs.contains(&table), "docs/config.md lacks:\n{table}");
 }
 
 #[test]

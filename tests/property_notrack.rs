@@ -1,11 +1,7 @@
 //! What becomes of packets of notrack classes, against a model that reads the classes as an operator does: one packet, one
 //! class after the other, both directions of each.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test ends at the first surprise"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
 
 use ipnet::Ipv4Net;
 use natgate::config;
@@ -203,7 +199,8 @@ fn model(classes: &[Class], arrival: usize, packet: Tuple, flags: u8) -> Fate {
         let service_at = side(service.addr());
         let there_side = class.clients_at(arrival) && class.to.contains(&packet.dst);
         let back_side = class.symmetric && arrival == service_at && service.contains(&packet.src);
-        let back_ports = if class.peers { (packet.dport, packet.sport) } else { (packet.sport, packet.dport) };
+        let back_ports =
+            if class.peers { (packet.dport, packet.sport) } else { (packet.sport, packet.dport) };
         let there = there_side
             && class.is_client(&class.from, packet.src)
             && is_in(class.from_port, packet.sport)

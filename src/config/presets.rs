@@ -2,7 +2,7 @@
 //!
 //! One list: what the config accepts, what output shows, and what `docs/config.md` says.
 
-use crate::wire::protocol::{TCP, UDP};
+use crate::wire::protocol::{self, TCP, UDP};
 use std::ops::RangeInclusive;
 
 /// What is known of a service by its name. Whatever the class itself says wins.
@@ -68,6 +68,20 @@ pub static PRESETS: &[Preset] = &[
         peers: false,
     },
 ];
+
+/// The presets as a table in Markdown, as `docs/config.md` holds it.
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "| preset | `protocol` | `port` | `from_port` | `peers` | what |\n|---|---|---|---|---|---|\n",
+    );
+    for Preset { name, help, protocols, port, from_ports, peers } in PRESETS {
+        let protocols: Vec<&str> = protocols.iter().filter_map(|number| protocol::name(*number)).collect();
+        let from = from_ports.as_ref();
+        let from = from.map_or_else(|| "any".into(), |ports| format!("{}-{}", ports.start(), ports.end()));
+        out += &format!("| `{name}` | {} | {port} | {from} | {peers} | {help} |\n", protocols.join(", "));
+    }
+    out
+}
 
 #[cfg(test)]
 mod tests {

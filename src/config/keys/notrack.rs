@@ -24,7 +24,7 @@ pub(super) static NOTRACK: &[Key] = &[
         "`\"vxlan\"`, `\"geneve\"`, `\"memcached\"`, `\"dns\"` or `\"quic-lb\"`",
         "no preset",
         "\"memcached\"",
-        "Fills what the class does not say of `protocol`, `port`, `from_port` and `peers`: see below.",
+        "Fills what the class does not say of `protocol`, `port`, `from_port` and `peers`; see below.",
     ),
     optional(
         "on",

@@ -7,6 +7,7 @@
 //! would be dropped. Results go to standard output, everything else (logs, errors, warnings) to standard error. Colours
 //! only on a terminal, and not if `NO_COLOR` is set.
 
+pub mod advise;
 mod api;
 mod change;
 mod check;
@@ -58,6 +59,7 @@ Examples:
   natgate reload new.toml         another config, without a pause
   natgate explain tcp 192.168.1.10:40000 198.51.100.7:443
                                   what would become of that packet, and why
+  natgate advise                  which services would do better untracked
   natgate demo                    all of it between hosts made for the purpose
 
 Environment:
@@ -122,6 +124,8 @@ enum Command {
     Man(manual::Args),
     /// Explain what would become of a packet now, and why
     Explain(explain::ExplainArgs),
+    /// Say which services would do better untracked
+    Advise(advise::AdviseArgs),
     /// Show natgate at work between real hosts, on this machine
     Demo(demo::Args),
     /// Play a part in the demo and in tests
@@ -182,6 +186,7 @@ pub fn main() -> ExitCode {
         Command::Ban(args) => edit::ban(&args, true),
         Command::Unban(args) => edit::ban(&args, false),
         Command::Explain(args) => explain::run(&args),
+        Command::Advise(args) => advise::run(&args),
         Command::Demo(args) => demo::run(&args).map_err(|error| match error {
             demo::DemoError::Output(error) => Failure::from(error),
             error => Failure::Other(error.into()),

@@ -4,10 +4,12 @@
 //! grow. Fields may be added in later versions and are ignored by older clients; none changes its meaning.
 //! The comments here are the descriptions in the OpenAPI document ([`super::openapi`]).
 
+mod advise;
 mod explain;
 mod rules;
 mod streams;
 
+pub use advise::{Advice, AdvisedClass, AdvisedService};
 pub use explain::{
     ExplainedAnswers, ExplainedEnds, ExplainedHop, ExplainedLimits, ExplainedMapping, ExplainedOwner,
     ExplainedPacket, ExplainedTracking, ExplainedVerdict, Explanation,

@@ -17,6 +17,7 @@
 //! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
 //! | [`sessions`] | the session list, written one line at a time |
+//! | [`advise`] | which services would do better without sessions |
 //! | [`tally`] | sessions counted by what they have in common: who fills the table |
 //! | [`reload`] | a new configuration: checked, compared, handed to all workers or to none |
 //! | [`streams`], [`sse`] | what happens, told while it does |
@@ -40,6 +41,7 @@
 //!
 //! Whoever may open the socket file, which is its owner alone (mode 0600). There is no other authentication.
 
+pub mod advise;
 pub mod api;
 mod classes;
 pub mod client;

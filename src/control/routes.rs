@@ -8,7 +8,7 @@ use super::filter::digits;
 use super::session_routes::{self, Pairs, Refusal, Tables};
 use super::state::{ControlState, TimeoutSet};
 use super::steering::steering;
-use super::{api, explain, listings, metrics, openapi, reload, samples, streams};
+use super::{advise, api, explain, listings, metrics, openapi, reload, samples, streams};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
 use crate::management::expiry::TimerStatus;
 use crate::telemetry::{Counter, DropReason, Eviction, WorkerCounters};
@@ -67,6 +67,7 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
         .routes(routes!(get_events))
         .merge(listings::endpoints())
         .merge(explain::endpoints())
+        .merge(advise::endpoints())
         .merge(session_routes::endpoints())
         .merge(reload::routes::endpoints())
         .merge(streams::endpoints())

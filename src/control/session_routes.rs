@@ -18,7 +18,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -59,6 +59,12 @@ impl Tables {
     /// What the runtime handed over.
     pub fn state(&self) -> &ControlState {
         &self.state
+    }
+
+    /// The turn of a request that takes memory for as many keys as there are sessions.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.tallies.acquire().await.ok()
     }
 
     /// Who is alive.
@@ -193,8 +199,7 @@ async fn groups(
             BadParameter::new("limit", format!("{limit} rows are too many: ask for {MAX_ROWS} at the most"))
         })?,
     };
-    // It is never closed.
-    let _turn = tables.tallies.acquire().await;
+    let _turn = tables.turn().await;
     Ok(tally::groups(&tables.state, &query.filter, by, sort, rows).await)
 }
 

@@ -1,0 +1,106 @@
+//! The class that takes a service's packets, in the words of the config, and what is lost with its sessions.
+
+use super::groups::{Group, Service};
+use super::judge::{arrivals, forward_of};
+use crate::control::running::Running;
+use crate::control::tally::protocol_name;
+use crate::ids::Realm;
+use crate::wire::protocol;
+use std::fmt::Write;
+
+/// Presets by what they are for: protocol and port.
+const PRESETS: [(&str, u8, u16); 7] = [
+    ("vxlan", protocol::UDP, 4789),
+    ("geneve", protocol::UDP, 6081),
+    ("memcached", protocol::TCP, 11_211),
+    ("memcached", protocol::UDP, 11_211),
+    ("dns", protocol::TCP, 53),
+    ("dns", protocol::UDP, 53),
+    ("quic-lb", protocol::UDP, 443),
+];
+
+/// The preset for a service.
+pub(super) fn preset(service: &Service) -> Option<&'static str> {
+    let known = PRESETS.iter().find(|(_, number, port)| (*number, *port) == (service.protocol, service.port));
+    known.map(|(name, ..)| *name)
+}
+
+/// Names of classes that are taken.
+pub(super) struct Names(Vec<String>);
+
+impl Names {
+    /// Those of the configuration.
+    pub(super) fn of(running: &Running) -> Names {
+        Names(running.config.notrack.iter().map(|class| class.name.clone()).collect())
+    }
+
+    /// One for the service, that no other class has.
+    pub(super) fn give(&mut self, service: &Service) -> String {
+        let protocol = protocol_name(service.protocol);
+        let first = match preset(service) {
+            Some(preset) => format!("{preset}-{protocol}"),
+            None => format!("{protocol}-{}", service.port),
+        };
+        let others = (2u32..).map(|number| format!("{first}-{number}"));
+        let name = std::iter::once(first.clone()).chain(others).find(|name| !self.0.contains(name));
+        let name = name.unwrap_or(first);
+        self.0.push(name.clone());
+        name
+    }
+}
+
+/// The class as it is to be pasted. `None`: the service has no backend.
+pub(super) fn class(running: &Running, service: &Service, group: &Group, name: &str) -> Option<String> {
+    let (to, (backend, _)) = (service.to?, service.backend?);
+    let names: Vec<_> = arrivals(running, service)
+        .iter()
+        .map(|id| format!("\"{}\"", running.snapshot.interface(*id).name))
+        .collect();
+    let on = match &names[..] {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    let mut text = format!("[[notrack]]\nname = \"{name}\"\n");
+    let mut line = |key: &str, value: String| {
+        // Into a string, which can not fail.
+        let _ = writeln!(text, "{key} = {value}");
+    };
+    if let Some(preset) = preset(service) {
+        line("preset", format!("\"{preset}\""));
+    }
+    line("on", on);
+    line("to", format!("\"{to}\""));
+    if running.config.zones().len() > 1 {
+        line("to_zone", service.answers_from.1.to_string());
+    }
+    line("protocol", format!("\"{}\"", protocol_name(service.protocol)));
+    line("port", service.port.to_string());
+    line("translate_to", format!("\"{backend}\""));
+    if let Some(sources) = group.sources.few() {
+        let list: Vec<_> = sources.iter().map(|source| format!("\"{source}\"")).collect();
+        text.push_str("# Every client that was seen; policy = \"allow-listed\" would keep all others out:\n");
+        let _ = writeln!(text, "# from = [{}]", list.join(", "));
+    }
+    Some(text)
+}
+
+/// What the service has now and will not have.
+pub(super) fn losses(running: &Running, service: &Service) -> Vec<String> {
+    let limits = &running.snapshot.conntrack.limits;
+    let mut losses =
+        vec!["its packets are checked one by one: nobody looks at states, windows and timeouts".to_owned()];
+    if limits.count_sources() {
+        losses.push("limits per source do not hold for it".to_owned());
+    }
+    if forward_of(running, service).is_some_and(|forward| forward.syn_proxy) {
+        losses.push("the SYN proxy in front of it is passed by".to_owned());
+    }
+    let inside = running.snapshot.interfaces.iter().filter(|interface| interface.realm == Realm::Internal);
+    if inside.count() > 1 {
+        losses.push(
+            "hosts of other internal networks reach it by the public address alone: answers to their own are dropped"
+                .to_owned(),
+        );
+    }
+    losses
+}

@@ -2,6 +2,7 @@
 //! session tables. No DPDK, no privileges.
 
 mod abuse;
+mod advise;
 mod explain;
 mod gateway;
 mod listings;

@@ -2,27 +2,17 @@
 
 use super::groups::{Group, Service};
 use super::judge::{arrivals, forward_of};
+use crate::config::presets::{PRESETS, Preset};
 use crate::control::running::Running;
 use crate::control::tally::protocol_name;
 use crate::ids::Realm;
-use crate::wire::protocol;
 use std::fmt::Write;
 
-/// Presets by what they are for: protocol and port.
-const PRESETS: [(&str, u8, u16); 7] = [
-    ("vxlan", protocol::UDP, 4789),
-    ("geneve", protocol::UDP, 6081),
-    ("memcached", protocol::TCP, 11_211),
-    ("memcached", protocol::UDP, 11_211),
-    ("dns", protocol::TCP, 53),
-    ("dns", protocol::UDP, 53),
-    ("quic-lb", protocol::UDP, 443),
-];
-
 /// The preset for a service.
-pub(super) fn preset(service: &Service) -> Option<&'static str> {
-    let known = PRESETS.iter().find(|(_, number, port)| (*number, *port) == (service.protocol, service.port));
-    known.map(|(name, ..)| *name)
+fn preset(service: &Service) -> Option<&'static str> {
+    let is_for =
+        |preset: &&Preset| preset.port == service.port && preset.protocols.contains(&service.protocol);
+    PRESETS.iter().find(is_for).map(|preset| preset.name)
 }
 
 /// Names of classes that are taken.

@@ -5,7 +5,11 @@ use super::*;
 use crate::config::{compile::compile, parse};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::SessionSnapshot;
-use crate::ids::{MacAddr, Realm};
+use crate::ids::{InterfaceId, MacAddr, Realm};
+use crate::packet::{Fragment, Kind};
+use crate::pipeline::plan::{Envelope, Header};
+use crate::pipeline::stateless::{classify, judge as pass};
+use crate::wire::tcp as flags;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -149,4 +153,77 @@ fn what_saves_most_comes_first_and_the_limit_leaves_the_rest_out() {
     };
     assert_eq!(ports(100), [11_211, 9_000, 80]);
     assert_eq!(ports(1), [11_211]);
+}
+
+/// What a packet becomes by a class, and where it leaves.
+fn passes(
+    running: &Running,
+    interface: u8,
+    tuple: crate::packet::Tuple,
+    flags: u8,
+) -> Option<(crate::packet::Tuple, u8)> {
+    let interface = InterfaceId(interface);
+    let header = Header { interface, tuple, kind: Kind::Tcp { flags }, fragment: Fragment::Whole };
+    let passage = pass(&running.snapshot, &header, classify(&running.snapshot, &header)?).unwrap();
+    let envelope = Envelope { ttl: 64, total_len: 60, dont_fragment: false };
+    let hop = passage.way_out(&running.snapshot, &header, envelope).unwrap();
+    Some((passage.to, hop.interface.0))
+}
+
+#[test]
+fn a_proposal_that_is_pasted_takes_just_the_packets_of_those_sessions() {
+    let (lan, wan) = (0, 1);
+    for (port, preset) in [(11_211, "preset = \"memcached\""), (9_000, "name = \"tcp-9000\"")] {
+        let sessions = flood(200, |n, age| forwarded(n, port, port, age));
+        let advice = answer(&base(), ALL, &sessions);
+        let toml = &advice.advice[0].class.as_ref().unwrap().toml;
+        assert!(toml.contains(preset), "{toml}");
+        let pasted = format!("{}\n{toml}", base());
+        let running = running(&pasted);
+        for session in &sessions {
+            let (there, sent) = (session.original.tuple(), session.reply.tuple().inverse());
+            assert_eq!(passes(&running, wan, there, flags::SYN), Some((sent, lan)), "{toml}");
+            let back = (there.inverse(), wan);
+            assert_eq!(passes(&running, lan, sent.inverse(), flags::SYN | flags::ACK), Some(back), "{toml}");
+        }
+        // A host inside that uses the public address, and the answer to the gateway that speaks for it, keep sessions.
+        let (host, gateway) =
+            ((Ipv4Addr::new(192, 168, 1, 10), 5_000), (Ipv4Addr::new(203, 0, 113, 2), 5_000));
+        assert_eq!(passes(&running, lan, tcp(host, (PUBLIC, port)), flags::SYN), None);
+        assert_eq!(passes(&running, lan, tcp((CACHE, port), gateway), flags::ACK), None);
+        // And it is not proposed again.
+        let again = answer(&pasted, ALL, &sessions);
+        let why = &again.advice[0].why;
+        assert!(again.proposed == 0 && why.contains("has it already"), "{why}");
+    }
+}
+
+#[test]
+fn a_name_that_is_taken_is_not_given_again() {
+    let class = "[[notrack]]\nname = \"tcp-9000\"\nto = \"192.0.2.1\"\n";
+    let sessions = flood(200, |n, age| forwarded(n, 9_000, 9_000, age));
+    let advice = answer(&format!("{}{class}", base()), ALL, &sessions);
+    let toml = &advice.advice[0].class.as_ref().unwrap().toml;
+    assert!(toml.contains("name = \"tcp-9000-2\""), "{toml}");
+}
+
+#[test]
+fn few_clients_are_named_and_zones_are_said_where_there_are_several() {
+    let zones = base()
+        .replace("realm = \"internal\"", "realm = \"internal\"\nzone = 7")
+        .replace("to = \"192.168.1.20", "zone = 7\nto = \"192.168.1.20");
+    let sessions: Vec<_> = flood(200, |n, age| forwarded(n % 3, 9_000, 9_000, age))
+        .into_iter()
+        .map(|session| SessionSnapshot {
+            reply: V4Key::new(session.reply.tuple(), Realm::Internal, 7),
+            ..session
+        })
+        .collect();
+    let advice = answer(&zones, ALL, &sessions);
+    let toml = &advice.advice[0].class.as_ref().unwrap().toml;
+    assert!(toml.contains("# from = [\"198.18.0.0\", \"198.18.0.1\", \"198.18.0.2\"]"), "{toml}");
+    let running = running(&format!("{zones}\n{}", toml.replace("# from", "from")));
+    let passed = passes(&running, 1, tcp((client(1), 40_000), (PUBLIC, 9_000)), flags::SYN);
+    assert_eq!(passed.map(|(to, interface)| (to.dst, interface)), Some((CACHE, 0)));
+    assert_eq!(passes(&running, 1, tcp((client(4), 40_000), (PUBLIC, 9_000)), flags::SYN), None);
 }

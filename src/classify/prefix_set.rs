@@ -26,6 +26,11 @@ impl PrefixSet {
         PrefixSet { ranges: ranges.into() }
     }
 
+    /// First and last address of each range: ascending, with addresses between them that are not in the set.
+    pub fn ranges(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.ranges.iter().copied()
+    }
+
     /// Whether there is no address.
     #[inline]
     pub fn is_empty(&self) -> bool {

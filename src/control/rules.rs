@@ -203,13 +203,13 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
         Running::new(config, snapshot, Vec::new())
     }
 
-    fn shown(running: &Running, limit: usize) -> api::Rules {
+    fn answer(running: &Running, limit: usize) -> api::Rules {
         rules(running, Tick(0), |_| Known::default(), limit)
     }
 
     #[test]
     fn a_rule_is_written_as_the_config_would_write_it() {
-        let shown = shown(&running(), usize::MAX);
+        let shown = answer(&running(), usize::MAX);
         let text = |number: usize| shown.rules[number].text.as_str();
         assert_eq!(
             text(0),
@@ -229,11 +229,90 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
         assert_eq!((again.snat, again.dnat, again.bans), (first.snat, first.dnat, first.bans));
     }
 
+    const CLASSES: &str = r#"
+[set.frontends]
+prefixes = ["10.0.0.0/16", "192.0.2.7"]
+[set.nobody]
+prefixes = []
+
+[[notrack]]
+name = "cache"
+preset = "memcached"
+on = ["wan", "shop"]
+from = ["198.51.100.0/24", "set.frontends"]
+to = "203.0.113.9"
+to_zone = 0
+translate_to = "192.168.1.20"
+policy = "allow-listed"
+opened_by = "either"
+existing = "release"
+
+[[notrack]]
+name = "tunnels"
+preset = "vxlan"
+zone = 7
+from = "10.0.0.0/24"
+to_zone = 7
+translate_from = "198.51.101.0/24"
+
+[[notrack]]
+name = "floods"
+from = "set.nobody"
+protocol = "tcp"
+port = [7, "9-19"]
+tcp_flags = ["syn", "!ack"]
+to_zone = 0
+action = "drop"
+symmetric = false
+comment = "no more"
+"#;
+
+    #[test]
+    fn a_class_is_written_with_all_that_it_is_and_reads_back_as_the_same() {
+        let first = read(CLASSES);
+        let texts: Vec<_> = first.notrack.iter().map(|class| classes::class(&first, class)).collect();
+        assert_eq!(
+            texts[0],
+            "{ name = \"cache\", preset = \"memcached\", on = [\"wan\", \"shop\"], from = [\"198.51.100.0/24\", \"set.frontends\"], from_port = \"1024-65535\", to = \"203.0.113.9\", to_zone = 0, port = 11211, protocol = [\"tcp\", \"udp\"], action = \"forward\", translate_to = \"192.168.1.20\", symmetric = true, peers = false, policy = \"allow-listed\", opened_by = \"either\", existing = \"release\" }"
+        );
+        assert!(
+            texts[1].contains("port = 4789, protocol = \"udp\"") && texts[1].contains("peers = true"),
+            "{}",
+            texts[1]
+        );
+        assert!(
+            texts[2].contains("port = [7, \"9-19\"], protocol = \"tcp\", tcp_flags = [\"syn\", \"!ack\"]"),
+            "{}",
+            texts[2]
+        );
+        let sets = CLASSES.split_once("[[notrack]]").unwrap().0;
+        let again = read(&format!("notrack = [{}]\n{sets}", texts.join(", ")));
+        assert_eq!((again.notrack, again.sets), (first.notrack, first.sets));
+    }
+
+    #[test]
+    fn a_set_is_written_with_its_first_prefixes() {
+        let mut set = read(CLASSES).sets.remove(0);
+        let row = classes::set_row(0, &set);
+        assert_eq!(
+            (row.kind.as_str(), row.number, row.name.as_deref(), row.prefixes),
+            ("set", 1, Some("frontends"), Some(2))
+        );
+        assert_eq!(row.text, "{ prefixes = [\"10.0.0.0/16\", \"192.0.2.7\"] }");
+        set.prefixes = vec![set.prefixes[0]; 12];
+        let row = classes::set_row(0, &set);
+        assert!(
+            row.text.ends_with("\"10.0.0.0/16\"] } and 2 more") && row.prefixes == Some(12),
+            "{}",
+            row.text
+        );
+    }
+
     #[test]
     fn rules_come_in_order_with_what_they_did_and_no_more_than_asked_for() {
         let running = running();
         running.snapshot.rules.of(Rule::Dnat(1)).unwrap().of(WorkerId(0)).unwrap().add(5);
-        let shown = shown(&running, usize::MAX);
+        let shown = answer(&running, usize::MAX);
         let heads: Vec<_> = shown
             .rules
             .iter()
@@ -250,7 +329,7 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
             ("ban", 2, None, false),
         ];
         assert_eq!(heads, expected);
-        let few = shown(&running, 3);
+        let few = answer(&running, 3);
         assert_eq!((few.total, &few.rules[..]), (8, &shown.rules[..3]));
     }
 

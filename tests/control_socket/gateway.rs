@@ -85,7 +85,7 @@ impl Gateway {
             tsc_hz: std::num::NonZeroU64::new(2_600_000_000),
             config_path: "/etc/natgate/natgate.toml".into(),
             workers,
-            running: Published::new(running()),
+            running: Published::new(running(CONFIG)),
             sessions: views,
             reloads: Published::default(),
             published,
@@ -110,6 +110,11 @@ impl Gateway {
 
     /// The second worker drops a packet of a session, one for which a rule was chosen, and something without a header.
     pub fn drop_a_packet(&self) {
+        self.drop_a_packet_of(0);
+    }
+
+    /// The same; the number is that of the rule.
+    pub fn drop_a_packet_of(&self, rule: u32) {
         let worker = &self.state.workers[1];
         let mut sampler = Sampler::default();
         sampler.begin_turn(Time::from_nanos(NOW_TIME.as_nanos() + 1_234_567_891));
@@ -122,14 +127,19 @@ impl Gateway {
         };
         let place = Place::In(InterfaceId(0));
         let (tracked, ruled) = (frame(64, 1000), frame(1, 2000));
-        let (state, rule) = (Some(State::UdpStream as u8), Some(0));
+        let state = Some(State::UdpStream as u8);
         let tracked = Dropped { frame: &tracked, place, rule: None, state };
         sampler.count(worker, DropReason::FragmentationNeeded, || tracked);
-        let ruled = Dropped { frame: &ruled, place, rule, state: None };
+        let ruled = Dropped { frame: &ruled, place, rule: Some(rule), state: None };
         sampler.count(worker, DropReason::TtlExpired, || ruled);
         sampler.begin_turn(Time::from_nanos(NOW_TIME.as_nanos() + 2_000_000_000));
         let device = Place::Device(DeviceId(1));
         sampler.count(worker, DropReason::Truncated, || Dropped::at(device, b"short"));
+    }
+
+    /// Runs another config on the same devices.
+    pub fn run(&self, config: &str) {
+        self.state.running.publish(running(config));
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -189,7 +199,7 @@ pub fn steering(proof: ProofState) -> SteeringStatus {
 }
 
 /// What it runs.
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 [interface.lan]
 device = "af_packet:eth1"
 realm = "internal"
@@ -211,8 +221,8 @@ udp = "10s"
 source = "interface"
 "#;
 
-fn running() -> Running {
-    let config = natgate::config::parse(CONFIG, "natgate.toml").unwrap().config;
+fn running(config: &str) -> Running {
+    let config = natgate::config::parse(config, "natgate.toml").unwrap().config;
     let device = |n: u8| DeviceRow {
         name: format!("af_packet:eth{n}"),
         driver: "net_af_packet".into(),

@@ -162,15 +162,7 @@ impl Live {
         let begun = Instant::now();
         while sessions() < wanted {
             assert!(begun.elapsed() < LONG, "{} of {wanted} sessions are open", sessions());
-            for (port, queue) in ports.clone().zip((0..self.lan.rx_queues()).cycle()) {
-                let builder = PacketBuilder::ethernet2(HOST.0, LAN.0)
-                    .ipv4([10, 0, 0, host], [198, 51, 100, host], 64)
-                    .udp(port, 53);
-                let mut frame = Vec::new();
-                builder.write(&mut frame, b"question").unwrap();
-                let queue = self.nics.as_ref().map_or(queue, |[lan, _]| lan.queue_of(&frame));
-                self.wait("there is room on the wire", || self.lan.push(queue, &frame));
-            }
+            self.ask(host, ports.clone());
             let sent = Instant::now();
             while sessions() < wanted && sent.elapsed() < Duration::from_millis(100) {
                 self.answer();
@@ -178,6 +170,19 @@ impl Live {
             }
         }
         assert_eq!(sessions(), wanted);
+    }
+
+    /// Sends a datagram from each of these ports of 10.0.0.`host` to 198.51.100.`host`, port 53.
+    pub fn ask(&self, host: u8, ports: Range<u16>) {
+        for (port, queue) in ports.zip((0..self.lan.rx_queues()).cycle()) {
+            let builder = PacketBuilder::ethernet2(HOST.0, LAN.0)
+                .ipv4([10, 0, 0, host], [198, 51, 100, host], 64)
+                .udp(port, 53);
+            let mut frame = Vec::new();
+            builder.write(&mut frame, b"question").unwrap();
+            let queue = self.nics.as_ref().map_or(queue, |[lan, _]| lan.queue_of(&frame));
+            self.wait("there is room on the wire", || self.lan.push(queue, &frame));
+        }
     }
 
     /// Takes what left, and if there is a server has it answer: the same datagram with its endpoints swapped, which

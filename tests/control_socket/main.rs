@@ -9,6 +9,7 @@ mod listings;
 mod live;
 mod metrics;
 mod monitoring;
+mod notrack;
 mod openapi;
 mod openmetrics;
 mod pipelines;

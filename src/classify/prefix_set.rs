@@ -37,11 +37,6 @@ impl PrefixSet {
         self.ranges.is_empty()
     }
 
-    /// First and last address of each range, ascending; between two there is always an address that is in none.
-    pub fn ranges(&self) -> impl Iterator<Item = (Ipv4Addr, Ipv4Addr)> {
-        self.ranges.iter().map(|(first, last)| (Ipv4Addr::from_bits(*first), Ipv4Addr::from_bits(*last)))
-    }
-
     /// Whether an address is one of them.
     #[inline]
     pub fn contains(&self, address: Ipv4Addr) -> bool {

@@ -37,11 +37,11 @@ pub(super) fn compile(
     }
     let (matches, treatments): (Vec<_>, Vec<_>) = packets.into_iter().unzip();
     let (error_matches, error_treatments): (Vec<_>, Vec<_>) = errors.into_iter().unzip();
-    let sets = compiler.sets.list;
+    let (packets, errors) = Classifier::pair(&matches, &error_matches, &compiler.sets.list);
     Notrack {
         classes: classes(config, heritage, workers),
-        packets: Classifier::new(&matches, &sets),
-        errors: Classifier::new(&error_matches, &sets),
+        packets,
+        errors,
         matches: matches.into(),
         treatments: treatments.into(),
         error_treatments: error_treatments.into(),

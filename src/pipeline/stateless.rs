@@ -45,7 +45,9 @@ pub fn classify<'s>(snap: &'s Snapshot, header: &Header) -> Option<&'s Treatment
     };
     let treatment = treatments.get(usize::from(number?))?;
     let arrival = snap.interface(*interface);
-    let is_ours = treatment.dst.is_none() && snap.local_on(arrival, tuple.dst).is_some();
+    // Not to let pass, that is: what is to be dropped is dropped there too.
+    let passes = treatment.refuse.is_none() && treatment.dst.is_none();
+    let is_ours = passes && snap.local_on(arrival, tuple.dst).is_some();
     (!is_ours).then_some(treatment)
 }
 

@@ -61,9 +61,9 @@ impl RouteTable {
         self.hops.iter().flatten().filter_map(|hop| Some((hop.interface, hop.via?)))
     }
 
-    /// The interfaces that routes lead by to the addresses of a range. Some more than once.
-    pub fn interfaces(&self, (first, last): (Ipv4Addr, Ipv4Addr)) -> impl Iterator<Item = InterfaceId> {
-        let after = |address: Ipv4Addr| self.starts.partition_point(|start| *start <= address.to_bits());
+    /// The interfaces that routes lead by to the addresses from the first to the last of a range. Some more than once.
+    pub fn interfaces(&self, (first, last): (u32, u32)) -> impl Iterator<Item = InterfaceId> {
+        let after = |address: u32| self.starts.partition_point(|start| *start <= address);
         let range = after(first).saturating_sub(1)..after(last);
         self.hops.get(range).unwrap_or_default().iter().flatten().map(|hop| hop.interface)
     }

@@ -64,7 +64,8 @@ impl ZonedRoutes {
         self.0.get(zone)?.outside.lookup(destination)
     }
 
-    /// The interfaces by which packets from `zone` go to the addresses of a range. Some more than once.
+    /// The interfaces by which packets from `zone` go to the addresses from the first to the last of a range. Some more
+    /// than once.
     pub fn interfaces(&self, zone: u16, range: (Ipv4Addr, Ipv4Addr)) -> impl Iterator<Item = InterfaceId> {
         self.0.get(zone).into_iter().flat_map(move |tables| tables.all.interfaces(range))
     }

@@ -63,7 +63,7 @@ fn the_gateway_tells_senders_of_packets_that_go_no_further() {
         "
         wan> udp 198.51.100.7:5000 > 203.0.113.2:11211 len=1200 df
         drop fragmentation_needed
-        wan<+ icmp 3/4 203.0.113.2 > 198.51.100.7 mtu=1000 quote=548 [udp 198.51.100.7:5000 > 203.0.113.2:11211 len=1200 df]
+        wan<+ icmp 3/4 203.0.113.2 > 198.51.100.7 mtu=1000 quote=528 [udp 198.51.100.7:5000 > 203.0.113.2:11211 len=1200 df]
         ",
     );
 }

@@ -66,7 +66,7 @@ impl ZonedRoutes {
 
     /// The interfaces by which packets from `zone` go to the addresses from the first to the last of a range. Some more
     /// than once.
-    pub fn interfaces(&self, zone: u16, range: (Ipv4Addr, Ipv4Addr)) -> impl Iterator<Item = InterfaceId> {
+    pub fn interfaces(&self, zone: u16, range: (u32, u32)) -> impl Iterator<Item = InterfaceId> {
         self.0.get(zone).into_iter().flat_map(move |tables| tables.all.interfaces(range))
     }
 

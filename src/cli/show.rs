@@ -37,7 +37,7 @@ macro_rules! help {
     "  natgate show timers             every timeout, beside Linux's and the RFCs'"
     "  natgate show steering           which worker gets which packets, and how"
     "  natgate show events             what happened: a table that filled, a flood"
-    "  natgate show rules              every rule, and the sessions that it made"
+    "  natgate show rules              every notrack class and rule, and what it did"
     "  natgate show pools              external ports in use"
     "  natgate show interfaces --json  for scripts"
     "  natgate show status -s n.sock   if runtime.control = \"n.sock\" in its config"
@@ -106,7 +106,7 @@ pub enum What {
         "  natgate show steering --json | jq .handoff_ratio"
     ))]
     Steering,
-    /// Rules in the words of the config (snat, dnat, bans), and how many sessions each has made
+    /// Rules in the words of the config (notrack, snat, dnat, bans, sets), and what each has done
     #[command(after_help = help!(
         "  natgate show rules"
         "  natgate show rules --limit 20         the first 20"

@@ -12,8 +12,12 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// Configs that hold most keys.
-const FULL: &[&str] =
-    &[include_str!("../config/port-forwarding.toml"), include_str!("../config/carrier-limits.toml")];
+const FULL: &[&str] = &[
+    include_str!("../config/port-forwarding.toml"),
+    include_str!("../config/carrier-limits.toml"),
+    include_str!("../config/notrack-service.toml"),
+    include_str!("../config/notrack-tunnels.toml"),
+];
 
 /// Pieces that mean something to a TOML parser or to ours.
 const PIECES: &[&str] = &[
@@ -41,7 +45,9 @@ const PIECES: &[&str] = &[
     "99999999999999999999",
     "[interface.x]\n",
     "[[snat]]\n",
+    "[[notrack]]\n",
     "pool.",
+    "set.",
     "0.0.0.0/0",
     "255.255.255.255",
     "null",
@@ -74,6 +80,29 @@ proptest! {
     fn any_text_gives_a_config_or_errors(text in "\\PC{0,200}") {
         if let Err(errors) = config::parse(&text, "x.toml") {
             prop_assert!(!errors.errors.is_empty());
+        }
+    }
+
+    #[test]
+    fn ports_of_a_class_are_those_that_were_written_in_order_and_apart(
+        given in prop::collection::vec((1u16..=300, 0u16..40), 1..20),
+    ) {
+        let ranges: Vec<_> = given.iter().map(|(first, more)| *first..=first + more).collect();
+        let written: Vec<String> =
+            ranges.iter().map(|range| format!("\"{}-{}\"", range.start(), range.end())).collect();
+        let text = format!(
+            "[interface.lan]\ndevice = \"tap:a\"\nrealm = \"internal\"\naddress = \"10.0.0.1/24\"\n\
+             [[notrack]]\nname = \"x\"\nprotocol = \"udp\"\nport = [{}]\n",
+            written.join(", ")
+        );
+        let checked = config::parse(&text, "x.toml").map_err(|errors| TestCaseError::fail(errors.to_string()))?;
+        let read = &checked.config.notrack[0].ports;
+        for pair in read.windows(2) {
+            prop_assert!(pair[0].end() + 1 < *pair[1].start());
+        }
+        for port in 0..400 {
+            let holds = |ranges: &[std::ops::RangeInclusive<u16>]| ranges.iter().any(|range| range.contains(&port));
+            prop_assert_eq!(holds(read), holds(&ranges), "{}", port);
         }
     }
 

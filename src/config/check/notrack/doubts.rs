@@ -1,6 +1,6 @@
 //! Classes and sets that are allowed and probably not meant.
 
-use crate::classify::notrack::NotrackClass;
+use crate::classify::notrack::{NotrackClass, Verdict};
 use crate::config::draft::Draft;
 use crate::config::mistake::ClassCaution;
 use crate::config::model::Config;
@@ -29,7 +29,8 @@ pub(in crate::config::check) fn doubts(draft: &Draft, config: &Config, findings:
         if takes_everything(checked) {
             findings.warn(class.at, ClassCaution::Everything(checked.name.clone()).into());
         }
-        if checked.translate_to.is_some() {
+        // Packets to the gateway itself can be dropped.
+        if checked.translate_to.is_some() || checked.verdict == Verdict::Drop {
             continue;
         }
         for member in class.to.iter().flat_map(|to| &to.value) {

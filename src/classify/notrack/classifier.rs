@@ -19,7 +19,7 @@
 //! # Memory
 //!
 //! With E entries and P prefixes in the sets that entries name there are at most 2P + 1 atoms. A pair of classifiers takes
-//! 0.25 MiB and at most 175 bytes a prefix for the way from address to atom, 64 bytes an atom, and E/8 bytes for each
+//! 0.25 MiB and at most 187 bytes a prefix for the way from address to atom, 64 bytes an atom, and E/8 bytes for each
 //! *different* row; sets that do not overlap have as many rows as there are sets. So 100,000 prefixes in 1,000 sets that do
 //! not overlap and 2,000 entries take 10 MB; in sets that overlap so that no two atoms are in the same ones, and with
 //! 4,096 entries, four rows an atom: 430 MB. Ports take 1 KiB for each 256 that are not alike, and rows likewise.

@@ -41,7 +41,9 @@ struct Head {
 pub(super) struct Row<'r> {
     /// Bit n: word n is not 0.
     pub(super) summary: u64,
-    /// From its first word on.
+    /// Where its words begin.
+    first: usize,
+    /// Those of all rows.
     words: &'r [u64],
 }
 
@@ -49,8 +51,8 @@ impl Rows {
     /// The row with this number; one without a bit if there is none.
     #[inline(always)]
     pub(super) fn row(&self, number: usize) -> Row<'_> {
-        let found = self.heads.get(number).and_then(|head| Some((head, self.words.get(head.first..)?)));
-        found.map_or(Row { summary: 0, words: &[] }, |(head, words)| Row { summary: head.summary, words })
+        let head = self.heads.get(number).copied().unwrap_or(Head { summary: 0, first: 0 });
+        Row { summary: head.summary, first: head.first, words: &self.words }
     }
 
     /// Bytes of memory.
@@ -63,7 +65,7 @@ impl Row<'_> {
     /// Entries 64 `at` to 64 `at` + 63.
     #[inline(always)]
     pub(super) fn word(&self, at: usize) -> u64 {
-        self.words.get(at).copied().unwrap_or(0)
+        self.words.get(self.first + at).copied().unwrap_or(0)
     }
 }
 

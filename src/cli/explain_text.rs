@@ -69,6 +69,9 @@ fn steps(told: &api::Explanation) -> Vec<(&'static str, String)> {
     steps.extend(told.owner.as_ref().map(|owner| ("owner", self::owner(owner))));
     if let Some(session) = &told.session {
         steps.push(("session", self::session(session, told.direction.as_deref())));
+    } else if told.notrack.as_ref().is_some_and(|class| class.settling) {
+        let why = "none; those that were there before the class go on, so one was looked for";
+        steps.push(("session", why.to_owned()));
     } else if told.owner.is_some() {
         steps.push(("session", "none".to_owned()));
     }
@@ -79,6 +82,7 @@ fn steps(told: &api::Explanation) -> Vec<(&'static str, String)> {
     steps.extend(told.mapping.as_ref().map(|mapping| ("mapping", self::mapping(mapping))));
     let sent = if told.verdict.outcome == "answered" { "answered" } else { "sent as" };
     steps.extend(told.sent.as_ref().map(|ends| (sent, self::ends(ends))));
+    steps.extend(told.notrack.as_ref().and_then(class_answer).map(|answer| ("answers", answer)));
     steps.extend(told.answers.as_ref().map(|answers| ("answers", self::answers(answers, told))));
     steps
 }
@@ -220,6 +224,12 @@ fn answers(answers: &api::ExplainedAnswers, told: &api::Explanation) -> String {
         (None, owner) => format!("come to worker {}: the port is chosen for that", owner.unwrap_or_default()),
     };
     format!("{}, from the {} side, {worker}", ends(&answers.ends), answers.realm)
+}
+
+fn class_answer(class: &api::ExplainedClass) -> Option<String> {
+    let answer = class.answer.as_ref()?;
+    let asymmetric = if answer.passes { "" } else { "; the class is asymmetric" };
+    Some(format!("{}, by {}: {}{asymmetric}", ends(&answer.ends), answer.interface, answer.fate))
 }
 
 /// A port that is not known yet is a star.

@@ -48,6 +48,7 @@ fn forwarded() -> api::Explanation {
             class: None,
             prefixes: None,
         }),
+        notrack: None,
         mapping: Some(api::ExplainedMapping {
             source: "interface wan".into(),
             address: OURS,
@@ -136,6 +137,40 @@ forwarded
 "#;
     let shown = text(&forwarded(), false);
     assert_eq!(shown, expected);
+    assert!(shown.lines().all(|line| line.len() <= COLUMNS), "{shown}");
+}
+
+#[test]
+fn a_packet_of_a_class_has_neither_owner_nor_session_and_its_answer_is_told() {
+    let answer = |passes, fate: &str| api::ExplainedClassAnswer {
+        ends: between(SERVER, Some(443), OURS, Some(40_000)),
+        interface: "wan".into(),
+        passes,
+        fate: fate.into(),
+    };
+    let told = |settling, answer| api::Explanation {
+        class: "of notrack class web, from clients to the service: without a session".into(),
+        owner: None,
+        rule: None,
+        notrack: Some(api::ExplainedClass {
+            name: "web".into(),
+            way: "there".into(),
+            settling,
+            answer: Some(answer),
+        }),
+        mapping: None,
+        tracking: None,
+        limits: None,
+        answers: None,
+        ..forwarded()
+    };
+    let shown = text(&told(false, answer(true, "passes by class web")), false);
+    let expected =
+        " 6  answers    198.51.100.7:443 > 203.0.113.2:40000, by wan: passes by class web\n\nforwarded\n";
+    assert!(shown.ends_with(expected) && !shown.contains("session  "), "{shown}");
+    let shown = text(&told(true, answer(false, "of no class, and dropped: no_session")), false);
+    assert!(shown.contains("no_session; the\n") && shown.contains("class is asymmetric"), "{shown}");
+    assert!(shown.contains("session    none; those that were there before"), "{shown}");
     assert!(shown.lines().all(|line| line.len() <= COLUMNS), "{shown}");
 }
 

@@ -4,6 +4,7 @@ use crate::faults::{Dice, answer, anything};
 use crate::harness::{Net, Shape};
 use crate::packet::Line;
 use crate::shape::FEW;
+use natgate::classify::notrack::Class;
 use natgate::control::explain::explain;
 use natgate::control::explain::question::PARAMETERS;
 use natgate::control::publish::{Published, Publisher};
@@ -112,6 +113,71 @@ max_sessions = 800
 udp = "10s"
 "#;
 
+/// Classes of every kind, for the addresses of [`anything`]; they come before all rules.
+const CLASSES: &str = r#"
+[[notrack]]
+name = "open"
+on = "wan"
+to = "203.0.113.9"
+to_zone = 0
+protocol = "udp"
+port = "1024-1060"
+translate_to = "192.168.1.20"
+
+[[notrack]]
+name = "listed"
+on = "wan"
+from = "198.51.100.1"
+to = "203.0.113.9"
+to_zone = 0
+protocol = "tcp"
+port = "1024-1100"
+translate_to = "192.168.1.20"
+policy = "allow-listed"
+
+[[notrack]]
+name = "one-to-one"
+zone = 0
+from = "192.168.1.99"
+to = "198.51.100.0/24"
+protocol = ["udp", "udplite"]
+translate_from = "203.0.113.99"
+
+[[notrack]]
+name = "ping"
+zone = 0
+from = "192.168.1.53"
+to = "198.51.100.0/24"
+protocol = "icmp"
+translate_from = "203.0.113.98"
+
+[[notrack]]
+name = "exposed"
+zone = 0
+from = "192.168.1.53"
+to = ["198.51.100.0/24", "203.0.113.7"]
+protocol = ["udp", "tcp"]
+port = [53, 80]
+
+[[notrack]]
+name = "refused"
+zone = 0
+from = "192.168.1.20"
+to = "203.0.113.7"
+protocol = "udp"
+action = "drop"
+
+[[notrack]]
+name = "one-way"
+zone = 0
+from = "192.168.1.10"
+to = "198.51.100.1"
+protocol = "tcp"
+tcp_flags = ["syn", "!ack"]
+symmetric = false
+untranslated = true
+"#;
+
 /// The control thread's view of a gateway on the stage.
 struct Desk {
     state: ControlState,
@@ -214,18 +280,24 @@ struct Story {
     net: Net,
     desk: Desk,
     tally: Tally,
+    /// What was said of the last packet.
+    said: Option<api::Explanation>,
 }
 
 impl Story {
     fn new(config: &str, shape: Shape) -> Story {
         let net = Net::new(config, shape);
         let desk = Desk::new(&net);
-        Story { net, desk, tally: Tally::new() }
+        Story { net, desk, tally: Tally::new(), said: None }
     }
 
     fn rule_hits(&self, rule: &api::Rule) -> u64 {
         let number = rule.number as u32 - 1;
-        let rule = if rule.kind == "snat" { Rule::Snat(number) } else { Rule::Dnat(number) };
+        let rule = match rule.kind.as_str() {
+            "snat" => Rule::Snat(number),
+            "dnat" => Rule::Dnat(number),
+            _ => Rule::Notrack(number),
+        };
         self.net.snapshot.rules.of(rule).map_or(0, |counters| counters.sum())
     }
 
@@ -241,7 +313,7 @@ impl Story {
         self.net.sender(interface, address(packet, 12));
         self.net.forget();
         let said = self.desk.ask(&mut self.net, interface, packet);
-        let made = self.made_by();
+        let (made, counted) = (self.made_by(), self.counted());
         let hits = said.as_ref().and_then(|said| said.rule.as_ref()).map(|rule| self.rule_hits(rule));
         self.net.send_ipv4(interface, packet);
         self.net.run();
@@ -250,9 +322,11 @@ impl Story {
             .filter(|seen| !seen.arp)
             .map(|seen| (seen.interface, seen.body))
             .collect();
+        self.said.clone_from(&said);
         if let Some(said) = said {
             let place = format!("{place}: {}\n{said:#?}", crate::packet::describe(packet));
             self.compare(&said, &out, &place);
+            self.compare_class(&said, &counted, &place);
             self.compare_session(&said, &made, hits, &place);
             let ask_again =
                 said.session.is_none() && self.made_by() != made && said.verdict.outcome == "forwarded";
@@ -303,6 +377,44 @@ impl Story {
                 }
             }
         }
+    }
+
+    /// What each class counted each way: packets that passed and that were dropped.
+    fn counted(&self) -> BTreeMap<String, [(u64, u64); 2]> {
+        let counted = |class: &Class| {
+            let totals = class.counters.totals();
+            (class.name.clone(), [0, 1].map(|way| (totals.packets[way], totals.dropped[way])))
+        };
+        self.net.snapshot.notrack.classes.iter().map(counted).collect()
+    }
+
+    /// That the class counted the packet which was said to, and no other.
+    fn compare_class(
+        &mut self,
+        said: &api::Explanation,
+        before: &BTreeMap<String, [(u64, u64); 2]>,
+        place: &str,
+    ) {
+        let mut expected = before.clone();
+        if let Some(class) = &said.notrack {
+            let (passed, dropped) =
+                &mut expected.get_mut(&class.name).unwrap()[usize::from(class.way == "back")];
+            *(if said.verdict.outcome == "forwarded" { passed } else { dropped }) += 1;
+            let verdict = format!("{} {} {}", class.name, class.way, said.verdict.outcome);
+            *self.tally.entry(verdict).or_default() += 1;
+        }
+        assert_eq!(self.counted(), expected, "{place}");
+    }
+
+    /// What was said to become of the answer, if this is the one that was meant.
+    fn foretold(&self, interface: InterfaceId, reply: &[u8]) -> Option<bool> {
+        let answer = self.said.as_ref()?.notrack.as_ref()?.answer.as_ref()?;
+        let ends = &answer.ends;
+        let is_meant = (ends.src, ends.dst) == (address(reply, 12), address(reply, 16))
+            && ends.sport.is_none_or(|port| port == word(reply, 20))
+            && ends.dport.is_none_or(|port| port == word(reply, 22))
+            && answer.interface == self.net.snapshot.interface(interface).name;
+        is_meant.then_some(answer.passes)
     }
 
     /// Who made a session, by which rule, and that it is where it was said to be.
@@ -358,19 +470,25 @@ fn rare(dice: &mut Dice) -> String {
 fn story(config: &str, shape: Shape, seed: u64) -> Tally {
     let mut story = Story::new(config, shape);
     let mut dice = Dice(seed);
-    let mut waiting: Vec<(InterfaceId, Vec<u8>)> = Vec::new();
+    let mut waiting: Vec<(InterfaceId, Vec<u8>, Option<bool>)> = Vec::new();
     let [lan, wan, shop] = ["lan", "wan", "shop"].map(|name| story.net.interface(name));
     for n in 0..PACKETS {
-        let (interface, packet) = waiting.pop().unwrap_or_else(|| {
+        let (interface, packet, passes) = waiting.pop().unwrap_or_else(|| {
             let interface = [lan, lan, lan, wan, wan, shop][dice.below(6)];
             let plain = interface != lan || dice.below(5) > 0;
             let line = if plain { anything(&mut dice, interface != wan) } else { rare(&mut dice) };
-            (interface, Line::parse(&line).encode(&story.net.bindings))
+            (interface, Line::parse(&line).encode(&story.net.bindings), None)
         });
-        let out = story.play(interface, &packet, &format!("{shape:?}, seed {seed}, packet {n}"));
+        let place = format!("{shape:?}, seed {seed}, packet {n}");
+        let out = story.play(interface, &packet, &place);
+        if let (Some(passes), Some(said)) = (passes, &story.said) {
+            assert_eq!(said.verdict.outcome == "forwarded", passes, "{place}: an answer\n{said:#?}");
+            *story.tally.entry(format!("answer foretold to pass: {passes}")).or_default() += 1;
+        }
         for (interface, body) in out {
             if let Some(reply) = answer(&body).filter(|_| dice.below(2) == 0) {
-                waiting.push((interface, reply));
+                let passes = story.foretold(interface, &reply);
+                waiting.push((interface, reply, passes));
             }
         }
     }
@@ -412,6 +530,67 @@ fn what_is_explained_is_what_the_workers_do() {
     ] {
         assert!(tally.contains_key(verdict), "{verdict} did not happen: {tally:?}");
     }
+}
+
+#[test]
+fn what_is_explained_of_classes_is_what_the_workers_do() {
+    let config = format!("{CONFIG}{CLASSES}");
+    let mut tally = Tally::new();
+    for shape in FEW {
+        for seed in 0..SEEDS {
+            for (verdict, n) in story(&config, shape, 50 + seed + 100 * shape.workers as u64) {
+                *tally.entry(verdict).or_default() += n;
+            }
+        }
+    }
+    for verdict in [
+        "open there forwarded",
+        "open back forwarded",
+        "listed there forwarded",
+        "one-to-one there forwarded",
+        "one-to-one back forwarded",
+        "ping there forwarded",
+        "refused there dropped",
+        "one-way there forwarded",
+        "notrack_not_listed",
+        "notrack_opening",
+        "notrack_dropped",
+        "notrack_untranslated",
+        "notrack_wrong_way",
+        "answer foretold to pass: true",
+    ] {
+        assert!(tally.contains_key(verdict), "{verdict} did not happen: {tally:?}");
+    }
+}
+
+#[test]
+fn while_a_class_settles_a_session_that_was_there_before_it_goes_on() {
+    let mut story = Story::new(CONFIG, Shape::plain(2, 2));
+    let lan = story.net.interface("lan");
+    let encode = |line: &str| Line::parse(line).encode(&Default::default());
+    let (old, new) = (
+        encode("icmp echo 192.168.1.53 > 198.51.100.1 id=5 seq=1"),
+        encode("icmp echo 192.168.1.53 > 198.51.100.1 id=6 seq=1"),
+    );
+    story.play(lan, &old, "before the class");
+    story.net.reload(&format!("{CONFIG}{CLASSES}"));
+    story.net.run();
+    story.desk = Desk::new(&story.net);
+    story.play(lan, &old, "of the session");
+    let said = story.said.take().unwrap();
+    assert!(said.session.is_some() && said.notrack.is_none());
+    assert!(said.class.ends_with("notrack class ping takes its packets when it has ended"), "{}", said.class);
+    story.play(lan, &new, "of no session");
+    let said = story.said.take().unwrap();
+    assert!(said.session.is_none() && said.owner.is_some());
+    assert!(said.notrack.is_some_and(|class| class.settling && class.answer.unwrap().passes));
+    let classes = &story.net.snapshot.notrack.classes;
+    classes.iter().for_each(|class| class.settling.store(false, Relaxed));
+    story.play(lan, &old, "settled");
+    let said = story.said.take().unwrap();
+    assert!(said.session.is_none() && said.notrack.is_some_and(|class| !class.settling));
+    story.net.seen.clear();
+    story.net.finish();
 }
 
 #[test]

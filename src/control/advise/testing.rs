@@ -24,7 +24,7 @@ pub(super) fn tcp((src, sport): (Ipv4Addr, u16), (dst, dport): (Ipv4Addr, u16)) 
     Tuple { src, dst, sport, dport, protocol: protocol::TCP }
 }
 
-/// A closed connection that came `age` ticks ago, of ten packets in a second, that becomes `sent`.
+/// A closed connection that came `age` ticks ago, of ten packets in 0.2 seconds, that becomes `sent`.
 pub(super) fn closed(original: Tuple, sent: Tuple, realm: Realm, age: u32) -> SessionSnapshot<V4Key> {
     let other = if realm == Realm::Internal { Realm::External } else { Realm::Internal };
     let created = Tick(NOW.0 - age);
@@ -37,7 +37,7 @@ pub(super) fn closed(original: Tuple, sent: Tuple, realm: Realm, age: u32) -> Se
         state: State::TimeWait,
         seen_reply: true,
         assured: true,
-        last_seen: Tick(created.0 + age.min(10)),
+        last_seen: Tick(created.0 + age.min(2)),
         created,
         timeout_ticks: 300,
         packets: [6, 4],

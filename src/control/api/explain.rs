@@ -13,14 +13,17 @@ pub struct Explanation {
     pub packet: ExplainedPacket,
     /// What kind of packet it is to the gateway, in words.
     pub class: String,
-    /// The worker that decides; `null` if the gateway itself answers, which any worker does.
+    /// The worker that decides; `null` if any worker does: the gateway itself answers, or a notrack class takes it.
     pub owner: Option<ExplainedOwner>,
     /// The session that it belongs to.
     pub session: Option<Session>,
     /// `original` or `reply`: which way it goes in that session.
     pub direction: Option<String>,
-    /// The rule that a new flow meets: the one that translates it, or the ban that refuses it.
+    /// The rule that a new flow meets: the one that translates it, the ban that refuses it, or the class that takes it.
     pub rule: Option<Rule>,
+    /// The notrack class that takes it.
+    #[serde(default)]
+    pub notrack: Option<ExplainedClass>,
     /// What the source of a new flow becomes.
     pub mapping: Option<ExplainedMapping>,
     /// What the tracker says.
@@ -186,6 +189,33 @@ pub struct ExplainedAnswers {
     /// The worker that owns them: always the owner of the session. `null` if the port is chosen at random, which is one
     /// that brings them there.
     pub worker: Option<u64>,
+}
+
+/// The notrack class that takes a packet, in an [`Explanation`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainedClass {
+    /// Its name in the config.
+    pub name: String,
+    /// `there` (from clients to the service) or `back`.
+    pub way: String,
+    /// Sessions that were there before the class go on: none of them is this packet's.
+    pub settling: bool,
+    /// The answer to the packet; `null` if it is dropped, or if the class is not about answers (`symmetric = false`).
+    pub answer: Option<ExplainedClassAnswer>,
+}
+
+/// The answer to a packet of a notrack class, in an [`ExplainedClass`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainedClassAnswer {
+    /// Its addresses and ports as it arrives.
+    #[serde(flatten)]
+    pub ends: ExplainedEnds,
+    /// The interface that it comes in by if it takes the same way.
+    pub interface: String,
+    /// Whether it passes without a session too. If not, the class is asymmetric.
+    pub passes: bool,
+    /// What becomes of it, in words.
+    pub fate: String,
 }
 
 /// What becomes of the packet, in an [`Explanation`].

@@ -7,13 +7,14 @@
 //! | [`question`] | which packet a request asks about |
 //! | `table` | what the owner's session table has to do with it, read in one walk |
 //! | `flow` | a packet without a session: rule, limits, mapping |
+//! | `untracked` | a packet of a notrack class |
 //! | `tracked` | a packet of a session, as far as a tracker can be asked without the packet |
 //! | `words` | sentences |
 //!
 //! # Agreement with the workers
 //!
 //! Everything is asked of the functions that workers ask: [`crate::pipeline::plan`] for rules, checks and the way out,
-//! [`Steering::owner`] for the owner, [`Policy::choose`] and [`tracker::open`] for the session, [`Pressure::admit`] for a
+//! [`crate::pipeline::stateless`] for notrack classes, [`Steering::owner`] for the owner, [`Policy::choose`] and [`tracker::open`] for the session, [`Pressure::admit`] for a
 //! full table. The steps come in the order in which a worker takes them, so that of several reasons to drop a packet the
 //! one is named that a worker would count. What only the packet, or the next moment, can tell is said as a condition
 //! of the verdict (`provided`). `tests/scenarios/explain.rs` sends what it explains through real workers and compares.
@@ -27,6 +28,7 @@ mod flow;
 pub mod question;
 mod table;
 mod tracked;
+mod untracked;
 mod words;
 
 use super::api;
@@ -152,6 +154,11 @@ impl<'a> Account<'a> {
         if is_for_gateway(snap, &header) {
             return Ok(self.echo());
         }
+        // While a class is settling, sessions that were there before it come first.
+        let class = self.class_of();
+        if let Some((treatment, true)) = class {
+            return Ok(self.of_class(treatment, true));
+        }
         let owner = snap.steering.owner(&header.tuple, arrival.zone, &snap.local);
         self.answer.owner = Some(words::owner(self.state, snap, &header, owner));
         let planned = plan(snap, &header);
@@ -161,9 +168,16 @@ impl<'a> Account<'a> {
             _ => Wanted { key, address: None, reply: None },
         };
         let found = table::read(self.state, owner, wanted).await?;
-        Ok(match found.session {
-            Some((session, direction)) => self.of_session(owner, &session, direction),
-            None => self.of_flow(owner, planned, &found),
+        Ok(match (found.session, class) {
+            (Some((session, direction)), class) => {
+                let end = self.of_session(owner, &session, direction);
+                if let Some((treatment, _)) = class {
+                    self.wait_for_session(treatment);
+                }
+                end
+            }
+            (None, Some((treatment, settled))) => self.of_class(treatment, settled),
+            (None, None) => self.of_flow(owner, planned, &found),
         })
     }
 
@@ -259,6 +273,7 @@ fn blank(running: &Running, question: &Question) -> api::Explanation {
         session: None,
         direction: None,
         rule: None,
+        notrack: None,
         mapping: None,
         tracking: None,
         limits: None,

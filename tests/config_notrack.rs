@@ -308,7 +308,8 @@ fn what_is_allowed_and_probably_not_meant_is_a_warning() {
 #[test]
 fn packets_to_the_gateway_itself_can_be_dropped() {
     let site = SITE.split("[pool").next().unwrap();
-    let class = "[[notrack]]\nname = 'x'\naction = 'drop'\nto = '203.0.113.2'\nprotocol = 'udp'\nport = 161\n";
+    let class =
+        "[[notrack]]\nname = 'x'\naction = 'drop'\nto = '203.0.113.2'\nprotocol = 'udp'\nport = 161\n";
     assert_eq!(valid(&format!("{site}{class}")).warnings, []);
 }
 

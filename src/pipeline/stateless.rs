@@ -123,6 +123,16 @@ impl Passage<'_> {
         if exposed {
             return Err(DropReason::NotrackUntranslated.into());
         }
+        // To the service the source means what its own zone says: who is outside must not seem to be a neighbour.
+        let is_foreign = zone != arrival.zone
+            && arrival.realm == Realm::External
+            && exit.realm == Realm::Internal
+            && self.treatment.src.is_none()
+            && header.kind != Kind::IcmpError;
+        let seen = || snap.route_in(zone, header.tuple.src).map(|hop| snap.interface(hop.interface).realm);
+        if is_foreign && seen() != Some(Realm::External) {
+            return Err(DropReason::SpoofedSource.into());
+        }
         way_out(snap, envelope, self.goal)
     }
 }

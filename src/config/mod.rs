@@ -23,6 +23,7 @@ mod parse;
 pub mod presets;
 mod reader;
 pub mod reorder;
+pub mod symmetry;
 pub mod units;
 
 pub use error::{ConfigErrors, Diagnostic, LoadError, Place, Problem};

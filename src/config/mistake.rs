@@ -5,6 +5,7 @@ mod notrack;
 
 pub use notrack::{ClassCaution, ClassMistake};
 
+use crate::config::symmetry::Finding;
 use crate::config::units::ValueError;
 use crate::conntrack::policy::Share;
 use crate::device::spec::DeviceSpecError;
@@ -384,6 +385,8 @@ pub enum Caution {
     TimeoutSetUnused(String),
     #[error(transparent)]
     Class(#[from] ClassCaution),
+    #[error("{0}")]
+    Notrack(Finding),
 }
 
 impl Caution {
@@ -434,6 +437,7 @@ impl Caution {
             Caution::TimeoutSetUnused(name) => {
                 format!("use it: timeouts = \"{name}\" in a [[conntrack.rule]], or remove it")
             }
+            Caution::Notrack(finding) => finding.full_cure(),
         }
     }
 }

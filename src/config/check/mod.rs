@@ -12,6 +12,7 @@ mod rules;
 mod sets;
 mod shadow;
 mod steering;
+mod symmetry;
 mod ways;
 mod zones;
 
@@ -155,6 +156,7 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     bans::doubts(draft, config, findings);
     notrack::doubts(draft, config, findings);
     conntrack::doubts(draft, &config.conntrack, config.runtime.workers, findings);
+    symmetry::doubts(draft, config, findings);
     steering::doubts(&draft.runtime, config.runtime.workers, findings);
     if let Some(metrics) = draft.runtime.metrics.filter(|metrics| !metrics.value.ip().is_loopback()) {
         findings.warn(metrics.at, Caution::MetricsOpen(metrics.value));

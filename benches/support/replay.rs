@@ -1,6 +1,6 @@
 //! A feed that replays a list of frames, a burst at a time.
 
-use super::{FRAME, Feed, Gateway, LAN, Loop, config, outbound, shuffled, udp};
+use super::{FRAME, Feed, Flow, Gateway, LAN, Loop, config, outbound, shuffled, udp};
 use natgate::device::BURST;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,12 +15,18 @@ pub(crate) struct Replay {
 impl Replay {
     /// The first packets of `flows` flows from inside, in random order.
     pub(crate) fn new(flows: u32) -> Replay {
+        let flows: Vec<_> = shuffled(flows).into_iter().map(outbound).collect();
+        Replay::of(LAN, &flows)
+    }
+
+    /// A packet of each of these flows, in this order.
+    pub(crate) fn of(vlan: u16, flows: &[Flow]) -> Replay {
         let frame = |flow| {
             let mut frame = [0; FRAME];
-            udp(&mut frame, LAN, &outbound(flow));
+            udp(&mut frame, vlan, flow);
             frame
         };
-        Replay { frames: shuffled(flows).into_iter().map(frame).collect(), at: 0, credit: 0 }
+        Replay { frames: flows.iter().map(frame).collect(), at: 0, credit: 0 }
     }
 
     /// A device of its own, to measure what the generator costs.

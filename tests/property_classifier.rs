@@ -1,7 +1,7 @@
 //! Property: the classifier finds the entry that asking one after the other finds, 1.2 million packets of random rule
 //! sets in all; and cases by hand at its limits.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by a panic")]
 
 #[path = "property_support/first_match.rs"]
 mod first_match;

@@ -1,9 +1,10 @@
 //! `natgate peer`: the servers and clients of the laboratory (hidden; see [`crate::lab::peer`]).
 
-use crate::lab::peer::{block_on, http, load, udp, write_noise};
+use crate::lab::peer::{block_on, http, load, memcached, udp, write_noise};
 use clap::Subcommand;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// Which role to play.
 #[derive(Debug, Subcommand)]
@@ -20,6 +21,26 @@ pub(super) enum Args {
         /// Connections.
         #[arg(long, default_value_t = 1000)]
         count: u32,
+    },
+    /// Ask a memcached server for a value over many short connections, and print a report as JSON.
+    MemcachedLoad {
+        /// Address and port of the server.
+        to: SocketAddr,
+        /// The first address that connections come from.
+        #[arg(long)]
+        from: Ipv4Addr,
+        /// Addresses: each is good for 64,512 connections.
+        #[arg(long, default_value_t = 1)]
+        addresses: u32,
+        /// How long to go on.
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+        /// Connections at the same time.
+        #[arg(long, default_value_t = 256)]
+        concurrency: u32,
+        /// Milliseconds until a connection that is not done has failed.
+        #[arg(long, default_value_t = 500)]
+        patience: u32,
     },
     /// Send every datagram back until killed.
     UdpEcho {
@@ -70,6 +91,12 @@ pub(super) fn run(args: Args) -> io::Result<()> {
         Args::HttpServer { listen } => block_on(http::serve(listen, ready)),
         Args::HttpLoad { to, count } => {
             let report = block_on(load::run(to, count))?;
+            writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)
+        }
+        Args::MemcachedLoad { to, from, addresses, seconds, concurrency, patience } => {
+            let patience = Duration::from_millis(patience.into());
+            let load = memcached::Load { to, from, addresses, seconds, concurrency, patience };
+            let report = block_on(memcached::run(load))?;
             writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)
         }
         Args::UdpEcho { listen } => udp::echo(listen, ready),

@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod load;
+pub mod memcached;
 pub mod udp;
 
 use std::io;

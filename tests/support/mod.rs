@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod stage;
+
 use natgate::lab::LabError;
 use natgate::lab::command::{interrupted, is_root};
 use std::path::PathBuf;

@@ -6,7 +6,8 @@ REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Building natgate.
 BUILD_PACKAGES=(ca-certificates build-essential pkg-config libdpdk-dev clang libclang-dev)
 # Running it, and the programs that the demo and the tests talk with.
-RUN_PACKAGES=(dpdk iproute2 ethtool nftables procps util-linux iputils-ping curl traceroute iperf3)
+RUN_PACKAGES=(dpdk iproute2 ethtool nftables procps util-linux iputils-ping curl traceroute iperf3
+    bind9-dnsutils dnsmasq-base)
 
 say() { printf '%s\n' "natgate: $*"; }
 die() { printf '%s\n' "natgate: $*" >&2; exit 1; }

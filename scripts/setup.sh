@@ -30,21 +30,32 @@ install_packages() {
         die "apt-get could not install: ${missing[*]}"
 }
 
-# Finds promtool, which the tests of metrics and alerts ask. The package would start a server too, so that only the program is
-# taken out of it. What it checks is skipped where there is none.
+# take_out PACKAGE PROGRAM: a program out of a package that would start a server too. Prints its path.
+take_out() {
+    local tools=${CARGO_TARGET_DIR:-$REPOSITORY/target}/tools
+    local program=$tools/${2##*/}
+    mkdir -p "$tools"
+    [ -x "$program" ] || (
+        cd "$tools" &&
+            apt-get download -qq "$1" &&
+            dpkg-deb --fsys-tarfile "$1"_*.deb | tar -xf - --strip-components=3 "./$2" &&
+            rm -f "$1"_*.deb
+    ) >/dev/null 2>&1 || return 1
+    printf '%s\n' "$program"
+}
+
+# Finds promtool, which the tests of metrics and alerts ask. What it checks is skipped where there is none.
 find_promtool() {
     command -v promtool >/dev/null && return
-    local tools=${CARGO_TARGET_DIR:-$REPOSITORY/target}/tools
-    export NATGATE_PROMTOOL=$tools/promtool
-    [ ! -x "$NATGATE_PROMTOOL" ] || return 0
-    mkdir -p "$tools"
-    (
-        set -e
-        cd "$tools"
-        apt-get download -qq prometheus
-        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -xf - --strip-components=3 ./usr/bin/promtool
-        rm -f prometheus_*.deb
-    ) >/dev/null 2>&1 || say "promtool (package prometheus) can not be had: its checks of metrics and alerts are SKIPPED"
+    NATGATE_PROMTOOL=$(take_out prometheus usr/bin/promtool) && export NATGATE_PROMTOOL ||
+        say "promtool (package prometheus) can not be had: its checks of metrics and alerts are SKIPPED"
+}
+
+# Finds memcached for the notrack experiment, and the libraries that it needs.
+find_memcached() {
+    command -v memcached >/dev/null && return
+    install_packages libevent-2.1-7 libsasl2-2
+    NATGATE_MEMCACHED=$(take_out memcached usr/bin/memcached) && export NATGATE_MEMCACHED
 }
 
 # Debian 12's own rustc is 1.63; the one that its security archive keeps up to date for browsers is new enough.

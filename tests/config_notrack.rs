@@ -5,7 +5,7 @@
 use natgate::classify::notrack::{
     Addresses, Answers, Existing, NotrackClass, OpenedBy, PeerPolicy, TcpFlags, Verdict,
 };
-use natgate::config::{self, Config, ConfigErrors};
+use natgate::config::{self, Caution, Config, ConfigErrors};
 use natgate::ids::InterfaceId;
 use natgate::wire::protocol::{TCP, UDP, UDP_LITE};
 use natgate::wire::tcp;
@@ -297,7 +297,9 @@ fn what_is_allowed_and_probably_not_meant_is_a_warning() {
         ),
     ] {
         let (text, place) = unmark(&format!("{site}{more}"));
-        let warnings = valid(&text).warnings;
+        // What becomes of the packets of such classes is in config_symmetry.rs.
+        let mut warnings = valid(&text).warnings;
+        warnings.retain(|warning| !matches!(warning.what, Caution::Notrack(_)));
         assert_eq!(warnings.len(), 1, "{says}: {warnings:?}");
         let warning = &warnings[0];
         assert!(warning.what.to_string().contains(says), "{says}: {warning}");

@@ -87,7 +87,8 @@ pub fn write_advice(out: &mut dyn Write, advice: &api::Advice) -> io::Result<()>
 }
 
 fn summary(advice: &api::Advice) -> String {
-    let seen = format!("{} sessions of {} services", grouped(advice.sessions), grouped(advice.services));
+    let services = if advice.services == 1 { "service" } else { "services" };
+    let seen = format!("{} sessions of {} {services}", grouped(advice.sessions), grouped(advice.services));
     let left_out = match advice.left_out {
         0 => String::new(),
         sessions => format!(", and {} of more services that were not looked at", grouped(sessions)),

@@ -228,7 +228,7 @@ fn answers(answers: &api::ExplainedAnswers, told: &api::Explanation) -> String {
 
 fn class_answer(class: &api::ExplainedClass) -> Option<String> {
     let answer = class.answer.as_ref()?;
-    let asymmetric = if answer.passes { "" } else { "; the class is asymmetric" };
+    let asymmetric = if answer.passes { "" } else { " (asymmetric)" };
     Some(format!("{}, by {}: {}{asymmetric}", ends(&answer.ends), answer.interface, answer.fate))
 }
 

@@ -169,7 +169,7 @@ fn a_packet_of_a_class_has_neither_owner_nor_session_and_its_answer_is_told() {
         " 6  answers    198.51.100.7:443 > 203.0.113.2:40000, by wan: passes by class web\n\nforwarded\n";
     assert!(shown.ends_with(expected) && !shown.contains("session  "), "{shown}");
     let shown = text(&told(true, answer(false, "of no class, and dropped: no_session")), false);
-    assert!(shown.contains("no_session; the\n") && shown.contains("class is asymmetric"), "{shown}");
+    assert!(shown.contains("dropped: no_session") && shown.contains("(asymmetric)"), "{shown}");
     assert!(shown.contains("session    none; those that were there before"), "{shown}");
     assert!(shown.lines().all(|line| line.len() <= COLUMNS), "{shown}");
 }

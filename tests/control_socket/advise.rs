@@ -103,7 +103,7 @@ fn the_command_prints_a_class_that_the_config_takes() {
     let said = natgate(&gateway, &[]);
     assert_eq!(said.status.code(), Some(0), "{said:?}");
     let text = String::from_utf8(said.stdout).unwrap();
-    assert!(text.starts_with("100.0 % of the table (3,000 sessions of 1 services) would be free"), "{text}");
+    assert!(text.starts_with("100.0 % of the table (3,000 sessions of 1 service) would be free"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let (_, class) = text.split_once("\n[[notrack]]").unwrap();
     let pasted = format!("{CONFIG}\n[[notrack]]{class}");
@@ -125,7 +125,7 @@ fn nothing_to_propose_is_an_answer_that_says_why() {
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(said.status.code(), Some(0), "{text}");
     assert!(
-        flat.starts_with("Nothing to propose (500 sessions of 1 services): no service that could"),
+        flat.starts_with("Nothing to propose (500 sessions of 1 service): no service that could"),
         "{flat}"
     );
     assert!(flat.contains("udp 203.0.113.9:53: it has 50 new sessions a second, not 100"), "{flat}");

@@ -1,10 +1,11 @@
 //! What is explained is what happens: each packet is asked about first, then sent through the workers.
 
+mod classes;
+
 use crate::faults::{Dice, answer, anything};
 use crate::harness::{Net, Shape};
 use crate::packet::Line;
 use crate::shape::FEW;
-use natgate::classify::notrack::Class;
 use natgate::control::explain::explain;
 use natgate::control::explain::question::PARAMETERS;
 use natgate::control::publish::{Published, Publisher};
@@ -111,71 +112,6 @@ max_sessions = 800
 
 [conntrack.timeout_set.dns]
 udp = "10s"
-"#;
-
-/// Classes of every kind, for the addresses of [`anything`]; they come before all rules.
-const CLASSES: &str = r#"
-[[notrack]]
-name = "open"
-on = "wan"
-to = "203.0.113.9"
-to_zone = 0
-protocol = "udp"
-port = "1024-1060"
-translate_to = "192.168.1.20"
-
-[[notrack]]
-name = "listed"
-on = "wan"
-from = "198.51.100.1"
-to = "203.0.113.9"
-to_zone = 0
-protocol = "tcp"
-port = "1024-1100"
-translate_to = "192.168.1.20"
-policy = "allow-listed"
-
-[[notrack]]
-name = "one-to-one"
-zone = 0
-from = "192.168.1.99"
-to = "198.51.100.0/24"
-protocol = ["udp", "udplite"]
-translate_from = "203.0.113.99"
-
-[[notrack]]
-name = "ping"
-zone = 0
-from = "192.168.1.53"
-to = "198.51.100.0/24"
-protocol = "icmp"
-translate_from = "203.0.113.98"
-
-[[notrack]]
-name = "exposed"
-zone = 0
-from = "192.168.1.53"
-to = ["198.51.100.0/24", "203.0.113.7"]
-protocol = ["udp", "tcp"]
-port = [53, 80]
-
-[[notrack]]
-name = "refused"
-zone = 0
-from = "192.168.1.20"
-to = "203.0.113.7"
-protocol = "udp"
-action = "drop"
-
-[[notrack]]
-name = "one-way"
-zone = 0
-from = "192.168.1.10"
-to = "198.51.100.1"
-protocol = "tcp"
-tcp_flags = ["syn", "!ack"]
-symmetric = false
-untranslated = true
 "#;
 
 /// The control thread's view of a gateway on the stage.
@@ -379,44 +315,6 @@ impl Story {
         }
     }
 
-    /// What each class counted each way: packets that passed and that were dropped.
-    fn counted(&self) -> BTreeMap<String, [(u64, u64); 2]> {
-        let counted = |class: &Class| {
-            let totals = class.counters.totals();
-            (class.name.clone(), [0, 1].map(|way| (totals.packets[way], totals.dropped[way])))
-        };
-        self.net.snapshot.notrack.classes.iter().map(counted).collect()
-    }
-
-    /// That the class counted the packet which was said to, and no other.
-    fn compare_class(
-        &mut self,
-        said: &api::Explanation,
-        before: &BTreeMap<String, [(u64, u64); 2]>,
-        place: &str,
-    ) {
-        let mut expected = before.clone();
-        if let Some(class) = &said.notrack {
-            let (passed, dropped) =
-                &mut expected.get_mut(&class.name).unwrap()[usize::from(class.way == "back")];
-            *(if said.verdict.outcome == "forwarded" { passed } else { dropped }) += 1;
-            let verdict = format!("{} {} {}", class.name, class.way, said.verdict.outcome);
-            *self.tally.entry(verdict).or_default() += 1;
-        }
-        assert_eq!(self.counted(), expected, "{place}");
-    }
-
-    /// What was said to become of the answer, if this is the one that was meant.
-    fn foretold(&self, interface: InterfaceId, reply: &[u8]) -> Option<bool> {
-        let answer = self.said.as_ref()?.notrack.as_ref()?.answer.as_ref()?;
-        let ends = &answer.ends;
-        let is_meant = (ends.src, ends.dst) == (address(reply, 12), address(reply, 16))
-            && ends.sport.is_none_or(|port| port == word(reply, 20))
-            && ends.dport.is_none_or(|port| port == word(reply, 22))
-            && answer.interface == self.net.snapshot.interface(interface).name;
-        is_meant.then_some(answer.passes)
-    }
-
     /// Who made a session, by which rule, and that it is where it was said to be.
     fn compare_session(&self, said: &api::Explanation, made: &[u64], hits: Option<u64>, place: &str) {
         let after = self.made_by();
@@ -458,25 +356,31 @@ fn compare_ends(said: &api::ExplainedEnds, body: &[u8], place: &str) {
     }
 }
 
-/// What [`anything`] has too little of: replies that nobody asked for, and flows to a pool with few ports.
-fn rare(dice: &mut Dice) -> String {
-    match dice.below(4) {
+/// What [`anything`] has too little of: replies that nobody asked for, and flows to a pool with few ports. With the
+/// interface that they come in by.
+fn rare(dice: &mut Dice) -> (&'static str, String) {
+    let line = match dice.below(4) {
         0 => format!("icmp reply 192.168.1.10 > 198.51.100.1 id={}", dice.below(8)),
         _ => format!("udp 192.168.1.10:{} > 198.51.100.1:{}", 1024 + dice.below(9000), 1 + dice.below(9000)),
-    }
+    };
+    ("lan", line)
 }
 
-/// Random packets, and answers to what comes out.
-fn story(config: &str, shape: Shape, seed: u64) -> Tally {
+/// Random packets, some of them `rare`, and answers to what comes out.
+fn story(config: &str, shape: Shape, seed: u64, rare: fn(&mut Dice) -> (&'static str, String)) -> Tally {
     let mut story = Story::new(config, shape);
     let mut dice = Dice(seed);
     let mut waiting: Vec<(InterfaceId, Vec<u8>, Option<bool>)> = Vec::new();
     let [lan, wan, shop] = ["lan", "wan", "shop"].map(|name| story.net.interface(name));
     for n in 0..PACKETS {
         let (interface, packet, passes) = waiting.pop().unwrap_or_else(|| {
-            let interface = [lan, lan, lan, wan, wan, shop][dice.below(6)];
-            let plain = interface != lan || dice.below(5) > 0;
-            let line = if plain { anything(&mut dice, interface != wan) } else { rare(&mut dice) };
+            let (interface, line) = if dice.below(8) > 0 {
+                let interface = [lan, lan, lan, wan, wan, shop][dice.below(6)];
+                (interface, anything(&mut dice, interface != wan))
+            } else {
+                let (name, line) = rare(&mut dice);
+                (story.net.interface(name), line)
+            };
             (interface, Line::parse(&line).encode(&story.net.bindings), None)
         });
         let place = format!("{shape:?}, seed {seed}, packet {n}");
@@ -503,7 +407,7 @@ fn what_is_explained_is_what_the_workers_do() {
     let mut tally = Tally::new();
     for shape in FEW {
         for seed in 0..SEEDS {
-            for (verdict, n) in story(CONFIG, shape, seed + 100 * shape.workers as u64) {
+            for (verdict, n) in story(CONFIG, shape, seed + 100 * shape.workers as u64, rare) {
                 *tally.entry(verdict).or_default() += n;
             }
         }
@@ -533,67 +437,6 @@ fn what_is_explained_is_what_the_workers_do() {
 }
 
 #[test]
-fn what_is_explained_of_classes_is_what_the_workers_do() {
-    let config = format!("{CONFIG}{CLASSES}");
-    let mut tally = Tally::new();
-    for shape in FEW {
-        for seed in 0..SEEDS {
-            for (verdict, n) in story(&config, shape, 50 + seed + 100 * shape.workers as u64) {
-                *tally.entry(verdict).or_default() += n;
-            }
-        }
-    }
-    for verdict in [
-        "open there forwarded",
-        "open back forwarded",
-        "listed there forwarded",
-        "one-to-one there forwarded",
-        "one-to-one back forwarded",
-        "ping there forwarded",
-        "refused there dropped",
-        "one-way there forwarded",
-        "notrack_not_listed",
-        "notrack_opening",
-        "notrack_dropped",
-        "notrack_untranslated",
-        "notrack_wrong_way",
-        "answer foretold to pass: true",
-    ] {
-        assert!(tally.contains_key(verdict), "{verdict} did not happen: {tally:?}");
-    }
-}
-
-#[test]
-fn while_a_class_settles_a_session_that_was_there_before_it_goes_on() {
-    let mut story = Story::new(CONFIG, Shape::plain(2, 2));
-    let lan = story.net.interface("lan");
-    let encode = |line: &str| Line::parse(line).encode(&Default::default());
-    let (old, new) = (
-        encode("icmp echo 192.168.1.53 > 198.51.100.1 id=5 seq=1"),
-        encode("icmp echo 192.168.1.53 > 198.51.100.1 id=6 seq=1"),
-    );
-    story.play(lan, &old, "before the class");
-    story.net.reload(&format!("{CONFIG}{CLASSES}"));
-    story.net.run();
-    story.desk = Desk::new(&story.net);
-    story.play(lan, &old, "of the session");
-    let said = story.said.take().unwrap();
-    assert!(said.session.is_some() && said.notrack.is_none());
-    assert!(said.class.ends_with("notrack class ping takes its packets when it has ended"), "{}", said.class);
-    story.play(lan, &new, "of no session");
-    let said = story.said.take().unwrap();
-    assert!(said.session.is_none() && said.owner.is_some());
-    assert!(said.notrack.is_some_and(|class| class.settling && class.answer.unwrap().passes));
-    let classes = &story.net.snapshot.notrack.classes;
-    classes.iter().for_each(|class| class.settling.store(false, Relaxed));
-    story.play(lan, &old, "settled");
-    let said = story.said.take().unwrap();
-    assert!(said.session.is_none() && said.notrack.is_some_and(|class| !class.settling));
-    story.net.seen.clear();
-    story.net.finish();
-}
-
-#[test]
 fn limits_are_seen_before_they_are_met() {
     let limited = CONFIG.replace(
         "max_sessions = 800",
@@ -601,7 +444,7 @@ fn limits_are_seen_before_they_are_met() {
     );
     let mut tally = Tally::new();
     for shape in [Shape::plain(1, 1), Shape::plain(2, 2)] {
-        for (verdict, n) in story(&limited, shape, 7) {
+        for (verdict, n) in story(&limited, shape, 7, rare) {
             *tally.entry(verdict).or_default() += n;
         }
     }

@@ -68,7 +68,7 @@ pub(super) fn class(running: &Running, service: &Service, group: &Group, name: &
     line("translate_to", format!("\"{backend}\""));
     if let Some(sources) = group.sources.few() {
         let list: Vec<_> = sources.iter().map(|source| format!("\"{source}\"")).collect();
-        text.push_str("# Every client that was seen; policy = \"allow-listed\" would keep all others out:\n");
+        text.push_str("# Every client that was seen; policy = \"allow-listed\" keeps all others out, hosts inside too:\n");
         let _ = writeln!(text, "# from = [{}]", list.join(", "));
     }
     Some(text)

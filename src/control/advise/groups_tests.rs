@@ -1,5 +1,7 @@
 //! What is counted of a service.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
+
 use super::super::testing::{CACHE, NOW, PUBLIC, client, closed, forwarded, tcp};
 use super::*;
 use crate::conntrack::tracker::State;

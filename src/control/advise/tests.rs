@@ -1,5 +1,7 @@
 //! What is proposed, and that it is a class for those packets.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers")]
+
 use super::testing::{CACHE, NOW, PUBLIC, client, closed, forwarded, tcp};
 use super::*;
 use crate::config::{compile::compile, parse};

@@ -209,6 +209,16 @@ fn model(classes: &[Class], arrival: usize, packet: Tuple, flags: u8) -> Fate {
             && class.is_client(&class.seen(), packet.dst)
             && is_in(class.port, back_ports.0)
             && is_in(class.from_port, back_ports.1);
+        // Hosts inside that are no clients speak to the service without the class.
+        let from_service =
+            !there && (back || (class.allow_listed && back_side && is_in(class.port, back_ports.0)));
+        let goes_to = match class.translate_from {
+            Some(net) if back => side(map(packet.dst, net, class.from[0])),
+            _ => side(packet.dst),
+        };
+        if from_service && arrival != WAN && goes_to != WAN && !class.clients_at(goes_to) {
+            return Fate::Tracked;
+        }
         if there || back {
             return passed(classes, class, (arrival, service_at), packet, (there, flags));
         }

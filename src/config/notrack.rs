@@ -317,7 +317,7 @@ fn entry(class: &NotrackClass, (clients, service): (&Side, &Side), way: Way, tre
 
 /// The entry that refuses who is not listed: between the service and anybody, behind those of whom is.
 fn not_listed(class: &NotrackClass, (found, treatment): &Entry) -> Entry {
-    let mut found = Match { flags: None, ..found.clone() };
+    let mut found = found.clone();
     match treatment.way {
         Way::There => (found.src, found.sports) = (None, Vec::new()),
         Way::Back => {

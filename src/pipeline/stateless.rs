@@ -11,13 +11,14 @@ use super::Snapshot;
 use super::plan::{Envelope, Goal, Header, NO_ROUTE, Refusal, check_source, way_out};
 use super::snapshot::Interface;
 use crate::classify::martian::is_martian_destination;
-use crate::classify::notrack::Treatment;
 use crate::classify::notrack::entry::flags_of;
+use crate::classify::notrack::{InterfaceMask, Treatment};
 use crate::ids::Realm;
 use crate::packet::{Kind, Tuple};
 use crate::route::NextHop;
 use crate::telemetry::DropReason;
 use crate::wire::tcp;
+use std::net::Ipv4Addr;
 
 /// How a packet passes without a session.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +49,23 @@ pub fn classify<'s>(snap: &'s Snapshot, header: &Header) -> Option<&'s Treatment
     // Not to let pass, that is: what is to be dropped is dropped there too.
     let passes = treatment.refuse.is_none() && treatment.dst.is_none();
     let is_ours = passes && snap.local_on(arrival, tuple.dst).is_some();
-    (!is_ours).then_some(treatment)
+    (!is_ours && !is_elsewhere(snap, arrival, treatment, tuple.dst)).then_some(treatment)
+}
+
+/// Whether a packet of the service goes to hosts inside that are not where the class has its clients: they speak to it without
+/// the class, which must not come between them.
+#[inline]
+fn is_elsewhere(snap: &Snapshot, arrival: &Interface, treatment: &Treatment, dst: Ipv4Addr) -> bool {
+    if treatment.leave == InterfaceMask::ALL || arrival.realm == Realm::External {
+        return false;
+    }
+    // Who is not listed has no address that could be translated.
+    let map = treatment.dst.filter(|_| treatment.refuse.is_none());
+    let zone = treatment.zone.unwrap_or(arrival.zone);
+    let hop = snap.route_in(zone, map.map_or(dst, |map| map.apply(dst)));
+    hop.is_some_and(|hop| {
+        snap.interface(hop.interface).realm == Realm::Internal && !treatment.leave.contains(hop.interface)
+    })
 }
 
 /// What becomes of a packet whose class is known.

@@ -191,6 +191,32 @@ fn answers_leave_only_to_where_clients_are() {
 }
 
 #[test]
+fn hosts_inside_that_speak_to_the_service_itself_are_no_affair_of_the_class() {
+    let guests = "
+        [interface.guests]
+        device = \"vdev:mem2\"
+        realm = \"internal\"
+        address = \"192.168.7.1/24\"
+        ";
+    let list = "from = \"198.51.100.0/24\"\npolicy = \"allow-listed\"\n";
+    for config in [cache(guests), cache(&format!("{list}{guests}"))] {
+        play(
+            &config,
+            "
+            guests> tcp 192.168.7.9:5000 > 192.168.1.20:11211 S
+            lan< tcp 192.168.7.9:5000 > 192.168.1.20:11211 S
+            lan> tcp 192.168.1.20:11211 > 192.168.7.9:5000 SA
+            guests< tcp 192.168.1.20:11211 > 192.168.7.9:5000 SA
+            wan> tcp 198.51.100.7:5000 > 203.0.113.2:11211 S
+            lan< tcp 198.51.100.7:5000 > 192.168.1.20:11211 S
+            lan> tcp 192.168.1.20:11211 > 198.51.100.7:5000 SA
+            wan< tcp 203.0.113.2:11211 > 198.51.100.7:5000 SA
+            ",
+        );
+    }
+}
+
+#[test]
 fn what_is_dropped_is_dropped_in_both_directions() {
     let config = format!(
         "{HOME}

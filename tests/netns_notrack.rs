@@ -362,7 +362,7 @@ fn moving(base: &str, number: usize) -> String {
         "\n[[notrack]]\nname = \"dns\"\npreset = \"dns\"\non = \"wan\"\nto = \"{SERVICE}\"\n\
          translate_to = \"{CLIENT}\"\nexisting = \"{existing}\"\n"
     );
-    format!("{base}{FORWARDS}{}", if number % 2 == 0 { "" } else { &class })
+    format!("{base}{FORWARDS}{}", if number.is_multiple_of(2) { "" } else { &class })
 }
 
 /// Asks a server again and again until it is stopped.

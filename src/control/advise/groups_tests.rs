@@ -45,10 +45,10 @@ fn a_service_is_what_clients_address_and_what_that_becomes() {
 fn sessions_to_thousands_of_servers_are_one_service_and_forwards_are_one_each() {
     let mut groups = Groups::default();
     let gateway = (Ipv4Addr::new(203, 0, 113, 2), 7_000);
-    for n in 0..1000 {
-        let (host, server) = ((Ipv4Addr::new(192, 168, 1, 10), 5_000), (client(n), 53));
+    for n in 0..1000u16 {
+        let (host, server) = ((Ipv4Addr::new(192, 168, 1, 10), 5_000), (client(n.into()), 53));
         groups.add(&closed(tcp(host, server), tcp(gateway, server), Realm::Internal, 0), NOW);
-        groups.add(&forwarded(n, 8_000 + n as u16 % 3, 80, 0), NOW);
+        groups.add(&forwarded(n.into(), 8_000 + n % 3, 80, 0), NOW);
     }
     assert_eq!((groups.len(), groups.sessions, groups.left_out), (4, 2000, 0));
 }

@@ -99,7 +99,7 @@ fn a_busy_forward_is_proposed_with_what_it_saves_and_loses() {
 
 #[test]
 fn what_sessions_alone_can_do_is_not_proposed_and_says_why() {
-    let gateway = |n: u32| (Ipv4Addr::new(203, 0, 113, 2), 1_024 + n as u16);
+    let gateway = |n: u32| (Ipv4Addr::new(203, 0, 113, 2), 1_024 + u16::try_from(n).unwrap());
     let host = (Ipv4Addr::new(192, 168, 1, 10), 5_000);
     let cache = (CACHE, 11_211);
     let (from, public) = (|n| (client(n), 4_000), (PUBLIC, 11_211));

@@ -14,10 +14,11 @@
 //! # Agreement with the workers
 //!
 //! Everything is asked of the functions that workers ask: [`crate::pipeline::plan`] for rules, checks and the way out,
-//! [`crate::pipeline::stateless`] for notrack classes, [`Steering::owner`] for the owner, [`Policy::choose`] and [`tracker::open`] for the session, [`Pressure::admit`] for a
-//! full table. The steps come in the order in which a worker takes them, so that of several reasons to drop a packet the
-//! one is named that a worker would count. What only the packet, or the next moment, can tell is said as a condition
-//! of the verdict (`provided`). `tests/scenarios/explain.rs` sends what it explains through real workers and compares.
+//! [`crate::pipeline::stateless`] for notrack classes, [`Steering::owner`] for the owner, [`Policy::choose`] and
+//! [`tracker::open`] for the session, [`Pressure::admit`] for a full table. The steps come in the order in which a
+//! worker takes them, so that of several reasons to drop a packet the one is named that a worker would count. What only
+//! the packet, or the next moment, can tell is said as a condition of the verdict (`provided`).
+//! `tests/scenarios/explain.rs` sends what it explains through real workers and compares.
 //!
 //! [`Steering::owner`]: crate::steering::Steering::owner
 //! [`Policy::choose`]: crate::conntrack::policy::Policy::choose

@@ -83,7 +83,7 @@ impl World {
     /// The service of a class as clients call it: 200 addresses of some ports each.
     fn service(class: usize) -> (Ipv4Addr, u16) {
         let host = u8::try_from(16 + class % 200).expect("a byte");
-        (Ipv4Addr::new(203, 0, 113, host), u16::try_from(10_000 + class / 200).expect("a port"))
+        (Ipv4Addr::new(203, 0, 113, host), u16::try_from(5_000 + class / 200).expect("a port"))
     }
 
     /// Packets of `packets` of `peers` random clients to the service of each.

@@ -238,19 +238,33 @@ pub fn is_for_gateway(snap: &Snapshot, header: &Header) -> bool {
 /// Time to live, route or size stop it.
 #[inline(always)]
 pub fn way_out(snap: &Snapshot, envelope: Envelope, goal: Goal) -> Result<NextHop, Refusal> {
+    check_ttl(envelope)?;
+    let hop = snap.route_to(goal.realm, goal.zone, goal.address).ok_or(NO_ROUTE)?;
+    check_size(snap, envelope, hop)?;
+    Ok(hop)
+}
+
+/// Refuses a packet at the end of its life.
+#[inline(always)]
+pub(super) fn check_ttl(envelope: Envelope) -> Result<(), Refusal> {
     if envelope.ttl <= 1 {
         let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
         let answer = (envelope.ttl == 1).then_some(answer);
         return Err(Refusal { reason: DropReason::TtlExpired, answer });
     }
-    let hop = snap.route_to(goal.realm, goal.zone, goal.address).ok_or(NO_ROUTE)?;
+    Ok(())
+}
+
+/// Refuses a packet that is too large for the next link.
+#[inline(always)]
+pub(super) fn check_size(snap: &Snapshot, envelope: Envelope, hop: NextHop) -> Result<(), Refusal> {
     let mtu = snap.interface(hop.interface).mtu;
     if envelope.total_len > mtu {
         let answer = Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) };
         let answer = envelope.dont_fragment.then_some(answer);
         return Err(Refusal { reason: DropReason::FragmentationNeeded, answer });
     }
-    Ok(hop)
+    Ok(())
 }
 
 /// The address of a pool that a subscriber is translated to. An empty pool has none: never untranslated.

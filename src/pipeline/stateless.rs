@@ -8,7 +8,7 @@
 //! not translate is not the class's: sessions have their answers there.
 
 use super::Snapshot;
-use super::plan::{Envelope, Goal, Header, NO_ROUTE, Refusal, check_source, way_out};
+use super::plan::{Envelope, Goal, Header, NO_ROUTE, Refusal, check_size, check_source, check_ttl};
 use super::snapshot::Interface;
 use crate::classify::martian::is_martian_destination;
 use crate::classify::notrack::entry::flags_of;
@@ -150,6 +150,8 @@ impl Passage<'_> {
         if is_foreign && seen() != Some(Realm::External) {
             return Err(DropReason::SpoofedSource.into());
         }
-        way_out(snap, envelope, self.goal)
+        check_ttl(envelope)?;
+        check_size(snap, envelope, hop)?;
+        Ok(hop)
     }
 }

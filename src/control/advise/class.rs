@@ -5,7 +5,6 @@ use super::judge::{arrivals, forward_of};
 use crate::config::presets::{PRESETS, Preset};
 use crate::control::running::Running;
 use crate::control::tally::protocol_name;
-use crate::ids::Realm;
 use std::fmt::Write;
 
 /// The preset for a service.
@@ -68,7 +67,8 @@ pub(super) fn class(running: &Running, service: &Service, group: &Group, name: &
     line("translate_to", format!("\"{backend}\""));
     if let Some(sources) = group.sources.few() {
         let list: Vec<_> = sources.iter().map(|source| format!("\"{source}\"")).collect();
-        text.push_str("# Every client that was seen; policy = \"allow-listed\" keeps all others out, hosts inside too:\n");
+        text.push_str("# Every client that was seen; policy = \"allow-listed\" keeps all others out,\n");
+        text.push_str("# also hosts inside that use the public address:\n");
         let _ = writeln!(text, "# from = [{}]", list.join(", "));
     }
     Some(text)
@@ -84,13 +84,6 @@ pub(super) fn losses(running: &Running, service: &Service) -> Vec<String> {
     }
     if forward_of(running, service).is_some_and(|forward| forward.syn_proxy) {
         losses.push("the SYN proxy in front of it is passed by".to_owned());
-    }
-    let inside = running.snapshot.interfaces.iter().filter(|interface| interface.realm == Realm::Internal);
-    if inside.count() > 1 {
-        losses.push(
-            "hosts of other internal networks reach it by the public address alone: answers to their own are dropped"
-                .to_owned(),
-        );
     }
     losses
 }

@@ -152,7 +152,6 @@ fn what_is_explained_of_classes_is_what_the_workers_do() {
         "notrack_opening",
         "notrack_dropped",
         "notrack_untranslated",
-        "notrack_wrong_way",
         "answer foretold to pass: true",
     ] {
         assert!(tally.contains_key(verdict), "{verdict} did not happen: {tally:?}");

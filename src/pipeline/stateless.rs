@@ -12,7 +12,7 @@ use super::plan::{Envelope, Goal, Header, NO_ROUTE, Refusal, check_size, check_s
 use super::snapshot::Interface;
 use crate::classify::martian::is_martian_destination;
 use crate::classify::notrack::entry::flags_of;
-use crate::classify::notrack::{InterfaceMask, Treatment};
+use crate::classify::notrack::{InterfaceMask, Treatment, Way};
 use crate::ids::Realm;
 use crate::packet::{Kind, Tuple};
 use crate::route::NextHop;
@@ -56,7 +56,8 @@ pub fn classify<'s>(snap: &'s Snapshot, header: &Header) -> Option<&'s Treatment
 /// the class, which must not come between them.
 #[inline]
 fn is_elsewhere(snap: &Snapshot, arrival: &Interface, treatment: &Treatment, dst: Ipv4Addr) -> bool {
-    if treatment.leave == InterfaceMask::ALL || arrival.realm == Realm::External {
+    let anywhere = treatment.leave == InterfaceMask::ALL;
+    if treatment.way == Way::There || anywhere || arrival.realm == Realm::External {
         return false;
     }
     // Who is not listed has no address that could be translated.

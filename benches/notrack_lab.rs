@@ -3,8 +3,8 @@
 //! `docs/notrack-experiment.md`.
 //!
 //! ```text
-//! cargo bench --bench notrack_lab                              # as root; 20 s for each way
-//! cargo bench --bench notrack_lab -- --seconds 300 --scale 1   # the published table in full size
+//! cargo bench --bench notrack_lab                              # as root; 32 s for each way
+//! cargo bench --bench notrack_lab -- --seconds 240 --scale 1   # the published table in full size
 //! ```
 //!
 //! Everything is in network namespaces but one thing: the kernel's `nf_conntrack_max` is the machine's. It is changed for the
@@ -51,8 +51,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The published experiment: memcached behind the gateway, short connections, tracked and not.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Seconds of load for each way.
-    #[arg(long, default_value_t = 20)]
+    /// Seconds of load for each way: best a multiple of twice the time that entries stay.
+    #[arg(long, default_value_t = 32)]
     seconds: u32,
     /// The published table has 524,288 entries, each of which stays for 120 s after its connection, so that 4,369
     /// connections a second are its bound for ever. This part of both has the same bound, and is full in seconds.
@@ -118,8 +118,10 @@ struct Row {
     growth: f64,
     /// What the table sustains for ever: entries / timeout. `null`: there are no entries.
     sustained: Option<u32>,
-    /// Cycles of natgate's worker a packet it received, with what the kernel does for its socket.
-    cycles_per_packet: Option<f64>,
+    /// CPU time of natgate's process for each packet it received, in nanoseconds: its own.
+    user_ns_per_packet: Option<f64>,
+    /// The same of the kernel for it: AF_PACKET, and most of what veth delivers to the receiver.
+    kernel_ns_per_packet: Option<f64>,
     median_us: u32,
     p99_us: u32,
     /// `per_second_at_the_end` by that of the first row.
@@ -190,11 +192,6 @@ const TABLE_SIZE: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 impl TableSize {
     /// Sets it, unless the machine uses its table itself.
     fn set(entries: u32) -> Result<TableSize, LabError> {
-        let read = |path: &str| {
-            let text =
-                fs::read_to_string(path).map_err(|e| LabError::Io { what: path.to_owned(), cause: e })?;
-            Ok(text.trim().to_owned())
-        };
         let used: String = read("/proc/sys/net/netfilter/nf_conntrack_count")?;
         if used != "0" {
             return Err(LabError::Unexpected(format!(
@@ -205,6 +202,11 @@ impl TableSize {
         write_size(&entries.to_string())?;
         Ok(size)
     }
+}
+
+fn read(path: &str) -> Result<String, LabError> {
+    let text = fs::read_to_string(path).map_err(|e| LabError::Io { what: path.to_owned(), cause: e })?;
+    Ok(text.trim().to_owned())
 }
 
 fn write_size(text: &str) -> Result<(), LabError> {
@@ -225,8 +227,36 @@ enum Middle {
     Kernel(Namespace, #[expect(dead_code, reason = "dropped at the end")] TableSize),
 }
 
-/// Nanoseconds of work, packets received, cycles a nanosecond.
-type Work = (u64, u64, f64);
+/// What natgate's process did until now.
+#[derive(Clone, Copy)]
+struct Work {
+    packets: u64,
+    /// Its CPU time in user space and in the kernel, in ticks.
+    ticks: [u64; 2],
+}
+
+/// Nanoseconds of a tick of `/proc/PID/stat`: a hundredth of a second on all machines that DPDK runs on.
+const TICK: f64 = 1e7;
+
+impl Work {
+    fn of(natgate: &Natgate) -> Result<Work, LabError> {
+        let status = status(natgate)?;
+        let stat = read(&format!("/proc/{}/stat", status.pid))?;
+        // Behind the name, which may have any characters: the fields from the third on (proc(5)).
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let mut ticks = fields.skip(11).map_while(|field| field.parse().ok());
+        match (ticks.next(), ticks.next()) {
+            (Some(user), Some(kernel)) => Ok(Work { packets: status.total.rx, ticks: [user, kernel] }),
+            _ => Err(LabError::Unexpected(format!("no CPU times in {stat}"))),
+        }
+    }
+
+    /// Nanoseconds a packet in user space and in the kernel.
+    fn per_packet_since(self, before: Work) -> [f64; 2] {
+        let packets = (self.packets - before.packets).max(1) as f64;
+        [0, 1].map(|part| (self.ticks[part] - before.ticks[part]) as f64 * TICK / packets)
+    }
+}
 
 impl Middle {
     fn start(site: &Site, way: &Way, options: &Options) -> Result<Middle, LabError> {
@@ -272,10 +302,10 @@ impl Middle {
     }
 
     fn work(&self) -> Result<Option<Work>, LabError> {
-        let Middle::Natgate(natgate) = self else { return Ok(None) };
-        let status = status(natgate)?;
-        let busy = status.workers.iter().map(|worker| worker.busy_nanoseconds).sum();
-        Ok(status.tsc_hertz.map(|hertz| (busy, status.total.rx, hertz as f64 / 1e9)))
+        match self {
+            Middle::Natgate(natgate) => Work::of(natgate).map(Some),
+            Middle::Kernel(..) => Ok(None),
+        }
     }
 }
 
@@ -351,9 +381,7 @@ fn measure(way: &Way, options: &Options) -> Result<Row, LabError> {
     for (error, number) in &report.errors {
         eprintln!("  {number} failed: {error}");
     }
-    let cycles = before.zip(middle.work()?).map(|((busy, packets, _), after)| {
-        (after.0 - busy) as f64 * after.2 / (after.1 - packets).max(1) as f64
-    });
+    let cpu = before.zip(middle.work()?).map(|(before, after)| after.per_packet_since(before));
     let half = report.succeeded.get(report.succeeded.len() / 2..).unwrap_or_default();
     let rate = |seconds: &[u64]| seconds.iter().sum::<u64>() as f64 / seconds.len().max(1) as f64;
     Ok(Row {
@@ -365,7 +393,8 @@ fn measure(way: &Way, options: &Options) -> Result<Row, LabError> {
         entries: samples.last().map_or(0, |(_, entries)| *entries),
         growth: growth(&samples, options.entries()),
         sustained: way.time_wait.map(|seconds| options.entries() / seconds),
-        cycles_per_packet: cycles,
+        user_ns_per_packet: cpu.map(|[user, _]| user),
+        kernel_ns_per_packet: cpu.map(|[_, kernel]| kernel),
         median_us: report.median_us,
         p99_us: report.p99_us,
         ratio: 0.0,
@@ -388,7 +417,7 @@ fn print(rows: &[Row], options: &Options) {
         options.time_wait()
     );
     println!(
-        "{:<22} {:>8} {:>9} {:>7} {:>8} {:>10} {:>10} {:>8} {:>8} {:>8} {:>6}",
+        "{:<22} {:>7} {:>8} {:>7} {:>8} {:>9} {:>10} {:>7} {:>9} {:>7} {:>7} {:>5}",
         "",
         "conn/s",
         "2nd half",
@@ -396,14 +425,16 @@ fn print(rows: &[Row], options: &Options) {
         "entries",
         "entries/s",
         "for ever/s",
-        "cyc/pkt",
+        "user ns",
+        "kernel ns",
         "p50 us",
         "p99 us",
         "ratio"
     );
+    let cpu = |time: Option<f64>| time.map_or_else(|| "-".to_owned(), |time| format!("{time:.0}"));
     for row in rows {
         println!(
-            "{:<22} {:>8.0} {:>9.0} {:>7} {:>8} {:>10.0} {:>10} {:>8} {:>8} {:>8} {:>6.2}",
+            "{:<22} {:>7.0} {:>8.0} {:>7} {:>8} {:>9.0} {:>10} {:>7} {:>9} {:>7} {:>7} {:>5.2}",
             row.way,
             row.per_second,
             row.per_second_at_the_end,
@@ -411,17 +442,23 @@ fn print(rows: &[Row], options: &Options) {
             row.entries,
             row.growth,
             row.sustained.map_or_else(|| "no bound".to_owned(), |rate| rate.to_string()),
-            row.cycles_per_packet.map_or_else(|| "-".to_owned(), |cycles| format!("{cycles:.0}")),
+            cpu(row.user_ns_per_packet),
+            cpu(row.kernel_ns_per_packet),
             row.median_us,
             row.p99_us,
             row.ratio
         );
     }
-    let cycles = |way: &str| rows.iter().find(|row| row.way == way).and_then(|row| row.cycles_per_packet);
-    if let (Some(tracked), Some(notracked)) = (cycles(TRACKED), cycles(NOTRACKED)) {
+    let time = |way: &str| {
+        let row = rows.iter().find(|row| row.way == way)?;
+        Some((row.user_ns_per_packet?, row.kernel_ns_per_packet?))
+    };
+    if let (Some((user, kernel)), Some((notracked, notracked_kernel))) = (time(TRACKED), time(NOTRACKED)) {
+        let (all, notracked_all) = (user + kernel, notracked + notracked_kernel);
         println!(
-            "\nnatgate's worker, notracked: {:.0} % less cycles a packet",
-            100.0 * (1.0 - notracked / tracked)
+            "\nCPU time a packet, notracked against tracked: {:+.0} %, in natgate itself {:+.0} %",
+            100.0 * (notracked_all / all - 1.0),
+            100.0 * (notracked / user - 1.0)
         );
     }
     let (tracked, untracked) = PUBLISHED_RATES;

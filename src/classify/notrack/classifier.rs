@@ -1,6 +1,6 @@
 //! Finds the first entry for a packet.
 //!
-//! Two steps. The [`gate`] says at once of most packets that no entry is for them. What is left is looked up in
+//! Two steps. The `gate` says at once of most packets that no entry is for them. What is left is looked up in
 //! *aggregated bit vectors* (Baboescu and Varghese, SIGCOMM 2001): each dimension of a packet - arrival interface, TCP flags,
 //! source and destination address, source and destination port - maps it to a row with one bit for each entry that it
 //! satisfies in this dimension, and the first bit that is set in all six rows is the first entry. Rows have a summary, a bit
@@ -9,12 +9,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`gate`] | whether any entry can be for a packet |
-//! | [`rows`] | rows of bits, one for each entry, that are stored once if they are equal |
-//! | [`atoms`] | address to *atom*: addresses that are in the same sets are of one atom |
-//! | [`address_rows`] | sets of prefixes to atoms and their rows |
-//! | [`port_rows`] | protocol and port to row |
-//! | [`spans`] | ranges of ports and of /16s |
+//! | `gate` | whether any entry can be for a packet |
+//! | `rows` | rows of bits, one for each entry, that are stored once if they are equal |
+//! | `atoms` | address to *atom*: addresses that are in the same sets are of one atom |
+//! | `address_rows` | sets of prefixes to atoms and their rows |
+//! | `port_rows` | protocol and port to row |
+//! | `spans` | ranges of ports and of /16s |
 //!
 //! # Memory
 //!

@@ -91,7 +91,7 @@ pub fn compile_after(
             source: source(rule.source),
         })
         .collect();
-    let notrack = notrack::compile(config, heritage, workers, &routes);
+    let notrack = notrack::compile(config, &routes);
     let local = local_addresses(config, numbers, backends(heritage), &routes);
     Snapshot {
         revision,
@@ -109,6 +109,7 @@ pub fn compile_after(
         bans: bans(config),
         rules: rule_counters(config, heritage, workers),
         notrack,
+        classes: notrack::classes(config, heritage, workers),
     }
 }
 

@@ -8,10 +8,11 @@ use super::lineage::Heritage;
 use super::model::Config;
 use crate::classify::PrefixSet;
 use crate::classify::notrack::{
-    Addresses, Answers, Class, Classifier, Entry, Existing, InterfaceMask, Match, Notrack, NotrackClass,
-    OpenedBy, PeerPolicy, PrefixMap, Treatment, Verdict, Way,
+    Addresses, Answers, Classifier, Entry, Existing, InterfaceMask, Match, Notrack, NotrackClass, OpenedBy,
+    PeerPolicy, PrefixMap, Treatment, Verdict, Way,
 };
 use crate::ids::{InterfaceId, Realm};
+use crate::pipeline::snapshot::Class;
 use crate::route::ZonedRoutes;
 use crate::telemetry::{DropReason, PerWorker};
 use crate::wire::protocol;
@@ -23,12 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// Compiles the classes.
-pub(super) fn compile(
-    config: &Config,
-    heritage: Option<Heritage<'_>>,
-    workers: u8,
-    routes: &ZonedRoutes,
-) -> Notrack {
+pub(super) fn compile(config: &Config, routes: &ZonedRoutes) -> Notrack {
     let mut compiler = Compiler { config, routes, sets: Sets::default() };
     let mut packets: Vec<Entry> = Vec::new();
     let mut errors: Vec<Entry> = Vec::new();
@@ -39,7 +35,6 @@ pub(super) fn compile(
     let (error_matches, error_treatments): (Vec<_>, Vec<_>) = errors.into_iter().unzip();
     let (packets, errors) = Classifier::pair(&matches, &error_matches, &compiler.sets.list);
     Notrack {
-        classes: classes(config, heritage, workers),
         packets,
         errors,
         matches: matches.into(),
@@ -74,10 +69,9 @@ pub(super) fn reserved(
 }
 
 /// What is known of each class: what there was under its name goes on.
-fn classes(config: &Config, heritage: Option<Heritage<'_>>, workers: u8) -> Box<[Class]> {
+pub(super) fn classes(config: &Config, heritage: Option<Heritage<'_>>, workers: u8) -> Box<[Class]> {
     let before = |name: &str| {
-        heritage
-            .and_then(|heritage| heritage.snapshot.notrack.classes.iter().find(|class| class.name == name))
+        heritage.and_then(|heritage| heritage.snapshot.classes.iter().find(|class| class.name == name))
     };
     let before: HashMap<&str, &Class> =
         config.notrack.iter().filter_map(|class| Some((class.name.as_str(), before(&class.name)?))).collect();

@@ -20,7 +20,7 @@ const SHOWN: usize = 10;
 
 /// What a class did, and whether it is as it should be. `None`: there is no such class.
 pub(super) fn status(running: &Running, number: usize, now: Tick, known: Known) -> Option<api::ClassStatus> {
-    let class = running.snapshot.notrack.classes.get(number)?;
+    let class = running.snapshot.classes.get(number)?;
     let totals = class.counters.totals();
     let state = match known.silent {
         Some(_) => "asymmetric",

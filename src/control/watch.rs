@@ -76,7 +76,7 @@ impl Watch {
         if seen.pools.is_due(now) {
             seen.pools.take(now, pools::pools(&running, 1).pools);
         }
-        let classes = running.config.notrack.iter().zip(&running.snapshot.notrack.classes);
+        let classes = running.config.notrack.iter().zip(&running.snapshot.classes);
         let samples = classes.map(|(class, counted)| Sample {
             name: &counted.name,
             both_ways: goes_both_ways(class),

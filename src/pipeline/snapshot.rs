@@ -7,11 +7,13 @@ use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
 use crate::route::{NextHop, ZonedRoutes};
 use crate::steering::Steering;
+use crate::telemetry::notrack::ClassCounters;
 use crate::telemetry::{Counter, PerWorker};
 use crate::zone::ZoneMap;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// An interface as the pipeline sees it.
 #[derive(Clone, Debug)]
@@ -124,6 +126,20 @@ pub struct Snapshot {
     pub rules: RuleCounters,
     /// Packets that pass without a session.
     pub notrack: Notrack,
+    /// The notrack classes, in the order of the config.
+    pub classes: Box<[Class]>,
+}
+
+/// What is known of a notrack class while it runs.
+#[derive(Debug)]
+pub struct Class {
+    /// Its name in the config.
+    pub name: String,
+    /// What it did.
+    pub counters: Arc<PerWorker<ClassCounters>>,
+    /// Sessions that the class would not have made may be in the table still: its packets look for one first. Set when a
+    /// configuration brings the class, cleared for good when the table holds none.
+    pub settling: Arc<AtomicBool>,
 }
 
 /// Sessions that each rule has made, by the rule's place in the configuration.

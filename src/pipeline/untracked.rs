@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[inline(always)]
 pub(super) fn settled<'s>(snap: &'s Snapshot, state: &Parsed) -> Option<&'s Treatment> {
     let treatment = classify(snap, &Header::of(state))?;
-    let class = snap.notrack.classes.get(usize::from(treatment.class))?;
+    let class = snap.classes.get(usize::from(treatment.class))?;
     (!class.settling.load(Relaxed)).then_some(treatment)
 }
 
@@ -96,6 +96,6 @@ impl<D: Device> Core<D> {
     }
 
     fn class_counters<'s>(&self, snap: &'s Snapshot, treatment: &Treatment) -> Option<&'s ClassCounters> {
-        snap.notrack.classes.get(usize::from(treatment.class))?.counters.of(self.id)
+        snap.classes.get(usize::from(treatment.class))?.counters.of(self.id)
     }
 }

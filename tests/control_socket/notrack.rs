@@ -216,7 +216,7 @@ fn gateway() -> Gateway {
 
 fn count(state: &ControlState, way: Way, packets: u64) {
     let running = state.running.read();
-    let counters = running.snapshot.notrack.classes[0].counters.of(WorkerId(1)).unwrap();
+    let counters = running.snapshot.classes[0].counters.of(WorkerId(1)).unwrap();
     (0..packets).for_each(|_| counters.pass(way as usize, 100, Tick(990)));
 }
 
@@ -248,11 +248,7 @@ fn the_command_and_the_metrics_have_every_figure_of_a_class() {
     let _server = gateway.start();
     count(&gateway.state, Way::There, 3);
     count(&gateway.state, Way::Back, 2);
-    gateway.state.running.read().snapshot.notrack.classes[0]
-        .counters
-        .of(WorkerId(0))
-        .unwrap()
-        .drop(1, Tick(995));
+    gateway.state.running.read().snapshot.classes[0].counters.of(WorkerId(0)).unwrap().drop(1, Tick(995));
     let output = Command::new(env!("CARGO_BIN_EXE_natgate"))
         .args(["show", "rules", "--socket"])
         .arg(gateway.socket())

@@ -12,8 +12,7 @@
 //! | [`classifier`] | finds the first entry for a packet |
 //! | [`translate`] | addresses of one prefix to those of another |
 //!
-//! Ownership: all of it belongs to the snapshot and is immutable, but for the counters (one writer each) and for
-//! [`Class::settling`], which the control thread writes and workers read.
+//! Immutable: it belongs to the snapshot. What changes while a class runs (its counters, say) is not here.
 //!
 //! ICMP errors come back on the way of answers but quote what was sent. Their entries are the inverses of those of the
 //! packets, with a classifier of their own ([`Notrack::errors`]), so that an error finds the class whichever ports its
@@ -32,28 +31,10 @@ pub use entry::{Entry, InterfaceMask, Match, Treatment, Way};
 pub use translate::PrefixMap;
 
 use super::PrefixSet;
-use crate::telemetry::PerWorker;
-use crate::telemetry::notrack::ClassCounters;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-
-/// What is known of a class while it runs.
-#[derive(Debug)]
-pub struct Class {
-    /// Its name in the config.
-    pub name: String,
-    /// What it did.
-    pub counters: Arc<PerWorker<ClassCounters>>,
-    /// Sessions that the class would not have made may be in the table still: its packets look for one first. Set when a
-    /// configuration brings the class, cleared for good when the table holds none.
-    pub settling: Arc<AtomicBool>,
-}
 
 /// Every class, compiled.
 #[derive(Debug, Default)]
 pub struct Notrack {
-    /// The classes, in the order of the config.
-    pub classes: Box<[Class]>,
     /// Which packets each of `treatments` is for; the same numbers.
     pub matches: Box<[Match]>,
     /// What becomes of packets, by the number that `packets` finds.

@@ -104,7 +104,7 @@ fn impossible(running: &Running, service: &Service) -> Option<String> {
 fn taken(running: &Running, service: &Service, group: &Group) -> Option<String> {
     let snap = &*running.snapshot;
     let treatment = classify(snap, &example(running, service, group)?)?;
-    let name = snap.notrack.classes.get(usize::from(treatment.class)).map_or("", |class| &class.name);
+    let name = snap.classes.get(usize::from(treatment.class)).map_or("", |class| &class.name);
     Some(format!(
         "the class {name} has it already: what is in the table ends by itself, or with existing = \"release\""
     ))

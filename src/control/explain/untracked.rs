@@ -18,7 +18,7 @@ impl<'a> Account<'a> {
     pub(super) fn class_of(&self) -> Option<(&'a Treatment, bool)> {
         let snap = self.snap();
         let treatment = classify(snap, &self.question.header)?;
-        let class = snap.notrack.classes.get(usize::from(treatment.class))?;
+        let class = snap.classes.get(usize::from(treatment.class))?;
         Some((treatment, !class.settling.load(Relaxed)))
     }
 
@@ -59,7 +59,7 @@ impl<'a> Account<'a> {
 
     /// The class will take the packets of a session that is there still.
     pub(super) fn wait_for_session(&mut self, treatment: &Treatment) {
-        let class = self.snap().notrack.classes.get(usize::from(treatment.class));
+        let class = self.snap().classes.get(usize::from(treatment.class));
         let name = class.map_or("", |class| &class.name);
         self.answer.class.push_str(&format!("; notrack class {name} takes its packets when it has ended"));
     }
@@ -110,8 +110,7 @@ fn fate(snap: &Snapshot, header: &Header, number: u16, name: &str) -> (bool, Str
     match passed {
         Err(refusal) => dropped(refusal),
         Ok((passage, hop)) => {
-            let other =
-                snap.notrack.classes.get(usize::from(treatment.class)).map_or("", |class| &class.name);
+            let other = snap.classes.get(usize::from(treatment.class)).map_or("", |class| &class.name);
             let by = if treatment.class == number { name } else { other };
             let Tuple { src, dst, .. } = passage.to;
             let exit = &snap.interface(hop.interface).name;

@@ -4,7 +4,7 @@
 
 use super::growth::by_protocol;
 use super::list::{Kind, Metric};
-use crate::classify::notrack::{Class, Way};
+use crate::classify::notrack::Way;
 use crate::conntrack::class::Class as Worth;
 use crate::control::one_way::Known;
 use crate::control::reload::ReloadStats;
@@ -12,6 +12,7 @@ use crate::control::running::Running;
 use crate::control::session_routes::Tables;
 use crate::control::state::ControlState;
 use crate::control::{api, pools, routes, rules, steering};
+use crate::pipeline::snapshot::Class;
 use crate::telemetry::notrack::ClassTotals;
 use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction, WorkerCounters};
 use crate::time::{TICK, Time};
@@ -105,7 +106,7 @@ impl Scrape {
     /// One sample for each notrack class.
     pub(super) fn classes(&self, out: &mut Samples<'_>, pick: fn(&Class, Known) -> bool) -> fmt::Result {
         let now = Instant::now();
-        self.running.snapshot.notrack.classes.iter().try_for_each(|class| {
+        self.running.snapshot.classes.iter().try_for_each(|class| {
             out.put(&[&class.name], pick(class, self.tables.watch().class(&class.name, now)))
         })
     }
@@ -116,7 +117,7 @@ impl Scrape {
         out: &mut Samples<'_>,
         pick: impl Fn(&ClassTotals, usize) -> Option<V>,
     ) -> fmt::Result {
-        for class in &self.running.snapshot.notrack.classes {
+        for class in &self.running.snapshot.classes {
             let totals = class.counters.totals();
             for way in [Way::There, Way::Back] {
                 let Some(value) = pick(&totals, way as usize) else { continue };

@@ -37,7 +37,7 @@ impl<'s> Settling<'s> {
         Settling {
             snapshot,
             releases: config.notrack.iter().map(|class| class.existing == Existing::Release).collect(),
-            has_sessions: vec![false; snapshot.notrack.classes.len()],
+            has_sessions: vec![false; snapshot.classes.len()],
         }
     }
 
@@ -62,8 +62,7 @@ impl<'s> Settling<'s> {
 
     /// Ends the settling of classes of which no session goes on, after a whole walk.
     pub(super) fn finish(self) {
-        for (class, _) in self.snapshot.notrack.classes.iter().zip(self.has_sessions).filter(|(_, has)| !has)
-        {
+        for (class, _) in self.snapshot.classes.iter().zip(self.has_sessions).filter(|(_, has)| !has) {
             if class.settling.swap(false, Relaxed) {
                 tracing::debug!(class = class.name, "no session of this notrack class is left");
             }
@@ -73,5 +72,5 @@ impl<'s> Settling<'s> {
 
 /// Whether a class looks for sessions still.
 pub(super) fn is_settling(snapshot: &Snapshot) -> bool {
-    snapshot.notrack.classes.iter().any(|class| class.settling.load(Relaxed))
+    snapshot.classes.iter().any(|class| class.settling.load(Relaxed))
 }

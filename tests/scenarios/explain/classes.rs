@@ -5,9 +5,9 @@ use crate::faults::Dice;
 use crate::harness::Shape;
 use crate::packet::Line;
 use crate::shape::FEW;
-use natgate::classify::notrack::Class;
 use natgate::control::api;
 use natgate::ids::InterfaceId;
+use natgate::pipeline::snapshot::Class;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -86,7 +86,7 @@ impl Story {
             let totals = class.counters.totals();
             (class.name.clone(), [0, 1].map(|way| (totals.packets[way], totals.dropped[way])))
         };
-        self.net.snapshot.notrack.classes.iter().map(counted).collect()
+        self.net.snapshot.classes.iter().map(counted).collect()
     }
 
     /// That the class counted the packet which was said to, and no other.
@@ -179,7 +179,7 @@ fn while_a_class_settles_a_session_that_was_there_before_it_goes_on() {
     let said = story.said.take().unwrap();
     assert!(said.session.is_none() && said.owner.is_some());
     assert!(said.notrack.is_some_and(|class| class.settling && class.answer.unwrap().passes));
-    let classes = &story.net.snapshot.notrack.classes;
+    let classes = &story.net.snapshot.classes;
     classes.iter().for_each(|class| class.settling.store(false, Relaxed));
     story.play(lan, &old, "settled");
     let said = story.said.take().unwrap();

@@ -65,9 +65,9 @@ fn sessions_go_on_by_the_tracker_while_the_class_settles_and_new_flows_need_none
             ",
         );
         // Nothing settles a second time when the same classes come again.
-        net.snapshot.notrack.classes[0].settling.store(false, Relaxed);
+        net.snapshot.classes[0].settling.store(false, Relaxed);
         reload(net, &cache(""));
-        assert!(!net.snapshot.notrack.classes[0].settling.load(Relaxed));
+        assert!(!net.snapshot.classes[0].settling.load(Relaxed));
         net.play(&format!(
             "{OUT_OF_WINDOW}\nlan< tcp 198.51.100.7:5000 > 192.168.1.20:11211 A seq=9000000 ack=4"
         ));
@@ -114,7 +114,7 @@ fn what_a_class_counted_goes_on_under_its_name() {
     net.play(packet);
     reload(&mut net, &cache("from = \"198.51.100.0/24\"\n"));
     net.play(packet);
-    let totals = net.snapshot.notrack.classes[0].counters.totals();
+    let totals = net.snapshot.classes[0].counters.totals();
     assert_eq!((totals.packets, totals.bytes, totals.dropped), ([2, 0], [72, 0], [0, 2]));
     assert!(totals.last.iter().all(Option::is_some));
     net.finish();

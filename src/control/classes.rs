@@ -5,13 +5,11 @@ use super::inline::{Inline, ports, prefix, quoted};
 use super::one_way::Known;
 use super::rules::{interface_name, protocol, row};
 use super::running::Running;
-use crate::classify::notrack::{
-    Addresses, Answers, Existing, NotrackClass, OpenedBy, PeerPolicy, TcpFlags, Verdict, Way,
-};
+use crate::classify::notrack::{Addresses, Answers, NotrackClass, Verdict, Way};
 use crate::config::model::{Config, SetConfig};
 use crate::telemetry::notrack::ClassTotals;
 use crate::time::{TICK, Tick};
-use crate::wire::{protocol as ip, tcp};
+use crate::wire::protocol as ip;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -74,14 +72,14 @@ fn who(table: &mut Inline, config: &Config, class: &NotrackClass) {
     table.list("port", &range(&class.ports));
     table.list("protocol", &protocols);
     if let Some(wanted) = class.flags {
-        table.array("tcp_flags", &flags(wanted));
+        table.array("tcp_flags", &wanted.words().map(quoted).collect::<Vec<_>>());
     }
 }
 
 /// What becomes of them.
 fn what(table: &mut Inline, class: &NotrackClass) {
     let forwards = class.verdict == Verdict::Forward;
-    table.text("action", if forwards { "forward" } else { "drop" });
+    table.text("action", class.verdict.name());
     for (key, net) in [("translate_to", &class.translate_to), ("translate_from", &class.translate_from)] {
         table.list(key, net.iter().map(prefix).collect::<Vec<_>>().as_slice());
     }
@@ -94,30 +92,12 @@ fn what(table: &mut Inline, class: &NotrackClass) {
         table.value("peers", class.answers == Answers::SamePort);
     }
     if forwards {
-        table.text(
-            "policy",
-            match class.policy {
-                PeerPolicy::Open => "open",
-                PeerPolicy::AllowListed => "allow-listed",
-            },
-        );
+        table.text("policy", class.policy.name());
     }
     if forwards && (class.protocols.is_empty() || class.protocols.contains(&ip::TCP)) {
-        table.text(
-            "opened_by",
-            match class.opened_by {
-                OpenedBy::Clients => "clients",
-                OpenedBy::Either => "either",
-            },
-        );
+        table.text("opened_by", class.opened_by.name());
     }
-    table.text(
-        "existing",
-        match class.existing {
-            Existing::Keep => "keep",
-            Existing::Release => "release",
-        },
-    );
+    table.text("existing", class.existing.name());
 }
 
 fn addresses(config: &Config, Addresses { nets, sets }: &Addresses) -> Vec<String> {
@@ -127,20 +107,6 @@ fn addresses(config: &Config, Addresses { nets, sets }: &Addresses) -> Vec<Strin
 
 fn set_name(config: &Config, number: usize) -> &str {
     config.sets.get(number).map_or("", |set| &set.name)
-}
-
-/// Flags that have to be there, and with an exclamation mark those that must not.
-fn flags(TcpFlags { mask, set }: TcpFlags) -> Vec<String> {
-    let names = [
-        ("fin", tcp::FIN),
-        ("syn", tcp::SYN),
-        ("rst", tcp::RST),
-        ("psh", tcp::PSH),
-        ("ack", tcp::ACK),
-        ("urg", tcp::URG),
-    ];
-    let asked = names.into_iter().filter(|(_, bit)| mask & bit != 0);
-    asked.map(|(name, bit)| quoted(format_args!("{}{name}", if set & bit == 0 { "!" } else { "" }))).collect()
 }
 
 /// The row of a set, with the first of its prefixes.

@@ -18,6 +18,10 @@ pub const ACK: u8 = 0x10;
 /// URG flag.
 pub const URG: u8 = 0x20;
 
+/// The flags by name, as people write them.
+pub const FLAGS: [(&str, u8); 6] =
+    [("fin", FIN), ("syn", SYN), ("rst", RST), ("psh", PSH), ("ack", ACK), ("urg", URG)];
+
 /// Length of a header without options, in bytes.
 pub const HEADER_LEN: usize = 20;
 

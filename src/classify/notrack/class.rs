@@ -1,6 +1,7 @@
 //! A class, as the config says it once defaults, presets and names are resolved.
 
 use crate::ids::InterfaceId;
+use crate::wire::tcp;
 use ipnet::Ipv4Net;
 use std::ops::RangeInclusive;
 
@@ -33,6 +34,20 @@ pub enum Verdict {
     Drop,
 }
 
+impl Verdict {
+    /// Every one by its name in the config.
+    pub const NAMES: &'static [(&'static str, Verdict)] =
+        &[(Verdict::Forward.name(), Verdict::Forward), (Verdict::Drop.name(), Verdict::Drop)];
+
+    /// Its name in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Forward => "forward",
+            Verdict::Drop => "drop",
+        }
+    }
+}
+
 /// How answers are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Answers {
@@ -55,6 +70,22 @@ pub enum PeerPolicy {
     AllowListed,
 }
 
+impl PeerPolicy {
+    /// Every one by its name in the config.
+    pub const NAMES: &'static [(&'static str, PeerPolicy)] = &[
+        (PeerPolicy::Open.name(), PeerPolicy::Open),
+        (PeerPolicy::AllowListed.name(), PeerPolicy::AllowListed),
+    ];
+
+    /// Its name in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PeerPolicy::Open => "open",
+            PeerPolicy::AllowListed => "allow-listed",
+        }
+    }
+}
+
 /// Which side may open a TCP connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OpenedBy {
@@ -65,6 +96,20 @@ pub enum OpenedBy {
     Either,
 }
 
+impl OpenedBy {
+    /// Every one by its name in the config.
+    pub const NAMES: &'static [(&'static str, OpenedBy)] =
+        &[(OpenedBy::Clients.name(), OpenedBy::Clients), (OpenedBy::Either.name(), OpenedBy::Either)];
+
+    /// Its name in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OpenedBy::Clients => "clients",
+            OpenedBy::Either => "either",
+        }
+    }
+}
+
 /// What becomes of sessions that are in the table when the class appears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Existing {
@@ -73,6 +118,20 @@ pub enum Existing {
     Keep,
     /// They are deleted, their packets pass by the class at once.
     Release,
+}
+
+impl Existing {
+    /// Every one by its name in the config.
+    pub const NAMES: &'static [(&'static str, Existing)] =
+        &[(Existing::Keep.name(), Existing::Keep), (Existing::Release.name(), Existing::Release)];
+
+    /// Its name in the config.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Existing::Keep => "keep",
+            Existing::Release => "release",
+        }
+    }
 }
 
 /// TCP flags that a packet must and must not have.
@@ -89,6 +148,12 @@ impl TcpFlags {
     #[inline]
     pub fn hold(self, flags: u8) -> bool {
         flags & self.mask == self.set
+    }
+
+    /// As the config writes them: those that have to be there, and with an exclamation mark those that must not.
+    pub fn words(self) -> impl Iterator<Item = String> {
+        let asked = tcp::FLAGS.into_iter().filter(move |(_, bit)| self.mask & bit != 0);
+        asked.map(move |(name, bit)| format!("{}{name}", if self.set & bit == 0 { "!" } else { "" }))
     }
 }
 

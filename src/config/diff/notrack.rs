@@ -5,7 +5,6 @@ use super::rules::Lists;
 use super::{Diff, words};
 use crate::classify::notrack::{Addresses, Answers, NotrackClass, TcpFlags, Verdict};
 use crate::config::model::{Config, SetConfig};
-use crate::config::parse::{ACTIONS, EXISTING, FLAGS, OPENERS, POLICIES};
 use ipnet::Ipv4Net;
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -80,14 +79,14 @@ fn changed(diff: &mut Diff, (before, old): (&Config, &NotrackClass), (after, new
     list(diff, of("port"), &port_words(ports), &port_words(&new.ports), "any");
     list(diff, of("protocol"), &protocol_words(protocols), &protocol_words(&new.protocols), "any");
     diff.value(of("tcp_flags"), flags, &new.flags, |flags| flags.map_or_else(|| "any".into(), flag_words));
-    diff.value(of("action"), verdict, &new.verdict, |value| words::word(ACTIONS, value));
+    diff.value(of("action"), verdict, &new.verdict, |value| value.name().to_owned());
     diff.value(of("translate_from"), translate_from, &new.translate_from, or("none"));
     diff.value(of("translate_to"), translate_to, &new.translate_to, or("none"));
     diff.value(of("untranslated"), untranslated, &new.untranslated, bool::to_string);
     diff.value(of("answers"), answers, &new.answers, |answers| answer_words(*answers).into());
-    diff.value(of("policy"), policy, &new.policy, |value| words::word(POLICIES, value));
-    diff.value(of("opened_by"), opened_by, &new.opened_by, |value| words::word(OPENERS, value));
-    diff.value(of("existing"), existing, &new.existing, |value| words::word(EXISTING, value));
+    diff.value(of("policy"), policy, &new.policy, |value| value.name().to_owned());
+    diff.value(of("opened_by"), opened_by, &new.opened_by, |value| value.name().to_owned());
+    diff.value(of("existing"), existing, &new.existing, |value| value.name().to_owned());
 }
 
 fn or<T: Display>(none: &'static str) -> impl Fn(&Option<T>) -> String {
@@ -131,10 +130,7 @@ fn protocol_words(protocols: &[u8]) -> Vec<String> {
 }
 
 fn flag_words(flags: TcpFlags) -> String {
-    let asked = FLAGS.iter().filter(|(_, bit)| flags.mask & bit != 0);
-    let words: Vec<String> =
-        asked.map(|(name, bit)| format!("{}{name}", if flags.set & bit == 0 { "!" } else { "" })).collect();
-    words.join(", ")
+    flags.words().collect::<Vec<_>>().join(", ")
 }
 
 fn answer_words(answers: Answers) -> &'static str {
@@ -158,8 +154,8 @@ fn class(config: &Config, class: &NotrackClass) -> String {
         ("tcp_flags", class.flags.map(flag_words)),
         ("translate_from", class.translate_from.map(|net| net.to_string())),
         ("translate_to", class.translate_to.map(|net| net.to_string())),
-        ("policy", (class.verdict == Verdict::Forward).then(|| words::word(POLICIES, &class.policy))),
+        ("policy", (class.verdict == Verdict::Forward).then(|| class.policy.name().to_owned())),
         ("answers", Some(answer_words(class.answers).to_owned())),
     ]);
-    words::word(ACTIONS, &class.verdict) + &matched
+    class.verdict.name().to_owned() + &matched
 }

@@ -5,7 +5,6 @@ mod conntrack;
 mod notrack;
 
 pub(super) use conntrack::WHEN_FULL;
-pub(super) use notrack::{ACTIONS, EXISTING, FLAGS, OPENERS, POLICIES};
 
 use crate::config::draft::{
     BanDraft, DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName,

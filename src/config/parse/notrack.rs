@@ -12,23 +12,6 @@ use crate::wire::tcp;
 use ipnet::Ipv4Net;
 use std::ops::RangeInclusive;
 
-pub(in crate::config) const ACTIONS: &[(&str, Verdict)] =
-    &[("forward", Verdict::Forward), ("drop", Verdict::Drop)];
-pub(in crate::config) const POLICIES: &[(&str, PeerPolicy)] =
-    &[("open", PeerPolicy::Open), ("allow-listed", PeerPolicy::AllowListed)];
-pub(in crate::config) const OPENERS: &[(&str, OpenedBy)] =
-    &[("clients", OpenedBy::Clients), ("either", OpenedBy::Either)];
-pub(in crate::config) const EXISTING: &[(&str, Existing)] =
-    &[("keep", Existing::Keep), ("release", Existing::Release)];
-pub(in crate::config) const FLAGS: &[(&str, u8)] = &[
-    ("fin", tcp::FIN),
-    ("syn", tcp::SYN),
-    ("rst", tcp::RST),
-    ("psh", tcp::PSH),
-    ("ack", tcp::ACK),
-    ("urg", tcp::URG),
-];
-
 pub(super) fn set(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> SetDraft {
     SetDraft { name, prefixes: prefixes(table.require("prefixes", findings), findings) }
 }
@@ -50,15 +33,15 @@ pub(super) fn class(table: &Table<'_>, findings: &mut Findings) -> NotrackDraft 
         ports: table.get("port").map(|field| port_list(&field, findings)),
         protocols: table.get("protocol").map(|field| protocols(&field, findings)),
         flags: table.get("tcp_flags").and_then(|field| flags(&field, findings)),
-        verdict: table.get("action").and_then(|field| field.word(ACTIONS, findings)),
+        verdict: table.get("action").and_then(|field| field.word(Verdict::NAMES, findings)),
         translate_from: prefix(table.get("translate_from"), findings),
         translate_to: prefix(table.get("translate_to"), findings),
         untranslated,
         symmetric,
         peers,
-        policy: table.get("policy").and_then(|field| field.word(POLICIES, findings)),
-        opened_by: table.get("opened_by").and_then(|field| field.word(OPENERS, findings)),
-        existing: table.get("existing").and_then(|field| field.word(EXISTING, findings)),
+        policy: table.get("policy").and_then(|field| field.word(PeerPolicy::NAMES, findings)),
+        opened_by: table.get("opened_by").and_then(|field| field.word(OpenedBy::NAMES, findings)),
+        existing: table.get("existing").and_then(|field| field.word(Existing::NAMES, findings)),
     }
 }
 
@@ -130,13 +113,13 @@ fn flags(field: &Field<'_>, findings: &mut Findings) -> Option<At<TcpFlags>> {
     let mut complete = texts.len() == field.items().count();
     for At { value: text, at } in texts {
         let (word, wanted) = text.strip_prefix('!').map_or((text, true), |word| (word, false));
-        let bit = FLAGS.iter().find(|(name, _)| *name == word).map(|(_, bit)| *bit);
+        let bit = tcp::FLAGS.iter().find(|(name, _)| *name == word).map(|(_, bit)| *bit);
         let problem = match bit {
             None => Some(Mistake::UnknownWord {
                 key: field.key.into(),
                 value: text.to_owned(),
                 known: "\"fin\", \"syn\", \"rst\", \"psh\", \"ack\", \"urg\", and these with `!`".into(),
-                meant: nearest(word, FLAGS.iter().map(|(name, _)| *name)),
+                meant: nearest(word, tcp::FLAGS.iter().map(|(name, _)| *name)),
             }),
             Some(bit) if flags.mask & bit != 0 => {
                 Some(Mistake::Repeated { key: field.key.into(), value: word.to_owned() })

@@ -11,15 +11,13 @@ use crate::wire::{protocol, tcp};
 /// Text, cure, and the class that is missing.
 type Told = (String, String, Option<String>);
 
-const FLAGS: [(u8, &str); 4] = [(tcp::SYN, "syn"), (tcp::ACK, "ack"), (tcp::FIN, "fin"), (tcp::RST, "rst")];
-
 /// The protocol and ends of a packet.
 pub(super) fn packet(header: &Header) -> String {
     let number = header.tuple.protocol;
     let name = protocol::name(number).map_or_else(|| number.to_string(), str::to_owned);
     let flags = match header.kind {
         Kind::Tcp { flags } => {
-            let set = FLAGS.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| *name);
+            let set = tcp::FLAGS.iter().filter(|(_, flag)| flags & flag != 0).map(|(name, _)| *name);
             format!(" {}", set.collect::<Vec<_>>().join("+"))
         }
         _ => String::new(),

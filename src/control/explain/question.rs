@@ -31,15 +31,6 @@ pub const PARAMETERS: [&str; 13] = [
     "df",
 ];
 
-/// The flags of TCP by name.
-const FLAGS: [(&str, u8); 6] = [
-    ("syn", tcp::SYN),
-    ("ack", tcp::ACK),
-    ("fin", tcp::FIN),
-    ("rst", tcp::RST),
-    ("psh", tcp::PSH),
-    ("urg", tcp::URG),
-];
 /// Identifier of an ICMP query, and port, if the request names none.
 const SOME_ID: u16 = 1;
 /// Length of a packet if the request says nothing, in bytes: small enough for every link.
@@ -209,7 +200,7 @@ impl Question {
 pub fn kind_name(kind: Kind) -> Option<String> {
     Some(match kind {
         Kind::Tcp { flags } => {
-            let set = FLAGS.iter().filter(|(_, bit)| flags & bit != 0);
+            let set = tcp::FLAGS.iter().filter(|(_, bit)| flags & bit != 0);
             set.map(|(name, _)| *name).collect::<Vec<_>>().join(",")
         }
         Kind::IcmpRequest => "request".to_owned(),
@@ -236,8 +227,8 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 fn flags(text: &str) -> Result<u8, String> {
     let names = text.split([',', '+', '-', '/']).map(|name| name.trim().to_ascii_lowercase());
     let bits: Option<Vec<u8>> =
-        names.map(|name| FLAGS.iter().find(|(known, _)| *known == name).map(|(_, bit)| *bit)).collect();
-    let all = FLAGS.map(|(name, _)| name).join(", ");
+        names.map(|name| tcp::FLAGS.iter().find(|(known, _)| *known == name).map(|(_, bit)| *bit)).collect();
+    let all = tcp::FLAGS.map(|(name, _)| name).join(", ");
     let bits =
         bits.ok_or_else(|| format!("{text:?} are no flags of TCP: write some of {all} with commas"))?;
     Ok(bits.into_iter().fold(0, |all, bit| all | bit))

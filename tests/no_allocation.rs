@@ -97,6 +97,16 @@ protocol = "tcp"
 port = 443
 to = "192.168.1.43"
 syn_proxy = true
+[set.clients]
+prefixes = "198.51.100.0/24"
+[[notrack]]
+name = "cache"
+preset = "memcached"
+on = "wan"
+from = "set.clients"
+policy = "allow-listed"
+to = "203.0.113.2"
+translate_to = "192.168.1.21"
 [conntrack]
 max_sessions = 600
 half_open = "10%"
@@ -114,8 +124,9 @@ icmp_errors_per_second = 200
 
 const PACKETS: u64 = 100_000;
 
-/// Packets of every sort, one after the other; `n` varies hosts and ports.
-fn sorts(n: u64) -> [(bool, String); 19] {
+/// Packets of every sort, one after the other; `n` varies hosts and ports. Not a multiple of the three queues, so that each
+/// sort comes to every worker.
+fn sorts(n: u64) -> [(bool, String); 26] {
     let (host, port) = (10 + n % 40, 1024 + n % 50_000);
     let id = n % 60_000;
     let lan = |line: String| (true, line);
@@ -145,6 +156,14 @@ fn sorts(n: u64) -> [(bool, String); 19] {
         // Neighbours: one that answers, one that does not.
         lan(format!("udp 192.168.1.{host}:1000 > 203.0.113.{host}:53")),
         lan(format!("udp 192.168.1.{host}:1000 > 203.0.113.99:53")),
+        // A notrack class.
+        wan(format!("tcp 198.51.100.7:{port} > 203.0.113.2:11211 S seq={n}")),
+        lan(format!("tcp 192.168.1.21:11211 > 198.51.100.7:{port} SA seq={n} ack={n}")),
+        lan(format!("tcp 192.168.1.21:11211 > 198.51.100.7:{port} S seq={n}")),
+        wan(format!("udp 192.0.2.7:{port} > 203.0.113.2:11211")),
+        wan(format!("udp 198.51.100.7:{port} > 203.0.113.2:11211 len=1600 ipid={id} part=800-1608")),
+        wan(format!("udp 198.51.100.7:{port} > 203.0.113.2:11211 len=1600 ipid={id} part=0-800")),
+        lan(format!("icmp 3/3 192.168.1.21 > 198.51.100.7 [udp 198.51.100.7:{port} > 192.168.1.21:11211]")),
     ]
 }
 
@@ -243,6 +262,8 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
         DropReason::NeighborUnresolved,
         DropReason::NeighborQueueFull,
         DropReason::SynCookieInvalid,
+        DropReason::NotrackOpening,
+        DropReason::NotrackNotListed,
     ] {
         let n = totals[&format!("drop {}", reason.name())];
         assert!(n > 20, "{}: {n}", reason.name());
@@ -250,6 +271,8 @@ fn a_worker_does_not_touch_the_allocator_after_start_up() {
     for eviction in [Eviction::HalfOpen, Eviction::Unreplied] {
         assert!(totals[&format!("evicted {}", eviction.name())] > 20, "{}", eviction.name());
     }
+    let class = net.snapshot.classes[0].counters.totals();
+    assert!(class.packets.iter().all(|packets| *packets > 1000), "{class:?}");
     let handed_off: u64 = net.counters.iter().map(|counters| counters.handed_off.get()).sum();
     assert!(handed_off > PACKETS / 4, "{handed_off} handed off");
     net.run();

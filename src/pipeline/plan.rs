@@ -283,7 +283,8 @@ pub fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> bool
 
 /// Refuses sources that can not be, and those that belong on the other side (RFC 1812 5.3.7, RFC 2827).
 pub fn check_source(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr) -> Result<(), DropReason> {
-    if is_martian_source(src) || snap.local_on(arrival, src).is_some() || arrival.is_directed_broadcast(src) {
+    let is_ours = snap.local_on(arrival, src).is_some() || snap.notrack.addresses.contains(src);
+    if is_martian_source(src) || is_ours || arrival.is_directed_broadcast(src) {
         return Err(DropReason::MartianSource);
     }
     let back = snap.route_in(arrival.zone, src).map(|hop| snap.interface(hop.interface));

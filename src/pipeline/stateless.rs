@@ -85,7 +85,10 @@ pub fn judge<'s>(
         if src == dst {
             return Err(DropReason::MartianSource.into());
         }
-        check_sender(snap, arrival, header)?;
+        check_source(snap, arrival, src)?;
+        if snap.is_banned(arrival.zone, src) {
+            return Err(DropReason::SourceBanned.into());
+        }
     }
     if let Some(reason) = treatment.refuse {
         return Err(reason.into());
@@ -104,18 +107,6 @@ pub fn judge<'s>(
     let zone = treatment.zone.unwrap_or(arrival.zone);
     // The routes of a zone lead inside and outside.
     Ok(Passage { treatment, to, goal: Goal { address: to.dst, realm: Realm::Internal, zone } })
-}
-
-fn check_sender(snap: &Snapshot, arrival: &Interface, header: &Header) -> Result<(), Refusal> {
-    let src = header.tuple.src;
-    if snap.notrack.addresses.contains(src) {
-        return Err(DropReason::MartianSource.into());
-    }
-    check_source(snap, arrival, src)?;
-    if snap.is_banned(arrival.zone, src) {
-        return Err(DropReason::SourceBanned.into());
-    }
-    Ok(())
 }
 
 impl Passage<'_> {

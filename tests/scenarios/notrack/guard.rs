@@ -123,6 +123,11 @@ fn an_address_that_a_class_translates_is_nobodys_source() {
         drop martian_source
         wan> udp 198.51.100.99:5000 > 203.0.113.30:4789     # not the other end
         drop no_rule
+        # Not that of who reports an error either, nor of a new session.
+        wan> icmp 3/4 203.0.113.30 > 203.0.113.30 mtu=1400 [udp 203.0.113.30:50001 > 198.51.100.30:4789 len=1460 df]
+        drop martian_source
+        wan> icmp echo 203.0.113.30 > 203.0.113.2 id=1
+        drop martian_source
         ",
     );
 }

@@ -3,6 +3,7 @@
 mod errors;
 mod guard;
 mod moving;
+mod zones;
 
 use crate::harness::play;
 use crate::translation::HOME;

@@ -77,7 +77,7 @@ fn a_request_that_is_wrong_is_told_the_parameter_the_value_and_the_cure() {
         ("proto=tcp&src=10.0.0.300", ["src", "\"10.0.0.300\"", "IPv4"]),
         ("proto=icmp&src=192.168.1.10&dst=1.2.3.4&dport=1", ["dport", "no ports", "leave it out"]),
         ("proto=udp&flags=syn&src=192.168.1.10&dst=1.2.3.4", ["flags", "only TCP", "leave it out"]),
-        (&format!("{tcp}&flags=sin"), ["flags", "\"sin\"", "syn, ack, fin"]),
+        (&format!("{tcp}&flags=sin"), ["flags", "\"sin\"", "fin, syn, rst"]),
         (&format!("{tcp}&interface=eth0"), ["interface", "\"eth0\"", "lan, wan"]),
         (&format!("{tcp}&zone=9"), ["zone", "\"9\"", "there is 0"]),
         (&format!("{tcp}&size=19"), ["size", "\"19\"", "20 to 65535"]),

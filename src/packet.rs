@@ -141,6 +141,8 @@ pub struct Parsed {
     pub dont_fragment: bool,
     /// IPv4 identification; names the datagram that a fragment belongs to.
     pub id: u16,
+    /// It comes from somebody behind the gateway, whose outside form is its source, and was turned around (hairpinning).
+    pub turned: bool,
 }
 
 /// A frame and what is known of it.
@@ -301,6 +303,7 @@ fn read_ipv4(frame: &[u8], l3: usize, interface: InterfaceId) -> Result<Parsed, 
         ttl: header.ttl,
         dont_fragment: header.dont_fragment(),
         id: header.id.get(),
+        turned: false,
     })
 }
 

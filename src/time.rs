@@ -69,6 +69,19 @@ impl Tick {
         let age = self.0.wrapping_sub(earlier.0);
         if age > u32::MAX / 2 { 0 } else { age }
     }
+
+    /// The moment so many ticks later.
+    #[inline]
+    #[must_use]
+    pub fn after(self, ticks: u32) -> Tick {
+        Tick(self.0.wrapping_add(ticks))
+    }
+
+    /// Whether the moment has come. One that lies back by more than half the range seems to be ahead.
+    #[inline]
+    pub fn has_come(self, now: Tick) -> bool {
+        now.0.wrapping_sub(self.0) <= u32::MAX / 2
+    }
 }
 
 /// A length of time in whole ticks, rounded up so that nothing expires early.
@@ -92,5 +105,8 @@ mod tests {
     fn an_age_survives_the_wrap_of_the_tick() {
         assert_eq!(Tick(5).since(Tick(u32::MAX - 4)), 10);
         assert_eq!(Tick(5).since(Tick(6)), 0);
+        let late = Tick(u32::MAX - 4);
+        assert_eq!(late.after(10), Tick(5));
+        assert!(late.has_come(Tick(5)) && Tick(5).has_come(Tick(5)) && !Tick(6).has_come(Tick(5)));
     }
 }

@@ -61,6 +61,7 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         ),
         (Section::Route, "[[route]]", &[("to", "\"172.16.0.0/12\""), ("via", "\"192.168.1.254\"")]),
         (Section::Pool, "[pool.public]", &[("addresses", "\"203.0.113.20\"")]),
+        (Section::Masquerade, "[masquerade]", &[]),
         (Section::Snat, "[[snat]]", &[]),
         (
             Section::Dnat,

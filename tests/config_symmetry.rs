@@ -9,7 +9,7 @@ use natgate::classify::notrack::Answers;
 use natgate::config::symmetry::{self, Finding, Kind};
 use natgate::config::{self, Checked, compile::compile};
 use natgate::ids::InterfaceId;
-use natgate::packet::{Fragment, Kind as Carries, Tuple};
+use natgate::packet::{Kind as Carries, Tuple};
 use natgate::pipeline::Snapshot;
 use natgate::pipeline::plan::{Envelope, Header};
 use natgate::pipeline::stateless::{classify, judge};
@@ -343,8 +343,7 @@ fn who_is_outside_does_not_pass_as_a_neighbour_of_the_service_in_its_zone() {
     let outcome = |src: &str| {
         let (src, dst) = (src.parse().unwrap(), "203.0.113.9".parse().unwrap());
         let tuple = Tuple { src, dst, sport: 4000, dport: 53, protocol: protocol::UDP };
-        let header =
-            Header { interface: InterfaceId(2), tuple, kind: Carries::Udp, fragment: Fragment::Whole };
+        let header = Header::whole(InterfaceId(2), tuple, Carries::Udp);
         let passage = judge(&snap, &header, classify(&snap, &header).unwrap()).unwrap();
         let envelope = Envelope { ttl: 64, total_len: 60, dont_fragment: false };
         passage.way_out(&snap, &header, envelope).map(|hop| hop.interface).map_err(|refusal| refusal.reason)
@@ -455,7 +454,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 
 /// What a packet becomes, and by which interface it leaves.
 fn pass(snap: &Snapshot, interface: InterfaceId, tuple: Tuple, kind: Carries) -> (Tuple, InterfaceId) {
-    let header = Header { interface, tuple, kind, fragment: Fragment::Whole };
+    let header = Header::whole(interface, tuple, kind);
     let treatment = classify(snap, &header).unwrap_or_else(|| panic!("{tuple:?} is no class's"));
     let passage = judge(snap, &header, treatment).unwrap();
     let envelope = Envelope { ttl: 64, total_len: 60, dont_fragment: false };

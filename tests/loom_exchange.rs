@@ -20,7 +20,7 @@ use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use loom::thread;
 use natgate::conntrack::key::FlowKey;
 use natgate::conntrack::policy::Policy;
-use natgate::conntrack::session::{Direction, NewSession};
+use natgate::conntrack::session::{Direction, NewSession, Shape};
 use natgate::conntrack::table::{SessionView, Shard};
 use natgate::conntrack::tracker::{self, Observed, touch};
 use natgate::pipeline::handover::{Handover, Revision, Running};
@@ -76,6 +76,7 @@ fn new(n: u64, now: Tick) -> NewSession<Key> {
         mark: 0,
         protected: false,
         lease: None,
+        shape: Shape::default(),
         l3: Delta::ZERO,
         l4: Delta::ZERO,
     }

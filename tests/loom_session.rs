@@ -75,6 +75,7 @@ fn user(n: u16) -> NewSession<Key> {
         mark: u32::from(n),
         protected: false,
         lease: Some(Lease { address: n, port: n * 10 + 1, protocol: 6 }),
+        shape: Shape::default(),
         l3: Delta(n),
         l4: Delta(n),
     }

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use natgate::config;
 use natgate::config::compile::compile;
 use natgate::ids::InterfaceId;
-use natgate::packet::{Fragment, Kind, Tuple};
+use natgate::packet::{Kind, Tuple};
 use natgate::pipeline::Snapshot;
 use natgate::pipeline::plan::{Envelope, Header};
 use natgate::pipeline::stateless::{classify, judge};
@@ -280,7 +280,7 @@ fn passed(
 fn natgate(snapshot: &Snapshot, arrival: usize, packet: Tuple, flags: u8) -> Fate {
     let kind = if packet.protocol == protocol::TCP { Kind::Tcp { flags } } else { Kind::Udp };
     let interface = InterfaceId(u8::try_from(arrival).unwrap());
-    let header = Header { interface, tuple: packet, kind, fragment: Fragment::Whole };
+    let header = Header::whole(interface, packet, kind);
     let Some(treatment) = classify(snapshot, &header) else { return Fate::Tracked };
     let envelope = Envelope { ttl: 64, total_len: 100, dont_fragment: false };
     let sent = judge(snapshot, &header, treatment).and_then(|passage| {

@@ -8,6 +8,7 @@
 
 use super::AddressMap;
 use crate::ids::InterfaceId;
+use crate::nat::behavior::Behavior;
 use crate::packet::Tuple;
 use crate::telemetry::PortsUsed;
 use crate::zone::ZoneMap;
@@ -25,6 +26,8 @@ pub struct LocalAddress {
     pub interface: Option<InterfaceId>,
     /// Ports that may be allocated to sessions; `None`: nothing is translated to this address.
     pub ports: Option<RangeInclusive<u16>>,
+    /// How what is translated to it is mapped and filtered.
+    pub behavior: Behavior,
     /// Of these, by protocol, those that notrack classes take.
     reserved: Box<[(u8, RangeInclusive<u16>)]>,
     /// It is in the configuration no more, and here only for the sessions that still use it.
@@ -103,6 +106,8 @@ pub struct Declared {
     pub interface: Option<InterfaceId>,
     /// The ports that may be allocated.
     pub ports: Option<RangeInclusive<u16>>,
+    /// How what is translated to it is mapped and filtered.
+    pub behavior: Behavior,
     /// Ports of a protocol that may not, although they are among them.
     pub reserved: Box<[(u8, RangeInclusive<u16>)]>,
     /// Whether it is here only for the sessions that still use it.
@@ -124,8 +129,24 @@ pub struct LocalAddresses {
     backends: Box<[Backend]>,
     /// Those of them that are in the configuration.
     declared: HashSet<Backend, ahash::RandomState>,
+    /// The others, by the address of ours that they stand behind.
+    former: Box<[Backend]>,
     /// Backend address to its first entry in `backends`, which is sorted by address.
     backend_index: AddressMap,
+}
+
+/// Whether a port of ours leads to one of the backend's ports.
+fn is_behind(backend: &Backend, port: u16) -> bool {
+    port.checked_sub(backend.public.1).is_some_and(|at| at <= backend.ports.end() - backend.ports.start())
+}
+
+/// The backends that are not declared any more, by the address of ours.
+fn formers(backends: &[Backend], declared: &[Backend]) -> Box<[Backend]> {
+    let declared: HashSet<&Backend, ahash::RandomState> = declared.iter().collect();
+    let mut former: Vec<Backend> =
+        backends.iter().filter(|backend| !declared.contains(backend)).cloned().collect();
+    former.sort_by_key(|backend| backend.public.0);
+    former.into()
 }
 
 fn number(at: usize) -> u16 {
@@ -133,7 +154,7 @@ fn number(at: usize) -> u16 {
 }
 
 impl LocalAddresses {
-    /// Compiles the list for a gateway with zone 0 alone. A forward on an address that is not in the list adds it.
+    /// Compiles the list for a gateway with zone 0 alone, whose addresses are translated to by flow. A forward on an address that is not in the list adds it.
     pub fn new(mut addresses: Vec<Plain>, forwards: &[(Ipv4Addr, Forward)]) -> LocalAddresses {
         let mut numbered = Vec::new();
         for (on, forward) in forwards {
@@ -148,11 +169,19 @@ impl LocalAddresses {
             address,
             interface,
             ports,
+            behavior: Behavior::BY_FLOW,
             reserved: Box::default(),
             retired: false,
             used: Arc::new(PortsUsed::new(u8::MAX)),
         });
         LocalAddresses::in_zones(declared.collect(), &numbered, &[], [0], |_| all.clone().collect())
+    }
+
+    /// The same, all of whose addresses behave like this.
+    #[must_use]
+    pub fn behaving(mut self, behavior: Behavior) -> Self {
+        self.addresses.iter_mut().for_each(|local| local.behavior = behavior);
+        self
     }
 
     /// Compiles the list. Addresses are numbered in its order, forwards name the address that they are on by its
@@ -177,7 +206,7 @@ impl LocalAddresses {
         let addresses: Box<[LocalAddress]> = addresses
             .into_iter()
             .zip(of_address)
-            .map(|(Declared { address, interface, ports, reserved, retired, used }, mut list)| {
+            .map(|(Declared { address, interface, ports, behavior, reserved, retired, used }, mut list)| {
                 let start = sorted.len();
                 list.sort_by_key(|f| (f.protocol, *f.ports.start()));
                 sorted.append(&mut list);
@@ -185,6 +214,7 @@ impl LocalAddresses {
                     address,
                     interface,
                     ports,
+                    behavior,
                     reserved,
                     retired,
                     used,
@@ -218,6 +248,7 @@ impl LocalAddresses {
             ),
             addresses,
             forwards: sorted.into(),
+            former: formers(&backends, &declared),
             backends: backends.into(),
             declared: declared.into_iter().collect(),
         }
@@ -266,6 +297,13 @@ impl LocalAddresses {
         self.forwards.iter().any(|forward| forward.syn_proxy)
     }
 
+    /// Whether what is translated to the local address `number` gets mappings of which each port has one: then the port alone
+    /// says who its owner is.
+    #[inline]
+    pub fn keeps_mappings(&self, number: u16, protocol: u8) -> bool {
+        self.get(number).is_some_and(|local| local.behavior.keeps_mappings(protocol))
+    }
+
     /// Whether a session may be given this port of the local address `number`.
     pub fn is_allocatable(&self, number: u16, protocol: u8, port: u16) -> bool {
         let is_reserved = |local: &LocalAddress| {
@@ -274,6 +312,33 @@ impl LocalAddresses {
         self.get(number).is_some_and(|local| {
             local.ports.as_ref().is_some_and(|ports| ports.contains(&port)) && !is_reserved(local)
         }) && self.forward(number, protocol, port).is_none()
+            && !self
+                .formers_of(number)
+                .iter()
+                .any(|former| former.protocol == protocol && is_behind(former, port))
+    }
+
+    /// The backends that stood behind an address in an earlier configuration and still have sessions.
+    pub fn formers_of(&self, number: u16) -> &[Backend] {
+        if self.former.is_empty() {
+            return &[];
+        }
+        let Some(address) = self.get(number).map(|local| local.address) else { return &[] };
+        let start = self.former.partition_point(|former| former.public.0 < address);
+        let end = self.former.partition_point(|former| former.public.0 <= address);
+        self.former.get(start..end).unwrap_or_default()
+    }
+
+    /// What [`LocalAddresses::first_request`] says of a request to a port that was forwarded in an earlier configuration, to which
+    /// there still are sessions.
+    #[inline]
+    pub fn former_request(&self, number: u16, request: &Tuple) -> Option<Tuple> {
+        let mut formers = self.formers_of(number).iter();
+        let former =
+            formers.find(|former| former.protocol == request.protocol && is_behind(former, request.dport))?;
+        let port = former.ports.start().wrapping_add(request.dport.wrapping_sub(former.public.1));
+        let (dst, dport) = self.first_public(former.zone, former.address, former.protocol, port)?;
+        Some(Tuple { dst, dport, ..*request })
     }
 
     /// The request that a packet with this tuple, which came in from `zone`, answers, if its source is a backend. Of several
@@ -394,6 +459,7 @@ mod tests {
             address,
             interface,
             ports: None,
+            behavior: Behavior::DEFAULT,
             reserved: Box::default(),
             retired: false,
             used: Arc::new(PortsUsed::new(1)),

@@ -148,12 +148,12 @@ fn numbers(config: &Config, heritage: Option<Heritage<'_>>, workers: u8) -> Numb
     for (id, interface) in interface_ids(config) {
         for (n, net) in interface.addresses.iter().enumerate() {
             // Only the primary address is translated to.
-            numbers.add(net.addr(), Some(id), (n == 0).then_some(INTERFACE_PORTS));
+            numbers.add(net.addr(), Some(id), (n == 0).then_some((INTERFACE_PORTS, config.masquerade)));
         }
     }
     for pool in &config.pools {
         for address in &pool.addresses {
-            numbers.add(*address, None, Some(pool.ports.clone()));
+            numbers.add(*address, None, Some((pool.ports.clone(), pool.behavior)));
         }
     }
     for rule in &config.dnat {

@@ -12,6 +12,7 @@ use crate::conntrack::policy::{Share, TcpOptions, WhenFull};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{MacAddr, Realm};
+use crate::nat::behavior::{Behavior, Dependence, PerProtocol, Pooling};
 use crate::steering::Spread;
 use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
@@ -28,6 +29,7 @@ pub(super) struct Draft {
     pub(super) interfaces: Vec<InterfaceDraft>,
     pub(super) routes: Vec<RouteDraft>,
     pub(super) pools: Vec<PoolDraft>,
+    pub(super) masquerade: BehaviorDraft,
     pub(super) snat: Vec<SnatDraft>,
     pub(super) dnat: Vec<DnatDraft>,
     pub(super) bans: Vec<BanDraft>,
@@ -140,6 +142,35 @@ pub(super) struct PoolDraft {
     pub(super) name: At<String>,
     pub(super) ranges: Vec<At<(Ipv4Addr, Ipv4Addr)>>,
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
+    pub(super) behavior: BehaviorDraft,
+}
+
+/// How something maps and filters, as far as the file says so.
+#[derive(Debug, Default)]
+pub(super) struct BehaviorDraft {
+    pub(super) mapping: PerProtocol<Option<At<Dependence>>>,
+    pub(super) filtering: PerProtocol<Option<At<Dependence>>>,
+    pub(super) pooling: Option<At<Pooling>>,
+    /// In ticks.
+    pub(super) hold_down: Option<u32>,
+    pub(super) ports: PerProtocol<Option<At<u32>>>,
+}
+
+impl BehaviorDraft {
+    /// Where flows of a host are with several workers the defaults are others.
+    pub(super) fn build(&self, spread: Spread) -> Behavior {
+        let default = if spread == Spread::Flow { Behavior::BY_FLOW } else { Behavior::DEFAULT };
+        let pick = |given: &PerProtocol<Option<At<Dependence>>>, default: PerProtocol<Dependence>| {
+            std::array::from_fn(|at| given[at].map_or(default[at], |given| given.value))
+        };
+        Behavior {
+            mapping: pick(&self.mapping, default.mapping),
+            filtering: pick(&self.filtering, default.filtering),
+            pooling: self.pooling.map_or(default.pooling, |given| given.value),
+            hold_down: self.hold_down.unwrap_or(default.hold_down),
+            ports_per_subscriber: self.ports.map(|given| given.map_or(u32::MAX, |given| given.value)),
+        }
+    }
 }
 
 /// Where translated sources come from, by name.

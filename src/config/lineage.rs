@@ -10,6 +10,7 @@ use super::model::{Config, DnatRule, SnatRule, SourcePool};
 use crate::classify::{Backend, Declared, LocalAddress};
 use crate::conntrack::timeouts::Timeouts;
 use crate::ids::InterfaceId;
+use crate::nat::behavior::Behavior;
 use crate::pipeline::snapshot::{RuleCounters, Snapshot};
 use crate::telemetry::{Counter, PerWorker, PortsUsed};
 use std::collections::{HashMap, HashSet};
@@ -59,7 +60,7 @@ impl Numbers {
         let mut numbers = Numbers { list: Vec::new(), known: HashMap::new(), free: Vec::new(), workers };
         let Some(Heritage { snapshot, in_use, .. }) = heritage else { return numbers };
         for (local, number) in snapshot.local.iter().zip(0u16..) {
-            let LocalAddress { address, interface, retired, used, .. } = local;
+            let LocalAddress { address, interface, retired, used, behavior, .. } = local;
             if *retired && !in_use.addresses.contains(&number) {
                 numbers.free.push(number);
                 let (address, interface) = (Ipv4Addr::UNSPECIFIED, None);
@@ -67,6 +68,7 @@ impl Numbers {
                     address,
                     interface,
                     ports: None,
+                    behavior: *behavior,
                     reserved: Box::default(),
                     retired: true,
                     used: used.clone(),
@@ -78,6 +80,7 @@ impl Numbers {
                     address,
                     interface,
                     ports: None,
+                    behavior: *behavior,
                     reserved: Box::default(),
                     retired: true,
                     used: used.clone(),
@@ -94,7 +97,7 @@ impl Numbers {
         &mut self,
         address: Ipv4Addr,
         interface: Option<InterfaceId>,
-        ports: Option<RangeInclusive<u16>>,
+        ports: Option<(RangeInclusive<u16>, Behavior)>,
     ) {
         let known = self.known.get(&(address, interface)).copied();
         let number = known.or_else(|| self.free.pop()).or_else(|| u16::try_from(self.list.len()).ok());
@@ -105,6 +108,7 @@ impl Numbers {
                 address,
                 interface,
                 ports: None,
+                behavior: Behavior::DEFAULT,
                 reserved: Box::default(),
                 retired: true,
                 used,
@@ -112,10 +116,12 @@ impl Numbers {
         }
         self.known.insert((address, interface), number);
         if let Some(place) = self.list.get_mut(usize::from(number)).filter(|place| place.retired) {
+            let behavior = ports.as_ref().map_or(place.behavior, |(_, behavior)| *behavior);
             *place = Declared {
                 address,
                 interface,
-                ports,
+                ports: ports.map(|(ports, _)| ports),
+                behavior,
                 reserved: Box::default(),
                 retired: false,
                 used: place.used.clone(),

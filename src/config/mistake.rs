@@ -143,6 +143,10 @@ pub enum Mistake {
     BurstWithoutRate,
     #[error("`{limit}` counts a source's sessions on its worker, but with spread = \"flow\" they are on all")]
     SpreadWithLimit { limit: &'static str },
+    #[error(
+        "`{key}` can not be \"{value}\" with spread = \"flow\": the flows of a host are with several workers"
+    )]
+    SpreadWithMapping { key: &'static str, value: &'static str },
     #[error("{count} {what} are too many")]
     TooMany { what: &'static str, count: usize, most: usize },
     #[error("there is no timeout set \"{name}\"")]
@@ -286,6 +290,9 @@ impl Mistake {
             Mistake::HalfOpenNothing => "choose a share above \"0%\", such as \"50%\"".into(),
             Mistake::BurstWithoutRate => {
                 "add `new_sessions_per_source = \"100/s\"`, or remove `new_sessions_burst`".into()
+            }
+            Mistake::SpreadWithMapping { key, .. } => {
+                format!("write spread = \"source\", which is the default, or {key} = \"address-and-port-dependent\"")
             }
             Mistake::SpreadWithLimit { limit } => {
                 format!("write spread = \"source\", which is the default, or remove `{limit}`")

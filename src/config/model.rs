@@ -5,6 +5,7 @@ use crate::conntrack::policy::{Limits, TcpOptions, TrackRule};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
+use crate::nat::behavior::Behavior;
 use crate::steering::Spread;
 use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
@@ -30,6 +31,8 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// Address pools.
     pub pools: Vec<PoolConfig>,
+    /// How what is translated to the addresses of interfaces is mapped and filtered.
+    pub masquerade: Behavior,
     /// Source translation: the first rule that matches decides.
     pub snat: Vec<SnatRule>,
     /// Destination translation (port forwarding, full NAT): the first rule that matches decides.
@@ -178,6 +181,8 @@ pub struct PoolConfig {
     pub addresses: Vec<Ipv4Addr>,
     /// Ports (and ICMP identifiers) that may be allocated.
     pub ports: RangeInclusive<u16>,
+    /// How what is translated to it is mapped and filtered.
+    pub behavior: Behavior,
 }
 
 /// Where translated sources come from.

@@ -16,8 +16,20 @@ use std::hash::Hash;
 
 /// The same configuration as `config`, with devices and interfaces numbered as in `running`.
 pub fn reorder(config: Config, running: &Config) -> Config {
-    let Config { runtime, conntrack, devices, interfaces, routes, pools, snat, dnat, bans, sets, notrack } =
-        config;
+    let Config {
+        runtime,
+        conntrack,
+        devices,
+        interfaces,
+        routes,
+        pools,
+        masquerade,
+        snat,
+        dnat,
+        bans,
+        sets,
+        notrack,
+    } = config;
     let device_ranks = Ranks::of(running.devices.iter().map(|device| &device.spec));
     let interface_ranks = Ranks::of(running.interfaces.iter().map(|interface| interface.name.as_str()));
     let (devices, device_numbers) = device_ranks.sort(devices, |device: &DeviceConfig| &device.spec);
@@ -36,6 +48,7 @@ pub fn reorder(config: Config, running: &Config) -> Config {
         interfaces,
         routes: routes.into_iter().map(|r| RouteConfig { interface: to(r.interface), ..r }).collect(),
         pools,
+        masquerade,
         snat: snat.into_iter().map(|rule| SnatRule { out: rule.out.map(to), ..rule }).collect(),
         dnat: dnat.into_iter().map(|rule| DnatRule { interface: rule.interface.map(to), ..rule }).collect(),
         bans,

@@ -150,6 +150,8 @@ mod tests {
             lease: None,
             policy: 0,
             mark: 0,
+            inbound: false,
+            unanswered: false,
         }
     }
 

@@ -100,6 +100,15 @@ impl TrackWords {
     pub const WORDS: usize = 8;
 }
 
+/// How a session came about, as far as its packets have to be dealt with by that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// It was opened from outside through a mapping: its external endpoint is where the original direction goes.
+    pub inbound: bool,
+    /// Its remote end is behind the gateway too: its packets come in again after they were translated.
+    pub turns: bool,
+}
+
 /// What a session is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct NewSession<K> {
@@ -119,8 +128,11 @@ pub struct NewSession<K> {
     pub mark: u32,
     /// Whether it is never evicted (see [`super::class`]).
     pub protected: bool,
-    /// The external port that the session holds, if any. Its port and protocol are those of the answers' destination.
+    /// The external port that the session holds, if any. Its port and protocol are those of the answers' destination, or of
+    /// its own if it is inbound.
     pub lease: Option<Lease>,
+    /// How it came about.
+    pub shape: Shape,
     /// What the translation of the original direction adds to the IPv4 header checksum.
     pub l3: Delta,
     /// What the translation of the original direction adds to the transport checksum.
@@ -162,13 +174,22 @@ pub struct SessionSnapshot<K> {
     pub policy: u8,
     /// The mark that a rule gave it.
     pub mark: u32,
+    /// It was opened from outside through a mapping: its external endpoint is where the original direction goes.
+    pub inbound: bool,
+    /// It was, and nobody inside has answered yet.
+    pub unanswered: bool,
 }
 
 /// Bits of a session's flags.
 const SEEN_REPLY: u8 = 1;
 const ASSURED: u8 = 2;
 const PROTECTED: u8 = 4;
+const INBOUND: u8 = 8;
 const PROXIED: u8 = 16;
+const UNANSWERED: u8 = 32;
+const TURNS: u8 = 64;
+/// Its packets do not go the short way.
+const DETOUR: u8 = PROXIED | UNANSWERED | TURNS;
 
 /// A session in shared memory; see the module's head.
 #[derive(Debug)]
@@ -278,7 +299,10 @@ impl<K: FlowKey> Session<K> {
         self.l3.store(new.l3.0, Ordering::Relaxed);
         self.l4.store(new.l4.0, Ordering::Relaxed);
         self.state.store(new.opening.state as u8, Ordering::Relaxed);
-        self.flags.store(if new.protected { PROTECTED } else { 0 }, Ordering::Relaxed);
+        let flag = |set: bool, bits: u8| if set { bits } else { 0 };
+        let Shape { inbound, turns } = new.shape;
+        let flags = flag(new.protected, PROTECTED) | flag(inbound, INBOUND | UNANSWERED) | flag(turns, TURNS);
+        self.flags.store(flags, Ordering::Relaxed);
         self.policy.store(new.policy, Ordering::Relaxed);
         self.cold.lease.store(new.lease.map_or(NO_LEASE, |lease| lease.address), Ordering::Relaxed);
         self.cold.created.store(new.now.0, Ordering::Relaxed);
@@ -384,12 +408,50 @@ impl<K: FlowKey> Session<K> {
     /// The external port that it holds.
     pub fn lease(&self) -> Option<Lease> {
         let address = self.cold.lease.load(Ordering::Relaxed);
-        let reply = self.key(Direction::Reply);
-        (address != NO_LEASE).then(|| Lease {
-            address,
-            port: reply.destination_port(),
-            protocol: reply.protocol(),
+        (address != NO_LEASE).then(|| {
+            let outer = self.key(self.from_outside());
+            Lease { address, port: outer.destination_port(), protocol: outer.protocol() }
         })
+    }
+
+    /// The direction whose packets go to its external endpoint.
+    #[inline]
+    pub fn from_outside(&self) -> Direction {
+        if self.is_inbound() { Direction::Original } else { Direction::Reply }
+    }
+
+    /// Whether it was opened from outside through a mapping.
+    #[inline]
+    pub fn is_inbound(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & INBOUND != 0
+    }
+
+    /// Whether it was opened from outside through a mapping and nobody inside has answered yet.
+    #[inline]
+    pub fn is_unanswered(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & UNANSWERED != 0
+    }
+
+    /// Whether what it sends outside comes in again.
+    #[inline]
+    pub fn turns(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & TURNS != 0
+    }
+
+    /// Whether its packets do not go the short way: it is one of the above, or proxied.
+    #[inline]
+    pub fn takes_detour(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & DETOUR != 0
+    }
+
+    /// Worker: somebody inside answered.
+    pub(crate) fn set_answered(&self) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) & !UNANSWERED, Ordering::Relaxed);
+    }
+
+    /// Worker: what came was no activity after all.
+    pub(crate) fn set_last_seen(&self, tick: Tick) {
+        self.last_seen.store(tick.0, Ordering::Relaxed);
     }
 
     /// Whether it is never evicted.
@@ -572,6 +634,8 @@ impl<K: FlowKey> Session<K> {
             lease: self.lease(),
             policy: self.policy(),
             mark: self.mark(),
+            inbound: self.is_inbound(),
+            unanswered: self.is_unanswered(),
         })
     }
 

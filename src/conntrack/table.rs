@@ -22,7 +22,7 @@ use super::class::{Class, ClassLists};
 use super::idle::Idle;
 use super::index::Index;
 use super::key::FlowKey;
-pub use super::session::{Direction, Lease, NewSession, Session, SessionSnapshot, TrackWords};
+pub use super::session::{Direction, Lease, NewSession, Session, SessionSnapshot, Shape, TrackWords};
 use crate::memory::{Pages, Slab};
 use crate::prefetch::prefetch;
 use crate::time::Tick;

@@ -64,6 +64,7 @@ fn new<K>(original: K, reply: K) -> NewSession<K> {
         mark: 0,
         protected: false,
         lease: None,
+        shape: Shape::default(),
         l3: Delta::ZERO,
         l4: Delta::ZERO,
     }
@@ -269,6 +270,8 @@ fn a_session_holds_what_it_was_made_of() {
             lease: Some(lease),
             policy: 3,
             mark: 0xfeed,
+            inbound: false,
+            unanswered: false,
         })
     );
 }

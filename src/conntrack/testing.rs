@@ -16,7 +16,7 @@
 
 use super::key::V4Key;
 use super::policy::{Policy, TcpOptions};
-use super::session::{Direction, NewSession, Session};
+use super::session::{Direction, NewSession, Session, Shape};
 use super::table::{SessionId, Shard};
 use super::tcp_segment::Segment;
 use super::tracker::{self, Observed, Opening, Tracked};
@@ -55,6 +55,7 @@ impl Fixture {
                 mark: 0,
                 protected: false,
                 lease: None,
+                shape: Shape::default(),
                 l3: Delta::ZERO,
                 l4: Delta::ZERO,
             })

@@ -42,6 +42,8 @@ fn session() -> SessionSnapshot<V4Key> {
         lease: None,
         policy: 0,
         mark: 0x12,
+        inbound: false,
+        unanswered: false,
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::conntrack::class::Class;
 use crate::conntrack::policy::Policy;
 use crate::conntrack::session::Direction;
-use crate::conntrack::table::{NewSession, SessionId, Shard};
+use crate::conntrack::table::{NewSession, SessionId, Shape, Shard};
 use crate::conntrack::tcp_segment::Segment;
 use crate::conntrack::tracker::{self, Observed, Opening, State};
 use crate::ids::Realm;
@@ -68,6 +68,7 @@ impl Rig {
                 mark: 0,
                 protected: false,
                 lease: None,
+                shape: Shape::default(),
                 l3: Delta::ZERO,
                 l4: Delta::ZERO,
             })

@@ -2,6 +2,9 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | [`behavior`] | on what mapping and filtering depend (RFC 4787 4.1 and 5) |
+//! | [`mapping`] | the external endpoints of internal ones, and whom they let in |
+//! | [`crowd`] | remote ends to which nearly every port of an address is in use |
 //! | [`ports`] | the free external ports of one address, exactly and in bounded time |
 //! | [`space`] | those of all addresses of one worker |
 //! | [`mod@rewrite`] | addresses, ports, TTL and checksums of a packet (RFC 3022 4.1, RFC 1624) |
@@ -16,9 +19,13 @@
 //! Which translation a flow gets is decided in `classify` and remembered in `conntrack`; here it is carried
 //! out. Everything is owned by one worker, allocates only when it is made, and is bounded.
 
+pub mod behavior;
+pub mod crowd;
 pub mod fragment;
 pub mod icmp_error;
 pub mod icmp_make;
+pub mod mapping;
+mod peers;
 pub mod ports;
 pub mod proxied;
 pub mod rewrite;

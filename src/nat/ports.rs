@@ -14,7 +14,7 @@ use crate::steering::classes::{ClassSet, Classes, class_of};
 use std::hash::{DefaultHasher, Hasher};
 
 /// First port that is not a well-known one.
-const REGISTERED: u16 = 1024;
+pub(super) const REGISTERED: u16 = 1024;
 
 /// Which ports a flow may be given: those that bring its replies to this worker.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,8 @@ pub struct PortSet {
 impl PortSet {
     /// Memory of a set without and with well-known ports, in bytes.
     pub const BYTES: usize = size_of::<PortSet>() + Half::HEAP;
+    /// Words of 64 places that the ports stand in.
+    pub const WORDS: u16 = 1 << WORD_BITS;
     /// See [`PortSet::BYTES`].
     pub const BYTES_WITH_LOW: usize = PortSet::BYTES + size_of::<Half>() + Half::HEAP;
 
@@ -70,16 +72,56 @@ impl PortSet {
     /// Takes a port that is wanted out: `preferred` if it is free, else one at the place that `random` says, of the same
     /// side of 1024 if there is any, else of the other. `None` only when no port that is wanted is free.
     pub fn allocate(&mut self, wanted: Wanted<'_>, preferred: u16, random: u64) -> Option<u16> {
-        let place = if self.is_free(wanted, preferred) {
-            wanted.classes.place(preferred)
+        let port = if self.is_free(wanted, preferred) {
+            preferred
         } else {
-            let (high, low) = (self.high.pick(wanted, random), || self.low.as_ref()?.pick(wanted, random));
-            if preferred < REGISTERED { low().or(high) } else { high.or_else(low) }?
+            self.pick(wanted, preferred < REGISTERED, random)?
         };
-        let port = wanted.classes.port(place);
-        self.half(port)?.take(place);
-        self.free_count -= 1;
+        self.take(wanted.classes, port);
         Some(port)
+    }
+
+    /// A free port that is wanted, at the place that `random` says, which is not taken by that: of those below 1024 if `low`
+    /// and if there is any, else of the others, and the other way round.
+    pub fn pick(&self, wanted: Wanted<'_>, low: bool, random: u64) -> Option<u16> {
+        let lower = || self.low.as_ref()?.pick(wanted, random);
+        let upper = || self.high.pick(wanted, random);
+        let place = if low { lower().or_else(upper) } else { upper().or_else(lower) }?;
+        Some(wanted.classes.port(place))
+    }
+
+    /// Takes a port, whoever wants it. False, and no change, if it is not free.
+    pub fn take(&mut self, classes: &Classes, port: u16) -> bool {
+        let place = classes.place(port);
+        let Some(half) = self.half(port).filter(|half| half.is_free(place)) else { return false };
+        half.take(place);
+        self.free_count -= 1;
+        true
+    }
+
+    /// Becomes a copy of another set of which nothing was taken, without taking memory: both have ports below 1024 or this
+    /// one has.
+    pub fn reset_to(&mut self, other: &PortSet) {
+        self.high.reset_to(&other.high);
+        match (&mut self.low, &other.low) {
+            (Some(low), Some(other)) => low.reset_to(other),
+            (Some(low), None) => low.close(),
+            (None, _) => {}
+        }
+        (self.free_count, self.capacity) = (other.free_count, other.capacity);
+    }
+
+    /// The ports of a set that stand at the places of one word, `word` below [`PortSet::WORDS`].
+    pub fn ports_of<'s>(&'s self, classes: &'s Classes, word: u16) -> impl Iterator<Item = u16> + 's {
+        let halves = [Some(&self.high), self.low.as_deref()];
+        halves.into_iter().flatten().flat_map(move |half| {
+            let mut usable = half.usable.get(usize::from(word)).copied().unwrap_or(0);
+            std::iter::from_fn(move || {
+                let bit = (usable != 0).then(|| lowest(usable))?;
+                usable &= usable - 1;
+                Some(classes.port(word << 6 | bit))
+            })
+        })
     }
 
     /// Takes over what is taken of a set that this one replaces, also of ports that are not among its own. Costs a few
@@ -197,6 +239,13 @@ impl Half {
         if Stretch::of(class, self.bits).count(&self.free_words) == 0 {
             self.free_classes.remove(class);
         }
+    }
+
+    fn reset_to(&mut self, other: &Half) {
+        self.taken.copy_from_slice(&other.taken[..]);
+        self.usable.copy_from_slice(&other.usable[..]);
+        (self.free_words, self.usable_words) = (other.free_words, other.usable_words);
+        (self.free_classes, self.bits) = (other.free_classes, other.bits);
     }
 
     fn give_back(&mut self, place: u16) -> bool {

@@ -5,24 +5,45 @@
 //! protocols few flows are ever seen. That a port which one of them holds is then not given to another is stricter than
 //! need be. No NIC is sure to read their ports, so that each port is one worker's, by its lowest bits.
 //!
+//! | the address | a port is |
+//! |---|---|
+//! | keeps mappings | one mapping's, and the port alone says which worker's: [`PortSpace::allocate`], [`PortSpace::release`] |
+//! | is translated to by flow | given again and again, to flows with different remote ends: [`PortSpace::share`], [`PortSpace::unshare`]; the session table says who has it, and the worker that its replies come to may give it |
+//!
 //! No two workers ever give the same port to flows whose replies look alike: a reply has one owner, and each worker
-//! takes only ports with which it is itself. Where the port alone decides, each port is one worker's; else each may have
-//! all of them. Either way no lock is needed.
+//! takes only ports with which it is itself. Either way no lock is needed.
 
-use super::ports::{PortSet, Wanted};
-use crate::classify::LocalAddresses;
+use super::crowd::{Crowds, Ends, SIGN};
+use super::mapping::External;
+use super::ports::{PortSet, REGISTERED, Wanted};
+use crate::classify::{LocalAddress, LocalAddresses};
 use crate::ids::WorkerId;
 use crate::steering::Steering;
 use crate::steering::classes::{ClassSet, Classes};
 use crate::telemetry::{Counter, PortsUsed};
+use crate::time::Tick;
 use crate::wire::protocol;
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A protocol of each set.
 const SETS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::ICMP];
 
-type Sets = [PortSet; 3];
+/// Ports that rest at once on one worker; beyond that those that have rested longest are given out early.
+const MAX_RESTING: usize = 65_536;
+/// Ports whose rest is over that are looked at with each allocation.
+const RESTED: usize = 4;
+
+/// The ports of one local address by protocol, and of which protocols a port is one mapping's.
+#[derive(Clone, Debug)]
+struct Sets {
+    ports: [PortSet; 3],
+    mapped: [bool; 3],
+    /// For so many ticks a port rests when its mapping is gone.
+    rest: [u32; 3],
+}
 
 /// The ports of one local address.
 #[derive(Debug)]
@@ -43,17 +64,25 @@ impl Slot {
     #[cold]
     fn replace(&mut self, mut next: Box<Sets>) {
         if let Some(sets) = &mut self.sets {
-            next.iter_mut().zip(sets.iter_mut()).for_each(|(next, old)| next.inherit(old));
+            let (mapped, was_mapped) = (next.mapped, sets.mapped);
+            for (at, (next, old)) in next.ports.iter_mut().zip(&mut sets.ports).enumerate() {
+                // What is shared is never taken.
+                if mapped[at] && was_mapped[at] {
+                    next.inherit(old);
+                }
+            }
         }
         self.spent = self.sets.replace(next);
     }
 
+    /// The ports of a protocol's set, if they are `mapped` or not.
     #[inline]
-    fn set(&mut self, at: usize) -> Option<&mut PortSet> {
+    fn set(&mut self, at: usize, mapped: bool) -> Option<&mut PortSet> {
         if let Some(next) = self.next.take() {
             self.replace(next);
         }
-        self.sets.as_deref_mut()?.get_mut(at)
+        let sets = self.sets.as_deref_mut()?;
+        if sets.mapped.get(at) == Some(&mapped) { sets.ports.get_mut(at) } else { None }
     }
 
     #[inline]
@@ -69,8 +98,13 @@ impl Slot {
 pub struct PortSpace {
     /// By local address number.
     slots: Box<[Slot]>,
-    /// In the order of the sets.
-    classes: [Classes; 3],
+    /// How the ports that are shared fall into classes, in the order of the sets.
+    by_flow: [Classes; 3],
+    /// How those of mappings do.
+    alone: Classes,
+    /// Ports that nobody has and that are not given out yet, and until when.
+    resting: VecDeque<(Tick, External)>,
+    crowds: Crowds,
     /// The entries of the steering table that are ours.
     entries: ClassSet,
     worker: WorkerId,
@@ -83,22 +117,35 @@ pub struct PortUpdate(Box<[Slot]>);
 
 /// The sets of an address of which nothing is taken; `None` if nothing is translated to it.
 fn sets(local: &LocalAddresses, steering: &Steering, number: u16) -> Option<Box<Sets>> {
-    local.get(number)?.ports.as_ref()?;
+    let address = local.get(number)?;
+    address.ports.as_ref()?;
     let set = |protocol| {
-        PortSet::new(steering.classes(protocol), |port| local.is_allocatable(number, protocol, port))
+        let classes = steering.classes(protocol, address.behavior.keeps_mappings(protocol));
+        PortSet::new(classes, |port| local.is_allocatable(number, protocol, port))
     };
-    Some(Box::new(SETS.map(set)))
+    let mapped = SETS.map(|protocol| address.behavior.keeps_mappings(protocol));
+    let rest = SETS.map(|protocol| address.behavior.rest(protocol));
+    Some(Box::new(Sets { ports: SETS.map(set), mapped, rest }))
 }
 
 /// Whether what may be given out of a local address is the same in both.
 fn is_same(number: u16, before: &LocalAddresses, after: &LocalAddresses) -> bool {
     let taken = |local: &LocalAddresses| -> Vec<(u8, RangeInclusive<u16>)> {
-        local.forwards_of(number).iter().map(|forward| (forward.protocol, forward.ports.clone())).collect()
+        let forwards =
+            local.forwards_of(number).iter().map(|forward| (forward.protocol, forward.ports.clone()));
+        let formers = local.formers_of(number).iter().map(|former| {
+            let (first, more) = (former.public.1, former.ports.end() - former.ports.start());
+            (former.protocol, first..=first.saturating_add(more))
+        });
+        forwards.chain(formers).collect()
     };
     match (before.get(number), after.get(number)) {
         (Some(old), Some(new)) => {
+            let kept = |local: &LocalAddress| {
+                SETS.map(|protocol| (local.behavior.keeps_mappings(protocol), local.behavior.rest(protocol)))
+            };
             let (same, both) = (old.ports == new.ports, !old.retired && !new.retired);
-            same && both && (new.ports.is_none() || taken(before) == taken(after))
+            same && both && kept(old) == kept(new) && (new.ports.is_none() || taken(before) == taken(after))
         }
         _ => false,
     }
@@ -144,7 +191,10 @@ impl PortSpace {
         });
         PortSpace {
             slots: slots.collect(),
-            classes: SETS.map(|protocol| steering.classes(protocol).clone()),
+            by_flow: SETS.map(|protocol| steering.classes(protocol, false).clone()),
+            alone: steering.classes(protocol::TCP, true).clone(),
+            resting: VecDeque::with_capacity(MAX_RESTING),
+            crowds: Crowds::new(),
             entries: steering.entries_of(worker),
             worker,
         }
@@ -166,39 +216,126 @@ impl PortSpace {
             new.sets = new.next.take();
         }
         std::mem::swap(&mut self.slots, slots);
+        self.crowds.forget();
     }
 
-    /// A free port of the local address `number` with which replies come to this worker: `preferred` if possible, else one
-    /// at random. `rest` is what such a reply adds to the index of its entry ([`Steering::rest`]).
+    /// A free port of the local address `number` for a mapping: one that is this worker's, `preferred` if possible, else one at
+    /// random.
     ///
     /// `random` is only asked when it is needed: a random number costs some 270 instructions (callgrind).
     pub fn allocate(
         &mut self,
         number: u16,
         protocol: u8,
-        (rest, preferred): (u16, u16),
+        preferred: u16,
+        now: Tick,
         random: impl FnOnce() -> u64,
-    ) -> Option<u16> {
+    ) -> Option<External> {
+        self.wake(now);
         let at = set_of(protocol)?;
         let worker = self.worker;
         let slot = self.slots.get_mut(usize::from(number))?;
-        let set = slot.set(at)?;
-        let wanted = Wanted { classes: &self.classes[at], entries: &self.entries, rest };
+        let set = slot.set(at, true)?;
+        let wanted = Wanted { classes: &self.alone, entries: &self.entries, rest: 0 };
         let random = if set.is_free(wanted, preferred) { 0 } else { random() };
         let port = set.allocate(wanted, preferred, random)?;
         slot.count(worker, at, |used| used.increment());
-        Some(port)
+        Some(External { number, protocol, port })
     }
 
-    /// Takes a port back. False if it was not allocated, which would be a bug.
-    pub fn release(&mut self, number: u16, protocol: u8, port: u16) -> bool {
+    /// Takes a mapping's port back. Where strangers may send to it it rests, from `now` on; `None`: it need not, as both ends know
+    /// that the conversation is over. False if it was not allocated, as that of a mapping that was made before the address
+    /// became one that is shared.
+    pub fn release(&mut self, external: External, now: Option<Tick>) -> bool {
+        let rest = self.rest_of(external);
+        let Some(until) = now.filter(|_| rest > 0).map(|now| now.after(rest)) else {
+            return self.free(external);
+        };
+        if self.resting.len() >= MAX_RESTING
+            && let Some((_, early)) = self.resting.pop_front()
+        {
+            self.free(early);
+        }
+        self.resting.push_back((until, external));
+        true
+    }
+
+    fn rest_of(&self, external: External) -> u32 {
+        let sets = self.slots.get(usize::from(external.number)).and_then(|slot| slot.sets.as_ref());
+        let rest = set_of(external.protocol).and_then(|at| sets?.rest.get(at).copied());
+        rest.unwrap_or(0)
+    }
+
+    /// Ports whose rest is over can be had again.
+    pub fn wake(&mut self, now: Tick) {
+        for _ in 0..RESTED {
+            let Some((_, external)) = self.resting.front().copied().filter(|(until, _)| until.has_come(now))
+            else {
+                break;
+            };
+            self.resting.pop_front();
+            self.free(external);
+        }
+    }
+
+    fn free(&mut self, External { number, protocol, port }: External) -> bool {
         let (Some(at), worker) = (set_of(protocol), self.worker) else { return false };
         let Some(slot) = self.slots.get_mut(usize::from(number)) else { return false };
-        let released = slot.set(at).is_some_and(|set| set.release(&self.classes[at], port));
+        let released = slot.set(at, true).is_some_and(|set| set.release(&self.alone, port));
         if released {
             slot.count(worker, at, |used| used.subtract(1));
         }
         released
+    }
+
+    /// A port of an address that is shared, with which a flow's replies come to this worker, and which `is_taken` by no flow
+    /// with the same remote end: `preferred` if possible, else one at random. `rest` is what such a reply adds to the index of
+    /// its entry ([`Steering::rest`]).
+    pub fn share(
+        &mut self,
+        (number, protocol): (u16, u8),
+        (rest, preferred): (u16, u16),
+        remote: (Ipv4Addr, u16),
+        mut random: impl FnMut() -> u64,
+        is_taken: impl Fn(u16) -> bool,
+    ) -> Option<u16> {
+        let at = set_of(protocol)?;
+        let slot = self.slots.get_mut(usize::from(number))?;
+        let set = slot.set(at, false)?;
+        let wanted = Wanted { classes: self.by_flow.get(at)?, entries: &self.entries, rest };
+        let ends: Ends = (External { number, protocol, port: 0 }, remote);
+        let crowds = &mut self.crowds;
+        let mut port = None;
+        if set.is_free(wanted, preferred) && !is_taken(preferred) {
+            port = Some(preferred);
+            crowds.took(&ends, wanted.classes, preferred);
+        } else if !crowds.has(&ends) {
+            // A set of which nothing ever is taken: any port of it.
+            let low = preferred < REGISTERED;
+            let mut tries = (0..SIGN).map_while(|_| set.pick(wanted, low, random()));
+            port = tries.find(|port| !is_taken(*port));
+            if port.is_none() {
+                crowds.gather(ends, set);
+            }
+        }
+        let port = match port {
+            Some(port) => port,
+            None => crowds.allocate(&ends, (wanted, preferred), random, is_taken)?,
+        };
+        slot.count(self.worker, at, |used| used.increment());
+        Some(port)
+    }
+
+    /// A flow gives a port back that it shared.
+    pub fn unshare(&mut self, External { number, protocol, port }: External, remote: (Ipv4Addr, u16)) {
+        let (Some(at), worker) = (set_of(protocol), self.worker) else { return };
+        if let Some(classes) = self.by_flow.get(at) {
+            let ends: Ends = (External { number, protocol, port: 0 }, remote);
+            self.crowds.released(&ends, classes, port);
+        }
+        if let Some(slot) = self.slots.get_mut(usize::from(number)) {
+            slot.count(worker, at, |used| used.subtract(1));
+        }
     }
 }
 
@@ -214,38 +351,4 @@ pub fn set_of(protocol: u8) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    #[test]
-    fn flows_of_all_protocols_that_share_a_set_never_share_a_port() {
-        let address = Ipv4Addr::new(203, 0, 113, 2);
-        let local = LocalAddresses::new(vec![(address, None, Some(5000..=5009))], &[]);
-        let mut space = PortSpace::new(&local, &Steering::new(1, 0), WorkerId(0));
-        let mut taken = Vec::new();
-        for (n, protocol) in [protocol::ICMP, protocol::SCTP, protocol::DCCP, protocol::UDP_LITE]
-            .iter()
-            .cycle()
-            .take(10)
-            .enumerate()
-        {
-            taken.push((*protocol, space.allocate(0, *protocol, (0, 5003), || n as u64).unwrap()));
-        }
-        let mut ports: Vec<u16> = taken.iter().map(|(_, port)| *port).collect();
-        ports.sort_unstable();
-        assert_eq!(ports, (5000..=5009).collect::<Vec<u16>>());
-        assert_eq!(space.allocate(0, protocol::SCTP, (0, 5003), || 0), None);
-        assert_eq!(space.allocate(0, protocol::TCP, (0, 5003), || 0), Some(5003), "TCP has its own");
-        assert_eq!(space.allocate(0, protocol::UDP, (0, 5003), || 0), Some(5003), "UDP too");
-        for (protocol, port) in taken {
-            assert!(space.release(0, protocol, port));
-        }
-        assert_eq!(
-            space.allocate(0, protocol::SCTP, (0, 5003), || 0),
-            Some(5003),
-            "its own port if it can be had"
-        );
-        assert_eq!(space.allocate(0, protocol::GRE, (0, 0), || 0), None, "has no ports");
-    }
-}
+mod tests;

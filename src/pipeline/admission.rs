@@ -58,16 +58,21 @@ impl Gate {
     }
 }
 
+/// Whose session it is: the one that opened it, or if it came in by a mapping the one behind that. All that this one has are on
+/// one worker.
+fn host(inbound: bool, original: V4Key, reply: V4Key) -> V4Source {
+    if inbound { V4Source::new(reply.zone(), reply.tuple().src) } else { V4Source::of(original) }
+}
+
 impl<D: Device> Core<D> {
-    /// Whether a session may be made. Changes nothing.
+    /// Whether this source may make a session. Changes nothing.
     pub(super) fn check_limits(
         &self,
         now: Tick,
-        original: V4Key,
+        source: V4Source,
         opening: &Opening,
     ) -> Result<Admitted, Stop> {
         let Gate { pressure, management, sources } = &self.gate;
-        let source = V4Source::of(original);
         let newcomer = Newcomer {
             management: management.contains(source.address()),
             half_open: Class::of(opening.state, false, false) == Class::SynSent,
@@ -100,7 +105,8 @@ impl<D: Device> Core<D> {
         }
         let id = self.shard.insert(new)?;
         if let Some(sources) = &mut self.gate.sources {
-            sources.opened(V4Source::of(new.original), new.now);
+            let counted = host(new.shape.inbound, new.original, new.reply);
+            sources.opened(counted, new.now);
         }
         Ok(id)
     }
@@ -114,7 +120,9 @@ impl<D: Device> Core<D> {
     /// Counts a session that is about to be removed as over.
     pub(super) fn count_out(&mut self, id: SessionId) {
         if let Some(sources) = &mut self.gate.sources {
-            sources.closed(V4Source::of(self.shard.session(id).key(Direction::Original)));
+            let session = self.shard.session(id);
+            let keys = [Direction::Original, Direction::Reply].map(|direction| session.key(direction));
+            sources.closed(host(session.is_inbound(), keys[0], keys[1]));
         }
     }
 

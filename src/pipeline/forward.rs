@@ -6,17 +6,17 @@ use super::Snapshot;
 use super::mesh::Work;
 use super::message::FromWorker;
 use super::plan::{
-    Answer, Envelope, Goal, Header, Plan, Refusal, check_destination, check_source, plan, stays_inside,
-    way_out,
+    Answer, Envelope, Goal, Header, Plan, Refusal, check_destination, check_source, check_ttl, is_mapped,
+    plan, stays_inside, way_out,
 };
 use super::session_events::Change;
 use super::stateless::classify;
 use super::worker::Core;
-use crate::conntrack::session::Direction;
+use crate::conntrack::session::{Direction, Shape};
 use crate::conntrack::table::SessionId;
 use crate::conntrack::tracker::{self, Observed, Tracked};
 use crate::device::Device;
-use crate::ids::{InterfaceId, MacAddr, Realm};
+use crate::ids::{InterfaceId, MacAddr, Realm, WorkerId};
 use crate::nat::icmp_error::rewrite_error;
 use crate::nat::rewrite::{Translation, check_fragment, rewrite};
 use crate::nat::sequence::renumber_quote;
@@ -36,6 +36,10 @@ pub(super) enum Stop {
     Wait(InterfaceId, Ipv4Addr),
     /// It was for the gateway itself, which has dealt with it.
     Consumed,
+    /// It is translated and comes in again, from outside in this zone.
+    Turn(u16),
+    /// Another worker has to do with it.
+    HandOver(WorkerId),
 }
 
 impl From<DropReason> for Stop {
@@ -69,6 +73,8 @@ impl<D: Device> Core<D> {
             Err(Stop::Refused(reason, answer)) => self.refuse(snap, now, work.packet, reason, answer),
             Err(Stop::Wait(interface, address)) => self.wait(snap, now, work.packet, interface, address),
             Err(Stop::Consumed) => self.counters.consumed.increment(),
+            Err(Stop::Turn(zone)) => self.turn(snap, now, work, zone),
+            Err(Stop::HandOver(worker)) => self.hand_over(worker, work),
         }
     }
 
@@ -80,8 +86,8 @@ impl<D: Device> Core<D> {
     ) -> Result<Exit, Stop> {
         let state = work.packet.state;
         match self.shard.lookup(&work.key, work.hash) {
-            Some(flow) if self.shard.session(flow.0).proxied() => {
-                self.translate_proxied(snap, now, work, flow)
+            Some(flow) if self.shard.session(flow.0).takes_detour() => {
+                self.translate_detour(snap, now, work, flow)
             }
             Some((id, direction)) => {
                 let (translation, goal) = self.way_of(id, direction);
@@ -110,14 +116,20 @@ impl<D: Device> Core<D> {
                 {
                     return self.greet(snap, now, work, session);
                 }
+                match &plan {
+                    Plan::Inbound(number) => return self.let_in(snap, now, work, *number),
+                    Plan::Turn(session) => return self.turn_first(snap, now, work, session),
+                    Plan::Route | Plan::Session(_) => {}
+                }
                 let exit = self.check_exit(snap, now, &state, plan.goal(snap, &header))?;
                 let translation = match plan {
+                    Plan::Inbound(_) | Plan::Turn(_) => return Err(DropReason::NoSession.into()),
                     Plan::Route => Translation::new(state.tuple, state.tuple),
                     // The first fragment, which comes here before, was refused.
                     Plan::Session(_) if state.fragment == Fragment::Later => {
                         return Err(DropReason::FragmentOrphan.into());
                     }
-                    Plan::Session(session) => self.set_up(snap, now, work, &session)?,
+                    Plan::Session(session) => self.set_up(snap, now, work, &session, Shape::default())?,
                 };
                 rewrite(&mut work.packet, &translation)?;
                 Ok(exit)
@@ -167,11 +179,25 @@ impl<D: Device> Core<D> {
         let (to, goal, quote_shift) = match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => {
                 let (translation, goal) = self.way_of(id, direction);
+                if self.shard.session(id).turns() && goal.realm == Realm::External {
+                    check_ttl(Envelope::of(&state))?;
+                    rewrite_error_to(snap, &mut work.packet, translation.to)?;
+                    return Err(Stop::Turn(goal.zone));
+                }
                 (translation.to, goal, self.quote_shift(id, direction))
             }
             None => {
                 if let Some(treatment) = classify(snap, &Header::of(&state)) {
                     return self.translate_untracked(snap, now, &mut work.packet, treatment);
+                }
+                if arrival.realm == Realm::Internal
+                    && let Some(number) = snap.local_on(arrival, state.tuple.dst)
+                    && is_mapped(snap, number, state.tuple.protocol)
+                {
+                    self.check_turn(snap, &state.tuple, arrival.zone).map_err(|stop| match stop {
+                        Stop::HandOver(_) => stop,
+                        _ => DropReason::IcmpUnsolicited.into(),
+                    })?;
                 }
                 if !stays_inside(snap, arrival, state.tuple.dst) {
                     return Err(DropReason::IcmpUnsolicited.into());
@@ -256,6 +282,9 @@ pub(super) fn check_reporter<B: PacketBuf>(
     }
     if packet.l4_bytes().first() == Some(&icmp::REDIRECT) {
         return Err(DropReason::IcmpTypeUnsupported);
+    }
+    if packet.state.turned {
+        return Ok(());
     }
     check_source(snap, snap.interface(packet.state.interface), header.source())
 }

@@ -32,7 +32,9 @@
 //! | [`plan`] | what is to become of a packet without a session: which rule |
 //! | [`stateless`] | packets of notrack classes, which have no session: what becomes of one |
 //! | `untracked` | packets of notrack classes, passed |
-//! | `setup` | the slow path: which port, new session |
+//! | `setup` | the slow path: a new session |
+//! | `endpoint` | the external endpoint of a session: mapping, port |
+//! | `turn` | sessions that came in by a mapping, and hairpinning |
 //! | `timers` | posts to the timer wheel |
 //! | [`session_events`] | what happens to sessions, for whoever watches |
 //! | `admission` | who may have a session, and who has to go for it |
@@ -47,6 +49,7 @@ mod admission;
 mod answer;
 pub mod drops;
 mod egress;
+mod endpoint;
 mod forward;
 pub mod handover;
 pub mod mesh;
@@ -59,6 +62,7 @@ pub mod snapshot;
 pub mod stateless;
 mod syn_proxy;
 mod timers;
+mod turn;
 mod untracked;
 pub mod update;
 mod waiting;

@@ -9,10 +9,11 @@ use super::snapshot::Interface;
 use crate::classify::martian::{is_martian_destination, is_martian_source};
 use crate::classify::{Forward, Source};
 use crate::ids::{InterfaceId, Realm};
+use crate::nat::behavior::Pooling;
 use crate::packet::{Fragment, Kind, Parsed, Tuple};
 use crate::route::NextHop;
 use crate::telemetry::DropReason;
-use crate::wire::{icmp, protocol};
+use crate::wire::{icmp, protocol, tcp};
 use std::net::Ipv4Addr;
 
 /// An ICMP error for the sender of a refused packet.
@@ -90,14 +91,21 @@ pub struct Header {
     pub kind: Kind,
     /// Whole or which part.
     pub fragment: Fragment,
+    /// Whether it was turned around: see [`Parsed::turned`].
+    pub turned: bool,
 }
 
 impl Header {
+    /// Those of a whole packet as it comes by an interface.
+    pub fn whole(interface: InterfaceId, tuple: Tuple, kind: Kind) -> Header {
+        Header { interface, tuple, kind, fragment: Fragment::Whole, turned: false }
+    }
+
     /// Those of a packet.
     #[inline]
     pub fn of(packet: &Parsed) -> Header {
-        let Parsed { interface, tuple, kind, fragment, .. } = *packet;
-        Header { interface, tuple, kind, fragment }
+        let Parsed { interface, tuple, kind, fragment, turned, .. } = *packet;
+        Header { interface, tuple, kind, fragment, turned }
     }
 }
 
@@ -139,6 +147,23 @@ pub enum Plan {
     Route,
     /// Gets a session.
     Session(SessionPlan),
+    /// Goes from inside to an external endpoint of somebody inside: gets a session as if it went outside, and comes in again
+    /// then.
+    Turn(SessionPlan),
+    /// Goes from outside to a port of the local address with this number, whose mapping says what becomes of it.
+    Inbound(u16),
+}
+
+/// The address that a source becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translated {
+    /// Its number among the local addresses.
+    pub number: u16,
+    /// The pool, if any other of its addresses does as well.
+    pub pool: Option<usize>,
+    /// The external endpoint is the session's alone, and lets nobody else in: so that the answers come back, and not to show
+    /// somebody outside.
+    pub closed: bool,
 }
 
 /// A session to be set up.
@@ -150,8 +175,8 @@ pub struct SessionPlan {
     pub dst: Ipv4Addr,
     /// Its port.
     pub dport: u16,
-    /// Number of the local address that the source becomes; `None`: the source stays.
-    pub source: Option<u16>,
+    /// What the source becomes; `None`: it stays.
+    pub source: Option<Translated>,
     /// Realm and zone of the interface that answers will come in by.
     pub answers_from: (Realm, u16),
     /// Its handshake is made by the gateway first.
@@ -177,7 +202,9 @@ impl Plan {
     pub fn goal(&self, snap: &Snapshot, header: &Header) -> Goal {
         match self {
             Plan::Route => Goal::beside(snap.interface(header.interface), header.tuple.dst),
-            Plan::Session(session) => session.goal(),
+            Plan::Session(session) | Plan::Turn(session) => session.goal(),
+            // Where the mapping says.
+            Plan::Inbound(_) => Goal::beside(snap.interface(header.interface), header.tuple.dst),
         }
     }
 }
@@ -189,7 +216,7 @@ impl Plan {
 pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
     let Tuple { src, dst, dport, protocol, .. } = header.tuple;
     let arrival = snap.interface(header.interface);
-    check_addresses(snap, arrival, src, dst)?;
+    check_addresses(snap, arrival, header)?;
     if snap.is_banned(arrival.zone, src) {
         return Err(DropReason::SourceBanned.into());
     }
@@ -213,10 +240,39 @@ pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
         Some(number) if !is_visible(snap, arrival, number) => Err(DropReason::NoRule.into()),
         Some(number) => match snap.local.forward(number, protocol, dport) {
             Some(forward) => plan_forward(snap, arrival, &header.tuple, number, forward),
+            None if opens_by_mapping(header.kind) && is_mapped(snap, number, header.tuple.protocol) => {
+                match arrival.realm {
+                    Realm::External => Ok(Plan::Inbound(number)),
+                    Realm::Internal => plan_outbound(snap, arrival, &header.tuple).map(Plan::Turn),
+                }
+            }
             None => Err(unclaimed(snap, header.kind, number).into()),
         },
-        None => plan_outbound(snap, arrival, &header.tuple),
+        None => plan_outbound(snap, arrival, &header.tuple).map(Plan::Session),
     }
+}
+
+/// Whether mappings of one of our addresses can be sent to: it is one of the outside.
+pub(super) fn is_mapped(snap: &Snapshot, number: u16, protocol: u8) -> bool {
+    let is_outer = |own: InterfaceId| snap.interface(own).realm == Realm::External;
+    snap.local.keeps_mappings(number, protocol)
+        && snap
+            .local
+            .get(number)
+            .is_some_and(|local| local.ports.is_some() && local.interface.is_none_or(is_outer))
+}
+
+/// Whether a packet may be the first one that comes in by a mapping.
+pub fn may_come_in(kind: Kind) -> bool {
+    match kind {
+        Kind::Tcp { flags } => flags & (tcp::SYN | tcp::ACK | tcp::RST | tcp::FIN) == tcp::SYN,
+        _ => true,
+    }
+}
+
+/// Whether a packet can open a session by a mapping: an identifier of queries is nobody's to be asked by.
+fn opens_by_mapping(kind: Kind) -> bool {
+    matches!(kind, Kind::Tcp { .. } | Kind::Udp | Kind::Sctp | Kind::Dccp)
 }
 
 /// Whether a packet is a query to an address of an interface of ours, which the gateway itself answers.
@@ -245,8 +301,11 @@ pub fn way_out(snap: &Snapshot, envelope: Envelope, goal: Goal) -> Result<NextHo
 }
 
 /// Refuses a packet at the end of its life.
+///
+/// # Errors
+/// Its time to live runs out here.
 #[inline(always)]
-pub(super) fn check_ttl(envelope: Envelope) -> Result<(), Refusal> {
+pub fn check_ttl(envelope: Envelope) -> Result<(), Refusal> {
     if envelope.ttl <= 1 {
         let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
         let answer = (envelope.ttl == 1).then_some(answer);
@@ -267,9 +326,18 @@ pub(super) fn check_size(snap: &Snapshot, envelope: Envelope, hop: NextHop) -> R
     Ok(())
 }
 
-/// The address of a pool that a subscriber is translated to. An empty pool has none: never untranslated.
-fn from_pool(snap: &Snapshot, pool: usize, subscriber: Ipv4Addr) -> Result<u16, Refusal> {
-    snap.pool_address(pool, subscriber).ok_or(out_of_resources(DropReason::PortsExhausted))
+/// The address of a pool that a source is translated to: that of its host, or where any address does, of its endpoint. An
+/// empty pool has none: never untranslated.
+fn from_pool(snap: &Snapshot, pool: usize, (source, port): (Ipv4Addr, u16)) -> Result<Translated, Refusal> {
+    let exhausted = out_of_resources(DropReason::PortsExhausted);
+    let number = snap.pool_address(pool, source).ok_or(exhausted)?;
+    let pooling = snap.local.get(number).map_or(Pooling::Paired, |local| local.behavior.pooling);
+    if pooling == Pooling::Paired {
+        return Ok(Translated { number, pool: None, closed: false });
+    }
+    let endpoint = Ipv4Addr::from_bits(source.to_bits() ^ u32::from(port).wrapping_mul(0x85eb_ca6b));
+    let number = snap.pool_address(pool, endpoint).ok_or(exhausted)?;
+    Ok(Translated { number, pool: Some(pool), closed: false })
 }
 
 /// Whether a packet goes from one internal network to another: forwarded without translation.
@@ -298,16 +366,15 @@ pub fn check_source(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr) -> Resu
 }
 
 /// Refuses addresses between which nothing may be forwarded.
-fn check_addresses(
-    snap: &Snapshot,
-    arrival: &Interface,
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
-) -> Result<(), Refusal> {
-    if src == dst {
-        return Err(DropReason::MartianSource.into());
+fn check_addresses(snap: &Snapshot, arrival: &Interface, header: &Header) -> Result<(), Refusal> {
+    let Tuple { src, dst, .. } = header.tuple;
+    // What was turned around has a source of ours, and may go to the same address.
+    if !header.turned {
+        if src == dst {
+            return Err(DropReason::MartianSource.into());
+        }
+        check_source(snap, arrival, src)?;
     }
-    check_source(snap, arrival, src)?;
     check_destination(snap, arrival, dst)?;
     Ok(())
 }
@@ -341,20 +408,21 @@ fn unclaimed(snap: &Snapshot, kind: Kind, number: u16) -> DropReason {
 fn plan_forward(
     snap: &Snapshot,
     arrival: &Interface,
-    &Tuple { src, dport, .. }: &Tuple,
+    &Tuple { src, sport, dport, .. }: &Tuple,
     number: u16,
     forward: &Forward,
 ) -> Result<Plan, Refusal> {
     let hop = snap.route_in(forward.zone, forward.to).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
+    let closed = |number| Translated { number, pool: None, closed: true };
     let source = match forward.source {
-        Some(Source::Interface) => Some(out.local),
-        Some(Source::Pool(pool)) => Some(from_pool(snap, pool, src)?),
+        Some(Source::Interface) => Some(closed(out.local)),
+        Some(Source::Pool(pool)) => Some(Translated { closed: true, ..from_pool(snap, pool, (src, sport))? }),
         // Hairpin: client and backend are both inside. The backend must see the client's outside form, or it
         // would answer directly (RFC 4787 REQ-9): the address that the client itself used.
         None if arrival.realm == Realm::Internal => {
             let has_ports = snap.local.get(number).is_some_and(|local| local.ports.is_some());
-            Some(if has_ports { number } else { out.local })
+            Some(closed(if has_ports { number } else { out.local }))
         }
         None if out.realm == Realm::External => return Err(DropReason::NoRule.into()),
         // To the backend the client's address means what its own zone says: it must not seem to be a neighbour.
@@ -384,7 +452,7 @@ fn plan_forward(
 }
 
 /// A packet from inside to outside: source translation.
-fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<Plan, Refusal> {
+fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<SessionPlan, Refusal> {
     if arrival.realm == Realm::External {
         return Err(DropReason::NoRule.into());
     }
@@ -392,12 +460,12 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
     let out = snap.interface(hop.interface);
     let (number, rule) = snap.snat_for(arrival.zone, (tuple.src, tuple.dst), hop.interface).ok_or(NO_SNAT)?;
     let source = match rule.source {
-        Source::Interface => out.local,
-        Source::Pool(pool) => from_pool(snap, pool, tuple.src)?,
+        Source::Interface => Translated { number: out.local, pool: None, closed: false },
+        Source::Pool(pool) => from_pool(snap, pool, (tuple.src, tuple.sport))?,
     };
     let source = Some(source);
     let answers_from = (out.realm, out.zone);
     let (dst, dport) = (tuple.dst, tuple.dport);
     let rule = Rule::Snat(number);
-    Ok(Plan::Session(SessionPlan { rule, dst, dport, source, answers_from, syn_proxy: false }))
+    Ok(SessionPlan { rule, dst, dport, source, answers_from, syn_proxy: false })
 }

@@ -1,23 +1,24 @@
 //! The slow path: a new session for the first packet of a conversation, as [`super::plan`] decided.
 //!
-//! [`Core::set_up`] asks whether there may be another session, acquires in order (port, session) and releases on failure.
+//! [`Core::set_up`] asks whether there may be another session, acquires in order (endpoint, session) and releases on failure.
 
 use super::Snapshot;
+use super::admission::Admitted;
+use super::endpoint::Endpoint;
 use super::forward::Stop;
 use super::mesh::Work;
 use super::plan::{SessionPlan, out_of_resources};
 use super::session_events::Change;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
-use crate::conntrack::session::Lease;
+use crate::conntrack::session::Shape;
+use crate::conntrack::sources::V4Source;
 use crate::conntrack::table::{InsertError, NewSession};
 use crate::conntrack::tracker::{self, Observed};
 use crate::device::Device;
 use crate::nat::rewrite::Translation;
-use crate::packet::Tuple;
 use crate::telemetry::DropReason;
 use crate::time::Time;
-use crate::wire::protocol;
 
 impl<D: Device> Core<D> {
     /// Makes the session that was planned and says how its packets are translated.
@@ -27,10 +28,11 @@ impl<D: Device> Core<D> {
         now: Time,
         work: &Work<D::Buf>,
         plan: &SessionPlan,
+        shape: Shape,
     ) -> Result<Translation, Stop> {
         let state = &work.packet.state;
         let observed = Observed::read(state.kind, state.fragment, work.packet.l4_bytes())?;
-        self.set_up_as(snap, now, work, plan, &observed)
+        self.set_up_as(snap, now, work, plan, (&observed, shape))
     }
 
     /// As [`Core::set_up`], but what opens the session is `observed` in place of the packet.
@@ -40,15 +42,17 @@ impl<D: Device> Core<D> {
         now: Time,
         work: &Work<D::Buf>,
         plan: &SessionPlan,
-        observed: &Observed<'_>,
+        (observed, shape): (&Observed<'_>, Shape),
     ) -> Result<Translation, Stop> {
         let state = &work.packet.state;
         let (policy, mark) = snap.conntrack.choose(state.interface, &state.tuple);
         let opening = tracker::open(observed, &snap.conntrack, policy)?;
-        let admitted = self.check_limits(now.tick(), work.key, &opening)?;
+        let admitted = self.check_limits(now.tick(), V4Source::of(work.key), &opening)?;
         let mut to = plan.towards(state.tuple);
-        let lease = match plan.source {
-            Some(number) => self.lease(snap, number, &mut to)?,
+        let endpoint = match plan.source {
+            Some(source) => {
+                self.acquire(snap, now.tick(), (source, work.key), (&mut to, plan.answers_from))?
+            }
             None => None,
         };
         let translation = Translation::new(state.tuple, to);
@@ -61,21 +65,38 @@ impl<D: Device> Core<D> {
             policy,
             mark,
             protected: admitted.protected,
-            lease,
+            lease: endpoint.map(|endpoint| endpoint.lease),
+            shape,
             l3: translation.l3,
             l4: translation.l4,
         };
+        self.establish(new, admitted, endpoint)?;
+        snap.rules.count(plan.rule, self.id);
+        Ok(translation)
+    }
+
+    /// Puts a session into the table, with what it holds, and tells whom it concerns; or gives back what it would have held.
+    pub(super) fn establish(
+        &mut self,
+        new: NewSession<V4Key>,
+        admitted: Admitted,
+        endpoint: Option<Endpoint>,
+    ) -> Result<(), Stop> {
+        let inbound = new.shape.inbound;
+        let outer = if inbound { new.original } else { new.reply }.tuple();
         match self.settle(new, admitted) {
             Ok(id) => {
+                if let Some(endpoint) = endpoint {
+                    self.hold(endpoint, outer.src, !inbound);
+                }
                 self.post_timer(id);
                 self.tell_change(id, Change::New);
                 self.counters.sessions_created.increment();
-                snap.rules.count(plan.rule, self.id);
-                Ok(translation)
+                Ok(())
             }
             Err(error) => {
-                if let Some(lease) = lease {
-                    self.space.release(lease.address, lease.protocol, lease.port);
+                if let Some(endpoint) = endpoint {
+                    self.undo(endpoint, (outer.src, outer.sport));
                 }
                 Err(match error {
                     InsertError::Full => out_of_resources(DropReason::SessionTableFull).into(),
@@ -83,21 +104,5 @@ impl<D: Device> Core<D> {
                 })
             }
         }
-    }
-
-    /// Takes an external port and writes it, with its address, into the source of `to`. A protocol without ports gets
-    /// the address alone: of two hosts inside that speak it to the same one outside, the second collides.
-    fn lease(&mut self, snap: &Snapshot, number: u16, to: &mut Tuple) -> Result<Option<Lease>, Stop> {
-        let exhausted = out_of_resources(DropReason::PortsExhausted);
-        let local = snap.local.get(number).ok_or(exhausted)?;
-        to.src = local.address;
-        if protocol::is_portless(to.protocol) {
-            return Ok(None);
-        }
-        let rest = snap.steering.rest(&to.inverse());
-        let (space, rng) = (&mut self.space, &mut self.rng);
-        let port = space.allocate(number, to.protocol, (rest, to.sport), || rng.next()).ok_or(exhausted)?;
-        to.sport = port;
-        Ok(Some(Lease { address: number, port, protocol: to.protocol }))
     }
 }

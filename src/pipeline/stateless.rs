@@ -38,7 +38,7 @@ pub fn classify<'s>(snap: &'s Snapshot, header: &Header) -> Option<&'s Treatment
     if notrack.is_empty() {
         return None;
     }
-    let Header { interface, tuple, kind, fragment } = header;
+    let Header { interface, tuple, kind, fragment, .. } = header;
     let (treatments, number) = if *kind == Kind::IcmpError {
         (&notrack.error_treatments, notrack.errors.find(*interface, tuple, None))
     } else {

@@ -38,7 +38,7 @@ use super::mesh::Work;
 use super::plan::{Goal, NO_ROUTE, SessionPlan};
 use super::session_events::End;
 use super::worker::Core;
-use crate::conntrack::session::Direction;
+use crate::conntrack::session::{Direction, Shape};
 use crate::conntrack::table::SessionId;
 use crate::conntrack::tcp_segment::{Segment, SegmentKind};
 use crate::conntrack::tracker::{self, Observed};
@@ -205,7 +205,7 @@ impl<D: Device> Core<D> {
             };
         }
         let observed = Observed::Tcp(opening_syn(&handshake));
-        self.set_up_as(snap, now, work, plan, &observed)?;
+        self.set_up_as(snap, now, work, plan, (&observed, Shape::default()))?;
         let Some((id, _)) = self.shard.lookup(&work.key, work.hash) else {
             return Err(DropReason::TcpInvalid.into());
         };

@@ -15,6 +15,7 @@ use crate::classify::notrack::Treatment;
 use crate::device::Device;
 use crate::nat::rewrite::{Translation, rewrite};
 use crate::packet::{Kind, Packet, Parsed};
+use crate::telemetry::DropReason;
 use crate::telemetry::notrack::ClassCounters;
 use crate::time::Time;
 use std::sync::atomic::Ordering::Relaxed;
@@ -42,6 +43,10 @@ impl<D: Device> Core<D> {
             Err(Stop::Refused(reason, answer)) => self.refuse(snap, now, packet, reason, answer),
             Err(Stop::Wait(interface, address)) => self.wait(snap, now, packet, interface, address),
             Err(Stop::Consumed) => self.counters.consumed.increment(),
+            // Only what sessions translate turns or goes to another worker.
+            Err(Stop::Turn(_) | Stop::HandOver(_)) => {
+                self.refuse(snap, now, packet, DropReason::NotrackUntranslated, None);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Snapshot;
 use super::admission::Gate;
 use super::drops::{arrived, drop_handoff};
+use super::endpoint::Held;
 use super::handover::Running;
 use super::mesh::{HANDOFF_FRAMES, Handoff, Peers, Work};
 use super::message::{FromWorker, ToWorker};
@@ -18,6 +19,7 @@ use crate::device::{BURST, Burst, Device};
 use crate::ids::{DeviceId, WorkerId};
 use crate::nat::fragment::FragmentTable;
 use crate::nat::icmp_make::RateLimit;
+use crate::nat::mapping::Mappings;
 use crate::nat::ports::Rng;
 use crate::nat::space::PortSpace;
 use crate::route::NeighborTable;
@@ -111,6 +113,7 @@ pub(super) struct Core<D: Device> {
     pub(super) shard: Shard<V4Key>,
     pub(super) gate: Gate,
     pub(super) space: PortSpace,
+    pub(super) mappings: Mappings,
     pub(super) rng: Rng,
     pub(super) fragments: FragmentTable<D::Buf>,
     pub(super) neighbors: NeighborTable,
@@ -154,6 +157,8 @@ impl<D: Device> Worker<D> {
             ..
         } = parts;
         let space = PortSpace::new(&snapshot.local, &snapshot.steering, id);
+        // A session that another one has to go for gets its mapping before that.
+        let mappings = shard.capacity().saturating_add(1);
         let ports = devices
             .into_iter()
             .zip(transmitters)
@@ -169,6 +174,7 @@ impl<D: Device> Worker<D> {
             ports,
             gate: Gate::new(&snapshot.conntrack.limits, shard.capacity(), rng.next()),
             syn_proxy: SynProxy::new(&snapshot, shard.capacity(), &mut rng),
+            mappings: Mappings::new(mappings, shard.capacity(), [rng.next(), rng.next()]),
             shard,
             space,
             rng,
@@ -333,9 +339,9 @@ impl<D: Device> Core<D> {
         self.tell_change(id, Change::Destroy(end));
         self.count_out(id);
         self.forget_handshake(id);
+        let held = Held::by(self.shard.session(id), end);
         if let Some(lease) = self.shard.remove(id) {
-            let released = self.space.release(lease.address, lease.protocol, lease.port);
-            debug_assert!(released, "a session's port was not allocated");
+            self.give_back(lease, held);
         }
         self.counters.sessions_removed.increment();
     }
@@ -373,6 +379,7 @@ impl<D: Device> Core<D> {
             sampler.count(counters, DropReason::FragmentTimeout, || arrived(&packet));
         });
         self.look_after_handshakes(snap, now);
+        self.space.wake(now.tick());
         self.count_classes();
         let deadline = Time::from_nanos(
             now.as_nanos().saturating_sub(u64::try_from(WAITING_DEADLINE.as_nanos()).unwrap_or(u64::MAX)),

@@ -3,7 +3,7 @@
 //! | packet | its owner is decided by |
 //! |---|---|
 //! | from inside | its source: a subscriber lives on one worker; or the whole flow (addresses, and ports if it is TCP or UDP), if the config spreads hosts over workers |
-//! | TCP or UDP to a port of ours | the whole flow: whoever makes a session picks a port with which the reply comes to him |
+//! | TCP or UDP to a port of ours | the port alone where it is a mapping's, which may be sent to by anybody; else the whole flow: whoever makes a session picks a port with which the reply comes to him |
 //! | other protocols and ICMP identifiers | the port or identifier alone |
 //! | to a forwarded port (DNAT) | the whole flow; where sources are counted, its source alone |
 //! | from a backend of a forward | as the request that it answers |
@@ -23,9 +23,11 @@
 //! The worker that receives a packet computes its owner in any case, so that a NIC that does something else costs time
 //! and makes nothing wrong.
 //!
-//! With [`Steering::by_port`] the port alone decides of packets to ours: for mappings that answer to anybody, and what
-//! rules of a NIC can express. A port then has one owner; otherwise each worker may give out any port, to flows whose
-//! replies come to it.
+//! With [`Steering::by_port`] the port alone decides of all packets to ours: what rules of a NIC can express. Such a port has
+//! one owner; of others each worker may give out any, to flows whose replies come to it.
+//!
+//! A packet from inside to a mapping of somebody else inside (hairpinning) comes to the owner of that mapping, who hands it to
+//! the owner of the sender's: there its source is translated, and it comes back as if from outside (`pipeline::turn`).
 //!
 //! Without ports a subscriber's sessions may be with any worker, so that what limits each source allow, they allow of
 //! such sessions on each worker.
@@ -186,15 +188,21 @@ impl Steering {
         }
     }
 
-    /// How the ports of an address fall into classes for this protocol.
+    /// How the ports of an address fall into classes for this protocol. `mapped`: the address keeps mappings.
     #[inline]
-    pub fn classes(&self, number: u8) -> &Classes {
-        if self.by_port || !hashes_ports(number) { &self.alone } else { &self.by_flow }
+    pub fn classes(&self, number: u8, mapped: bool) -> &Classes {
+        if self.goes_by_port(number, mapped) { &self.alone } else { &self.by_flow }
     }
 
-    /// Whether the port alone decides of packets to our addresses.
+    /// Whether the port alone decides of packets to all our addresses.
     pub fn is_by_port(&self) -> bool {
         self.by_port
+    }
+
+    /// Whether the port alone decides of packets of this protocol to an address. `mapped`: it keeps mappings.
+    #[inline]
+    pub fn goes_by_port(&self, number: u8, mapped: bool) -> bool {
+        mapped || self.by_port || !hashes_ports(number)
     }
 
     /// What packets from inside go by.
@@ -231,8 +239,12 @@ impl Steering {
                 self.remote(tuple.src)
             } else if let Some(forward) = local.forward(number, tuple.protocol, tuple.dport) {
                 self.client(&local.first_request(forward, tuple))
+            } else if let Some(request) = local.former_request(number, tuple) {
+                self.client(&request)
             } else {
-                self.pick(self.rest(tuple) ^ self.classes(tuple.protocol).class(tuple.dport))
+                let mapped = local.keeps_mappings(number, tuple.protocol);
+                let class = self.classes(tuple.protocol, mapped).class(tuple.dport);
+                self.pick(self.rest(tuple, mapped) ^ class)
             };
         }
         if protocol::is_portless(tuple.protocol) {
@@ -246,10 +258,11 @@ impl Steering {
         self.outbound(tuple)
     }
 
-    /// What a packet to a port of ours adds to the index of the table's entry beside the port's class.
+    /// What a packet to a port of ours adds to the index of the table's entry beside the port's class. `mapped`: the address
+    /// keeps mappings.
     #[inline]
-    pub fn rest(&self, tuple: &Tuple) -> u16 {
-        if self.by_port || !hashes_ports(tuple.protocol) {
+    pub fn rest(&self, tuple: &Tuple, mapped: bool) -> u16 {
+        if self.goes_by_port(tuple.protocol, mapped) {
             return 0;
         }
         let rest = self.flows.addresses(tuple) ^ self.flows.source_port(tuple.sport);
@@ -284,8 +297,10 @@ impl Steering {
         }
     }
 
+    /// The owner of what the source of a packet from inside sends outside, wherever the packet itself goes: there its mappings
+    /// are.
     #[inline]
-    fn outbound(&self, tuple: &Tuple) -> WorkerId {
+    pub fn outbound(&self, tuple: &Tuple) -> WorkerId {
         match &self.sources {
             Some(sources) => sources.owner(tuple.src),
             None => self.pick(self.flows.packet(tuple)),

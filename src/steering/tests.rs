@@ -1,8 +1,12 @@
 use super::*;
 use crate::classify::{Forward, Source};
 use crate::ids::InterfaceId;
+use crate::nat::behavior::Behavior;
+use crate::nat::mapping::External;
 use crate::nat::space::PortSpace;
+use crate::time::Tick;
 use proptest::prelude::*;
+use std::collections::HashSet;
 
 const OURS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 const SERVICE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
@@ -33,8 +37,9 @@ fn tuple(src: Ipv4Addr, sport: u16, dst: Ipv4Addr, dport: u16) -> Tuple {
 fn reply(steering: &Steering, local: &LocalAddresses, owner: WorkerId, flow: &Tuple, random: u64) -> Tuple {
     let mut space = PortSpace::new(local, steering, owner);
     let mut out = Tuple { src: OURS, ..*flow };
-    let wanted = (steering.rest(&out.inverse()), flow.sport);
-    out.sport = space.allocate(0, flow.protocol, wanted, || random).expect("all are free");
+    let wanted = (steering.rest(&out.inverse(), false), flow.sport);
+    let remote = (flow.dst, flow.dport);
+    out.sport = space.share((0, flow.protocol), wanted, remote, || random, |_| false).expect("all are free");
     out.inverse()
 }
 
@@ -125,8 +130,9 @@ proptest! {
             let mut space = PortSpace::new(&local, &steering, *worker);
             let out = Tuple { protocol, ..tuple(OURS, ports.0, server, ports.1) };
             for random in randoms {
-                let wanted = (steering.rest(&out.inverse()), ports.0);
-                let Some(port) = space.allocate(0, protocol, wanted, || random) else {
+                let wanted = (steering.rest(&out.inverse(), false), ports.0);
+                let remote = (server, ports.1);
+                let Some(port) = space.share((0, protocol), wanted, remote, || random, |_| false) else {
                     return Err(TestCaseError::fail("no port although nearly all are free"));
                 };
                 // What a NIC computes, bit by bit, for the reply; and what it looks up.
@@ -193,10 +199,10 @@ proptest! {
 }
 
 #[test]
-fn by_port_a_port_has_one_owner_whoever_sends_to_it() {
+fn a_port_of_a_mapping_has_one_owner_whoever_sends_to_it() {
     for workers in [2u8, 3, 4] {
-        let steering = Steering::new(workers, 9).by_port(true);
-        let local = local(None);
+        let steering = Steering::new(workers, 9);
+        let local = local(None).behaving(Behavior::DEFAULT);
         for port in (1024..=65_535).step_by(77) {
             let owner = |server: [u8; 4]| steering.owner(&tuple(server.into(), 443, OURS, port), 0, &local);
             assert_eq!(owner([198, 51, 100, 1]), owner([192, 0, 2, 77]));
@@ -206,7 +212,7 @@ fn by_port_a_port_has_one_owner_whoever_sends_to_it() {
         let mut given = 0;
         for worker in (0..workers).map(WorkerId) {
             let mut space = PortSpace::new(&local, &steering, worker);
-            while let Some(port) = space.allocate(0, protocol::UDP, (0, 1024), || 0) {
+            while let Some(External { port, .. }) = space.allocate(0, protocol::UDP, 1024, Tick(0), || 0) {
                 assert_eq!(port % 128 % u16::from(workers), u16::from(worker.0));
                 given += 1;
             }
@@ -216,22 +222,30 @@ fn by_port_a_port_has_one_owner_whoever_sends_to_it() {
 }
 
 #[test]
-fn all_workers_together_give_every_port_of_a_pool_to_one_destination_and_more_to_several() {
+fn all_workers_together_give_every_port_of_a_pool_to_each_destination() {
     let local = LocalAddresses::new(vec![(OURS, None, Some(20_000..=20_999))], &[]);
     for workers in [1u8, 2, 3, 4] {
         let steering = Steering::new(workers, 5);
         let mut spaces: Vec<_> =
             (0..workers).map(|worker| PortSpace::new(&local, &steering, WorkerId(worker))).collect();
         let mut take_all = |server: [u8; 4]| {
-            let rest = steering.rest(&tuple(server.into(), 443, OURS, 0));
-            let all = spaces.iter_mut().map(|space| {
-                std::iter::from_fn(|| space.allocate(0, protocol::TCP, (rest, 20_000), || 3)).count()
-            });
-            all.sum::<usize>()
+            let rest = steering.rest(&tuple(server.into(), 443, OURS, 0), false);
+            let mut taken = HashSet::new();
+            for space in &mut spaces {
+                while let Some(port) = space.share(
+                    (0, protocol::TCP),
+                    (rest, 20_000),
+                    (server.into(), 443),
+                    || 3,
+                    |port| taken.contains(&port),
+                ) {
+                    assert!(taken.insert(port), "{port} twice");
+                }
+            }
+            taken.len()
         };
         assert_eq!(take_all([198, 51, 100, 1]), 1000, "{workers} workers");
-        let more: usize = (0..8).map(|n| take_all([192, 0, 2, n])).sum();
-        assert_eq!(more > 0, workers > 1, "{workers} workers: {more} more to other destinations");
+        assert!((0..8).all(|n| take_all([192, 0, 2, n]) == 1000), "{workers} workers");
     }
 }
 

@@ -55,6 +55,7 @@ drop_reasons! {
     TtlExpired, "ttl_expired", "The time to live ran out here; the sender was told by ICMP within the rate limit.";
     NoRoute, "no_route", "No route leads to the destination; the sender was told by ICMP within the rate limit.";
     NoSession, "no_session", "From outside to a translated address, but no session or forwarding rule matches.";
+    Filtered, "filtered", "From outside to a port that somebody inside uses, from an address (or port) that the filtering of the pool keeps out.";
     NoRule, "no_rule", "A new flow that no translation rule covers. An internal source is never sent out untranslated.";
     SourceBanned, "source_banned", "A new flow from a source that the config bans (`[[ban]]`).";
     ForwardDrained, "forward_drained", "A new flow to a forward that is being drained: it has `drain = true`, so only its sessions go on.";

@@ -8,7 +8,7 @@ use etherparse::PacketBuilder;
 use natgate::config::compile::compile;
 use natgate::conntrack::key::V4Key;
 use natgate::conntrack::policy::Policy;
-use natgate::conntrack::session::NewSession;
+use natgate::conntrack::session::{NewSession, Shape};
 use natgate::conntrack::table::Shard;
 use natgate::conntrack::tracker::{self, Observed, State};
 use natgate::control::publish::{Published, Publisher};
@@ -245,6 +245,7 @@ pub fn session(original: Tuple, reply: Tuple, observed: Observed<'_>, created: T
         mark: 0,
         protected: false,
         lease: None,
+        shape: Shape::default(),
         l3: Delta::default(),
         l4: Delta::default(),
     }

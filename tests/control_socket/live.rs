@@ -91,7 +91,12 @@ impl Live {
     fn on(workers: usize, max_sessions: u32, mut nics: Option<[MemNic; 2]>, limits: Limits) -> Live {
         let directory = tempfile::tempdir().unwrap();
         let config_path = directory.path().join("live.toml");
-        let text = config_text(workers, max_sessions);
+        let mut text = config_text(workers, max_sessions);
+        if nics.is_some() {
+            // Ports of mappings are by the port alone, which these NICs do not know without rules for ports.
+            let by_flow = "\"address-and-port-dependent\"";
+            text += &format!("\n[masquerade]\nmapping = {by_flow}\nfiltering = {by_flow}\n");
+        }
         std::fs::write(&config_path, &text).unwrap();
         let config = config::parse(&text, "live.toml").unwrap().config;
         let pool = MemPool::new(16_384, 2048);

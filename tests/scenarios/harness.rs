@@ -22,10 +22,12 @@ use natgate::device::membuf::{MemBuf, MemPool};
 use natgate::ids::{InterfaceId, MacAddr, WorkerId};
 use natgate::management::session_feed::SessionFeed;
 use natgate::management::{Management, WorkerLink};
+use natgate::nat::behavior::Behavior;
 use natgate::packet::PacketBuf;
 use natgate::pipeline::session_events::SessionEvents;
 use natgate::pipeline::update::WorkerUpdate;
 use natgate::pipeline::{Snapshot, Worker, WorkerParts, mesh};
+use natgate::steering::Spread;
 use natgate::telemetry::{DropReason, Eviction, WorkerCounters};
 use natgate::time::Time;
 use std::collections::{BTreeMap, HashSet};
@@ -103,6 +105,18 @@ fn read_config(text: &str, shape: Shape) -> Config {
     };
     let runtime = &mut config.runtime;
     (runtime.workers, runtime.spread, runtime.steering) = (shape.workers as u8, shape.spread, shape.wish);
+    if shape.spread == Spread::Flow {
+        // As the reader does where the file says so and nothing else.
+        let behaviors = config.pools.iter_mut().map(|pool| &mut pool.behavior);
+        for behavior in behaviors.chain([&mut config.masquerade]) {
+            if (behavior.mapping, behavior.filtering)
+                == (Behavior::DEFAULT.mapping, Behavior::DEFAULT.filtering)
+            {
+                (behavior.mapping, behavior.filtering) =
+                    (Behavior::BY_FLOW.mapping, Behavior::BY_FLOW.filtering);
+            }
+        }
+    }
     config
 }
 

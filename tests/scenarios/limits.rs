@@ -4,6 +4,7 @@ use crate::harness::{Net, RING, SHAPES, Shape};
 use crate::packet::Line;
 use crate::shape::by_host;
 use crate::translation::{HOME, pool};
+use natgate::steering::Spread;
 
 /// Lets many hosts, which live on all workers, send what `line` says for each; returns the numbers at `at` of the IPv4
 /// packets that come out, with the line of each.
@@ -41,14 +42,16 @@ fn when_the_ports_are_exhausted_new_flows_are_refused_and_the_others_go_on() {
                 |host, port| format!("{protocol} 192.168.1.{host}:{port} > 198.51.100.{server}:53{rest}");
             take_all(net, 20, line)
         };
-        // Which ports a worker may give to a flow depends on where it goes, and it may be none. All workers together give
-        // every port to one destination, each once.
+        // Each port is one worker's, and one mapping's. All workers together give each of them once.
         let given = to(&mut net, 1, "udp");
         assert_eq!(numbers(&given), all, "{shape:?}");
-        // To another destination none is left if each is one worker's, as there is but one or the port alone decides; else
-        // a port may serve several, if replies from each lead to another worker.
-        if net.snapshot.steering.workers() == 1 || net.snapshot.steering.is_by_port() {
-            assert_eq!(to(&mut net, 2, "udp"), []);
+        // To another destination those who have one have the same one, and the others still none.
+        if shape.spread == Spread::Flow {
+            assert_eq!(numbers(&to(&mut net, 2, "udp")), all, "each destination has all of them: {shape:?}");
+        } else {
+            let elsewhere = |(port, line): &(u16, String)| (*port, line.replace("100.1:53", "100.2:53"));
+            let same: Vec<(u16, String)> = given.iter().map(elsewhere).collect();
+            assert_eq!(to(&mut net, 2, "udp"), same, "{shape:?}");
         }
         net.play(
             "
@@ -223,10 +226,9 @@ fn identifiers_of_queries_come_from_the_ports_of_the_pool_too() {
     for shape in SHAPES {
         let config = pool("\"203.0.113.10\"", "2000-2011") + "[runtime]\nicmp_errors_per_second = 10000\n";
         let mut net = Net::new(&config, shape);
-        // Each is one worker's, whatever the destination.
-        let given = take_all(&mut net, 24, |host, n| {
-            format!("icmp echo 192.168.1.{host} > 198.51.100.{} id={n}", 1 + n % 7)
-        });
+        // Each is one worker's.
+        let given =
+            take_all(&mut net, 24, |host, n| format!("icmp echo 192.168.1.{host} > 198.51.100.1 id={n}"));
         assert_eq!(numbers(&given), (2000..=2011).collect::<Vec<u16>>(), "{shape:?}");
         net.play(
             "

@@ -31,6 +31,7 @@ mod forwarding;
 mod fragments;
 mod icmp_errors;
 mod limits;
+mod mappings;
 mod neighbors;
 mod notrack;
 mod pressure;

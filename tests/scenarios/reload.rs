@@ -210,6 +210,12 @@ fn sessions_of_a_forward_that_is_gone_go_on_and_new_ones_are_refused() {
 
 #[test]
 fn a_port_that_becomes_a_forward_stays_with_the_session_that_holds_it() {
+    // A mapping's port is by the port alone, a forward's by the flow: where each port is one mapping's its session would be
+    // with another worker.
+    let pool = |addresses, ports| {
+        const BOTH: &str = "\"address-and-port-dependent\"";
+        pool(addresses, ports) + &format!("mapping = {BOTH}\nfiltering = {BOTH}\n")
+    };
     play_reloads(
         by_flow(),
         &[

@@ -27,6 +27,7 @@ use etherparse::ArpOperation;
 use natgate::device::Device;
 use natgate::device::membuf::MemBuf;
 use natgate::ids::{InterfaceId, MacAddr};
+use natgate::steering::Spread;
 use natgate::telemetry::{DropReason, Eviction};
 use std::net::Ipv4Addr;
 
@@ -147,6 +148,12 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
         let undeclared: Vec<String> = seen.iter().map(|seen| self.words(seen)).collect();
         let now = self.totals();
         let mut declared = step.counters;
+        if self.shape.spread == Spread::Flow
+            && let Some(n) = declared.remove("drop filtered")
+        {
+            // There are no mappings then.
+            *declared.entry("drop no_session".into()).or_default() += n;
+        }
         declared.insert("sent".into(), sent);
         declared.insert("made".into(), made);
         declared.retain(|_, n| *n != 0);

@@ -31,8 +31,8 @@ fn a_home_is_masqueraded_behind_the_address_of_its_interface() {
         opened
         wan> udp 198.51.100.1:53 > 203.0.113.2:$p
         lan< udp 198.51.100.1:53 > 192.168.1.10:1000 ttl=63
-        wan> udp 198.51.100.9:53 > 203.0.113.2:$p   # APDM
-        drop no_session
+        wan> udp 198.51.100.9:53 > 203.0.113.2:$p   # a stranger
+        drop filtered
         wait 299s
         wait 2100ms
         closed

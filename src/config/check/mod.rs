@@ -52,6 +52,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     if !findings.mistakes.is_empty() {
         return None;
     }
+    let spread = runtime.spread;
     let config = Config {
         runtime,
         conntrack,
@@ -59,6 +60,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
         interfaces,
         routes,
         pools,
+        masquerade: draft.masquerade.build(spread),
         snat,
         dnat,
         bans,

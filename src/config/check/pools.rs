@@ -8,6 +8,7 @@ use crate::config::model::{Config, PoolConfig, SourcePool};
 use crate::config::reader::{At, Findings};
 use crate::config::units;
 use crate::ids::Realm;
+use crate::steering::Spread;
 use ipnet::Ipv4Net;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -53,7 +54,8 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
     if !findings.mistakes.is_empty() {
         return Vec::new();
     }
-    draft.pools.iter().map(build).collect()
+    let spread = draft.runtime.spread.map_or(Spread::default(), |spread| spread.value);
+    draft.pools.iter().map(|pool| build(pool, spread)).collect()
 }
 
 /// A worker has the ports whose number leaves its own one when divided by the number of workers.
@@ -81,12 +83,13 @@ fn ranges(pool: &PoolDraft) -> impl Iterator<Item = Range<'_>> {
     })
 }
 
-fn build(pool: &PoolDraft) -> PoolConfig {
+fn build(pool: &PoolDraft, spread: Spread) -> PoolConfig {
     let addresses = pool.ranges.iter().flat_map(|range| units::expand(range.value.0, range.value.1));
     PoolConfig {
         name: pool.name.value.clone(),
         addresses: addresses.collect(),
         ports: pool.ports.as_ref().map_or(DEFAULT_PORTS, |ports| ports.value.clone()),
+        behavior: pool.behavior.build(spread),
     }
 }
 

@@ -2,8 +2,11 @@
 
 use super::{Diff, words};
 use crate::config::model::{Config, DeviceConfig, InterfaceConfig, PoolConfig};
+use crate::config::parse::behavior::POOLINGS;
 use crate::device::spec::DeviceSpec;
 use crate::ids::MacAddr;
+use crate::nat::behavior::{Behavior, Dependence, PerProtocol, Pooling};
+use crate::time::TICK;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -96,7 +99,7 @@ fn changed(
 pub(super) fn pools(diff: &mut Diff, before: &[PoolConfig], after: &[PoolConfig]) {
     for pair in matched(before, after, |pool| pool.name.as_str()) {
         match pair {
-            (Some(PoolConfig { name, addresses, ports }), Some(new)) => {
+            (Some(PoolConfig { name, addresses, ports, behavior: how }), Some(new)) => {
                 let what = format!("pool {name} addresses");
                 let (old_ranges, new_ranges) = (words::ranges(addresses), words::ranges(&new.addresses));
                 if words::is_short(&old_ranges) && words::is_short(&new_ranges) {
@@ -105,8 +108,9 @@ pub(super) fn pools(diff: &mut Diff, before: &[PoolConfig], after: &[PoolConfig]
                     diff.list(what, addresses, &new.addresses);
                 }
                 diff.value(format!("pool {name} ports"), ports, &new.ports, words::ports);
+                behavior(diff, &format!("pool {name}"), how, &new.behavior);
             }
-            (None, Some(PoolConfig { name, addresses, ports })) => {
+            (None, Some(PoolConfig { name, addresses, ports, .. })) => {
                 let (ranges, ports) = (words::list(&words::ranges(addresses)), words::ports(ports));
                 diff.added(format!("pool {name}: {ranges}, ports {ports}"));
             }
@@ -114,4 +118,24 @@ pub(super) fn pools(diff: &mut Diff, before: &[PoolConfig], after: &[PoolConfig]
             (None, None) => {}
         }
     }
+}
+
+/// How something maps and filters.
+pub(super) fn behavior(diff: &mut Diff, of: &str, before: &Behavior, after: &Behavior) {
+    let Behavior { mapping, filtering, pooling, hold_down, ports_per_subscriber } = before;
+    let by_protocol = |values: &PerProtocol<Dependence>| words::per_protocol(&values.map(Dependence::name));
+    diff.value(format!("{of} mapping"), mapping, &after.mapping, by_protocol);
+    diff.value(format!("{of} filtering"), filtering, &after.filtering, by_protocol);
+    let word = |value: &Pooling| words::word(POOLINGS, value);
+    diff.value(format!("{of} pooling"), pooling, &after.pooling, word);
+    let seconds = |ticks: &u32| format!("{}s", TICK.saturating_mul(*ticks).as_secs_f32());
+    diff.value(format!("{of} hold_down"), hold_down, &after.hold_down, seconds);
+    let limit = |limit: u32| if limit == u32::MAX { "any number".to_owned() } else { limit.to_string() };
+    let limits = |values: &PerProtocol<u32>| words::per_protocol(&values.map(limit));
+    diff.value(
+        format!("{of} ports_per_subscriber"),
+        ports_per_subscriber,
+        &after.ports_per_subscriber,
+        limits,
+    );
 }

@@ -209,6 +209,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
         interfaces: _,
         routes: _,
         pools,
+        masquerade,
         snat: _,
         dnat: _,
         bans,
@@ -219,6 +220,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
     links::interfaces(&mut diff, before, after);
     rules::routes(&mut diff, before, after);
     links::pools(&mut diff, pools, &after.pools);
+    links::behavior(&mut diff, "masquerade", masquerade, &after.masquerade);
     rules::snat(&mut diff, before, after);
     rules::dnat(&mut diff, before, after);
     rules::bans(&mut diff, bans, &after.bans);

@@ -3,6 +3,7 @@
 use crate::config::model::{Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, SourcePool};
 use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
+use crate::nat::behavior::PerProtocol;
 use crate::wire::protocol;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -172,4 +173,13 @@ pub(super) fn protocol_name(number: u8) -> String {
 /// How the config file writes a value that it has a word for.
 pub(super) fn word<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> String {
     words.iter().find(|(_, known)| known == value).map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+/// A setting for TCP, UDP and the others.
+pub(super) fn per_protocol<T: AsRef<str> + PartialEq>(values: &PerProtocol<T>) -> String {
+    let [tcp, udp, icmp] = values;
+    if tcp == udp && udp == icmp {
+        return tcp.as_ref().to_owned();
+    }
+    format!("tcp {}, udp {}, icmp {}", tcp.as_ref(), udp.as_ref(), icmp.as_ref())
 }

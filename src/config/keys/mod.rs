@@ -4,6 +4,7 @@
 //! A default stands here as the TOML that a user would write; a test reads it back and compares it with what
 //! the parser does when the key is absent.
 
+mod behavior;
 mod conntrack;
 mod notrack;
 mod runtime;
@@ -21,6 +22,10 @@ pub enum Section {
     Route,
     /// `[pool.NAME]`
     Pool,
+    /// `[masquerade]`
+    Masquerade,
+    /// `{ tcp = …, udp = …, icmp = … }`
+    PerProtocol,
     /// `[[snat]]`
     Snat,
     /// `[[dnat]]`
@@ -119,6 +124,13 @@ static FILE: &[Key] = &[
     required("interface", "tables", "{}", "The gateway's interfaces, one table each: `[interface.NAME]`."),
     optional("route", "list of tables", "connected routes only", "[]", "Static routes: `[[route]]`."),
     optional("pool", "tables", "no pool", "{}", "Pools of external addresses: `[pool.NAME]`."),
+    optional(
+        "masquerade",
+        "table",
+        "the defaults",
+        "{}",
+        "How what is translated to interfaces' own addresses is mapped and filtered: `[masquerade]`.",
+    ),
     optional(
         "snat",
         "list of tables",
@@ -353,6 +365,7 @@ impl Section {
         Section::Interface,
         Section::Route,
         Section::Pool,
+        Section::Masquerade,
         Section::Snat,
         Section::Dnat,
         Section::Ban,
@@ -372,6 +385,8 @@ impl Section {
             Section::Interface => "[interface.NAME]",
             Section::Route => "[[route]]",
             Section::Pool => "[pool.NAME]",
+            Section::Masquerade => "[masquerade]",
+            Section::PerProtocol => "{ tcp, udp, icmp }",
             Section::Snat => "[[snat]]",
             Section::Dnat => "[[dnat]]",
             Section::Ban => "[[ban]]",
@@ -391,7 +406,9 @@ impl Section {
             Section::File => FILE,
             Section::Interface => INTERFACE,
             Section::Route => ROUTE,
-            Section::Pool => POOL,
+            Section::Pool => return Cow::Owned([POOL, behavior::BEHAVIOR].concat()),
+            Section::Masquerade => behavior::BEHAVIOR,
+            Section::PerProtocol => behavior::PER_PROTOCOL,
             Section::Snat => SNAT,
             Section::Dnat => DNAT,
             Section::Ban => BAN,

@@ -1,6 +1,7 @@
 //! Reads the sections, one function each, into a [`Draft`]. Every value is checked by itself here; what has to do
 //! with other values is for `check`.
 
+pub(super) mod behavior;
 mod conntrack;
 mod notrack;
 
@@ -58,6 +59,9 @@ pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
     }
     if let Some(field) = file.get("pool") {
         draft.pools = named(field, Section::Pool, findings, pool);
+    }
+    if let Some(table) = single(file.get("masquerade"), Section::Masquerade, findings) {
+        draft.masquerade = behavior::behavior(&table, findings);
     }
     if let Some(field) = file.get("snat") {
         draft.snat = listed(field, Section::Snat, findings, snat);
@@ -232,7 +236,8 @@ fn pool(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> PoolDra
         field.parse_list(units::address_range, findings)
     });
     let ports = table.get("ports").and_then(|field| ports(&field, findings));
-    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports }
+    let behavior = behavior::behavior(table, findings);
+    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports, behavior }
 }
 
 /// A port as a number, or a port or range as text.

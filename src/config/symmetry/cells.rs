@@ -5,7 +5,7 @@ use super::regions::scatter;
 use crate::classify::notrack::{Addresses, InterfaceMask, NotrackClass};
 use crate::config::model::Config;
 use crate::control::reload::survey::kind_of;
-use crate::packet::{Fragment, Kind, Tuple};
+use crate::packet::{Kind, Tuple};
 use crate::pipeline::plan::Header;
 use crate::wire::{icmp, protocol};
 use std::net::Ipv4Addr;
@@ -82,7 +82,7 @@ impl Cells {
             _ => (0, 0),
         };
         let tuple = Tuple { src, dst, sport, dport, protocol };
-        (src != dst).then_some(Header { interface, tuple, kind, fragment: Fragment::Whole })
+        (src != dst).then_some(Header::whole(interface, tuple, kind))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::classify::notrack::{Answers, NotrackClass, Treatment};
 use crate::control::reload::survey::kind_of;
 use crate::ids::InterfaceId;
-use crate::packet::{Fragment, Kind, Tuple};
+use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
 use crate::pipeline::plan::{Envelope, Header, Plan, Refusal, Rule, SessionPlan, plan};
 use crate::pipeline::stateless::{classify, judge};
@@ -68,7 +68,7 @@ impl Reply {
             Kind::IcmpRequest => Kind::IcmpReply,
             _ => kind_of(asked.tuple.protocol),
         };
-        Reply { header: Header { interface: exit, tuple, kind, fragment: Fragment::Whole }, wanted }
+        Reply { header: Header::whole(exit, tuple, kind), wanted }
     }
 }
 
@@ -106,7 +106,8 @@ fn tracked(snap: &Snapshot, reply: &Reply) -> Option<String> {
     match plan(snap, &reply.header) {
         Ok(Plan::Route) if reply.header.tuple == reply.wanted => None,
         Ok(Plan::Route) => Some("is forwarded without the translation".to_owned()),
-        Ok(Plan::Session(session)) => match reply.header.kind {
+        Ok(Plan::Inbound(_)) => drop(DropReason::NoSession),
+        Ok(Plan::Session(session) | Plan::Turn(session)) => match reply.header.kind {
             Kind::Tcp { flags } if flags & tcp::SYN != 0 || !snap.conntrack.tcp.loose => {
                 drop(DropReason::TcpNotSyn)
             }
@@ -124,7 +125,7 @@ fn begins(snap: &Snapshot, session: &SessionPlan) -> String {
         Rule::Notrack(number) => ("notrack", number),
     };
     let number = u64::from(number) + 1;
-    match session.source.and_then(|number| snap.local.get(number)) {
+    match session.source.and_then(|source| snap.local.get(source.number)) {
         Some(local) => {
             format!(
                 "begins a session of its own, which [[{list}]] rule {number} sends from {}",

@@ -7,7 +7,7 @@ use crate::classify::Forward;
 use crate::control::reload::survey::kind_of;
 use crate::control::running::Running;
 use crate::ids::{InterfaceId, Realm};
-use crate::packet::{Fragment, Tuple};
+use crate::packet::Tuple;
 use crate::pipeline::plan::Header;
 use crate::pipeline::stateless::classify;
 
@@ -150,5 +150,5 @@ fn example(running: &Running, service: &Service, group: &Group) -> Option<Header
     let here = arrivals(running, service);
     let back = running.snapshot.route_in(service.zone, tuple.src).map(|hop| hop.interface);
     let interface = back.filter(|back| here.contains(back)).or(here.first().copied())?;
-    Some(Header { interface, tuple, kind: kind_of(tuple.protocol), fragment: Fragment::Whole })
+    Some(Header::whole(interface, tuple, kind_of(tuple.protocol)))
 }

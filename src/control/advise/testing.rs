@@ -45,6 +45,8 @@ pub(super) fn closed(original: Tuple, sent: Tuple, realm: Realm, age: u32) -> Se
         lease: None,
         policy: 0,
         mark: 0,
+        inbound: false,
+        unanswered: false,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::{compile::compile, parse};
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::SessionSnapshot;
 use crate::ids::{InterfaceId, MacAddr, Realm};
-use crate::packet::{Fragment, Kind};
+use crate::packet::Kind;
 use crate::pipeline::plan::{Envelope, Header};
 use crate::pipeline::stateless::{classify, judge as pass};
 use crate::wire::tcp as flags;
@@ -164,7 +164,7 @@ fn passes(
     flags: u8,
 ) -> Option<(crate::packet::Tuple, u8)> {
     let interface = InterfaceId(interface);
-    let header = Header { interface, tuple, kind: Kind::Tcp { flags }, fragment: Fragment::Whole };
+    let header = Header::whole(interface, tuple, Kind::Tcp { flags });
     let passage = pass(&running.snapshot, &header, classify(&running.snapshot, &header)?).unwrap();
     let envelope = Envelope { ttl: 64, total_len: 60, dont_fragment: false };
     let hop = passage.way_out(&running.snapshot, &header, envelope).unwrap();

@@ -1,6 +1,6 @@
 //! A packet that belongs to no session, in the steps of `pipeline::setup`: rule, way out, tracker, limits, port.
 
-use super::table::{Found, Wanted};
+use super::table::{Found, Mapped, Wanted};
 use super::{Account, Outcome, routed, words};
 use crate::conntrack::class::Class;
 use crate::conntrack::key::V4Key;
@@ -10,10 +10,13 @@ use crate::conntrack::tcp_segment::{Segment, SegmentKind};
 use crate::conntrack::tracker::{self, Observed, Opening};
 use crate::control::{api, rules};
 use crate::ids::{Realm, WorkerId};
+use crate::nat::behavior::Dependence;
 use crate::nat::ports::Wanted as WantedPorts;
 use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
-use crate::pipeline::plan::{Goal, Plan, Refusal, Rule, SessionPlan, out_of_resources};
+use crate::pipeline::plan::{
+    Goal, Header, Plan, Refusal, Rule, SessionPlan, check_ttl, may_come_in, out_of_resources,
+};
 use crate::telemetry::DropReason;
 use crate::time::TICK;
 use crate::wire::protocol;
@@ -33,12 +36,14 @@ pub(super) fn wanted(snap: &Snapshot, key: V4Key, session: &SessionPlan) -> Want
     let to = translated(snap, session, key.tuple());
     let leased = session.source.is_some() && !protocol::is_portless(to.protocol);
     let (realm, zone) = session.answers_from;
-    Wanted { key, address: session.source, reply: (!leased).then(|| V4Key::new(to.inverse(), realm, zone)) }
+    let address = session.source.map(|source| source.number);
+    let reply = (!leased).then(|| V4Key::new(to.inverse(), realm, zone));
+    Wanted { key, address, reply, external: None }
 }
 
 /// The packet as it leaves, with its source port as it is.
 fn translated(snap: &Snapshot, session: &SessionPlan, tuple: Tuple) -> Tuple {
-    let local = session.source.and_then(|number| snap.local.get(number));
+    let local = session.source.and_then(|source| snap.local.get(source.number));
     let to = session.towards(tuple);
     Tuple { src: local.map_or(to.src, |local| local.address), ..to }
 }
@@ -60,6 +65,8 @@ impl Account<'_> {
                 return Ok(Outcome::Forwarded);
             }
             Plan::Session(session) => session,
+            Plan::Turn(session) => return self.turned(session, owner, found),
+            Plan::Inbound(number) => return self.let_in(*number, owner, found),
         };
         // A reload can not begin it, as workers have no memory for it: see the condition.
         if session.syn_proxy {
@@ -75,12 +82,58 @@ impl Account<'_> {
         Ok(Outcome::Forwarded)
     }
 
+    /// A packet to an external endpoint of somebody inside: translated as if it went outside, and then as if it came from there.
+    fn turned(&mut self, session: &SessionPlan, owner: WorkerId, found: &Found) -> Result<Outcome, Refusal> {
+        let mapped = found.mapping.ok_or(DropReason::NoSession)?;
+        check_ttl(self.question.envelope)?;
+        self.open(session, owner, found)?;
+        let to = self.map(session, owner, found)?;
+        self.tell_answers(session, to);
+        let number = self.snap().local.find(self.arrival().zone, to.dst).ok_or(DropReason::NoSession)?;
+        self.admit_to(mapped, number, true)?;
+        let kind = self.question.header.kind;
+        let known = self.answer.sent.take();
+        let mut sent = words::ends_of(Tuple { dst: mapped.internal.0, dport: mapped.internal.1, ..to }, kind);
+        sent.sport = known.and_then(|known| known.sport);
+        self.answer.sent = Some(sent);
+        Ok(Outcome::Forwarded)
+    }
+
+    /// Whether a mapping lets the packet in, and the way to whoever has it.
+    fn admit_to(&mut self, mapped: Mapped, number: u16, ours: bool) -> Result<(), Refusal> {
+        let Header { kind, tuple, .. } = self.question.header;
+        if !may_come_in(kind) {
+            return Err(DropReason::NoSession.into());
+        }
+        let local = self.snap().local.get(number).ok_or(DropReason::NoSession)?;
+        let admitted = mapped.open
+            && match local.behavior.filtering(tuple.protocol) {
+                Dependence::Nothing => true,
+                Dependence::Address => ours || mapped.known,
+                Dependence::AddressAndPort => false,
+            };
+        if !admitted {
+            return Err(DropReason::Filtered.into());
+        }
+        self.leave(Goal { address: mapped.internal.0, realm: Realm::Internal, zone: mapped.zone })
+    }
+
+    /// A packet from outside to a port that a mapping may have.
+    fn let_in(&mut self, number: u16, owner: WorkerId, found: &Found) -> Result<Outcome, Refusal> {
+        let mapped = found.mapping.ok_or(DropReason::NoSession)?;
+        self.admit_to(mapped, number, false)?;
+        self.begin(false, owner, found)?;
+        let to = Tuple { dst: mapped.internal.0, dport: mapped.internal.1, ..self.tuple() };
+        self.answer.sent = Some(words::ends_of(to, self.question.header.kind));
+        Ok(Outcome::Forwarded)
+    }
+
     /// Names the rule that decides, also where it refuses.
     fn name_rule(&mut self, planned: &Result<Plan, Refusal>) {
         let (snap, arrival, tuple) = (self.snap(), self.arrival(), self.tuple());
         self.answer.rule = match planned {
-            Ok(Plan::Session(session)) => Some(rules::rule(self.running, session.rule)),
-            Ok(Plan::Route) => None,
+            Ok(Plan::Session(session) | Plan::Turn(session)) => Some(rules::rule(self.running, session.rule)),
+            Ok(Plan::Route | Plan::Inbound(_)) => None,
             Err(refusal) => match refusal.reason {
                 DropReason::SourceBanned => rules::ban_of(self.running, arrival.zone, tuple.src),
                 DropReason::ForwardDrained => {
@@ -117,6 +170,10 @@ impl Account<'_> {
 
     /// The session that begins, and whether there may be another one.
     fn open(&mut self, session: &SessionPlan, owner: WorkerId, found: &Found) -> Result<(), Refusal> {
+        self.begin(session.source.is_some(), owner, found)
+    }
+
+    fn begin(&mut self, translates: bool, owner: WorkerId, found: &Found) -> Result<(), Refusal> {
         let (header, policy) = (&self.question.header, &self.snap().conntrack);
         let observed = observed(header.kind)?;
         let (set, mark) = policy.choose(header.interface, &header.tuple);
@@ -129,7 +186,7 @@ impl Account<'_> {
             mark,
             effect: "begins a session".to_owned(),
         });
-        if matches!(header.kind, Kind::Sctp) && session.source.is_some() {
+        if matches!(header.kind, Kind::Sctp) && translates {
             self.provide("it is an INIT; the answer is about the first packet of an association");
         }
         self.admit(owner, &opening, found)
@@ -181,7 +238,7 @@ impl Account<'_> {
     fn map(&mut self, session: &SessionPlan, owner: WorkerId, found: &Found) -> Result<Tuple, Refusal> {
         let (snap, tuple) = (self.snap(), self.tuple());
         let to = translated(snap, session, tuple);
-        let Some(number) = session.source else {
+        let Some(number) = session.source.map(|source| source.number) else {
             self.answer.sent = Some(words::ends_of(to, self.question.header.kind));
             return Ok(to);
         };
@@ -196,8 +253,10 @@ impl Account<'_> {
             return Ok(to);
         }
         let entries = snap.steering.entries_of(owner);
-        let classes = snap.steering.classes(to.protocol);
-        let ports = WantedPorts { classes, entries: &entries, rest: snap.steering.rest(&to.inverse()) };
+        let mapped = snap.local.keeps_mappings(number, to.protocol);
+        let classes = snap.steering.classes(to.protocol, mapped);
+        let rest = snap.steering.rest(&to.inverse(), mapped);
+        let ports = WantedPorts { classes, entries: &entries, rest };
         let is_usable =
             |port: u16| ports.includes(port) && snap.local.is_allocatable(number, to.protocol, port);
         let usable = local.ports.clone().map_or(0, |range| range.filter(|port| is_usable(*port)).count());

@@ -160,15 +160,27 @@ impl<'a> Account<'a> {
         if let Some((treatment, true)) = class {
             return Ok(self.of_class(treatment, true));
         }
-        let owner = snap.steering.owner(&header.tuple, arrival.zone, &snap.local);
-        self.answer.owner = Some(words::owner(self.state, snap, &header, owner));
         let planned = plan(snap, &header);
+        let mut owner = snap.steering.owner(&header.tuple, arrival.zone, &snap.local);
         let key = V4Key::new(header.tuple, arrival.realm, arrival.zone);
+        let mut mapping = None;
+        if let Ok(Plan::Turn(_)) = planned {
+            // The owner of the mapping that it goes to is asked first; it hands on what is no session of its own.
+            let external = snap.local_on(arrival, header.tuple.dst);
+            let wanted = Wanted { key, address: None, reply: None, external };
+            let found = table::read(self.state, owner, wanted).await?;
+            if found.session.is_none() {
+                (owner, mapping) = (snap.steering.outbound(&header.tuple), found.mapping);
+            }
+        }
+        self.answer.owner = Some(words::owner(self.state, snap, &header, owner));
         let wanted = match planned {
-            Ok(Plan::Session(session)) => flow::wanted(snap, key, &session),
-            _ => Wanted { key, address: None, reply: None },
+            Ok(Plan::Session(session) | Plan::Turn(session)) => flow::wanted(snap, key, &session),
+            Ok(Plan::Inbound(number)) => Wanted { key, address: None, reply: None, external: Some(number) },
+            _ => Wanted { key, address: None, reply: None, external: None },
         };
-        let found = table::read(self.state, owner, wanted).await?;
+        let mut found = table::read(self.state, owner, wanted).await?;
+        found.mapping = found.mapping.or(mapping);
         Ok(match (found.session, class) {
             (Some((session, direction)), class) => {
                 let end = self.of_session(owner, &session, direction);

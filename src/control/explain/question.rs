@@ -9,7 +9,7 @@ use crate::control::query::Query;
 use crate::control::reload::survey::kind_of;
 use crate::control::running::Running;
 use crate::ids::InterfaceId;
-use crate::packet::{Fragment, Kind, Tuple};
+use crate::packet::{Kind, Tuple};
 use crate::pipeline::plan::{Envelope, Header};
 use crate::wire::{icmp, ipv4, protocol, tcp};
 use std::net::Ipv4Addr;
@@ -191,7 +191,7 @@ impl Question {
             dont_fragment: given.df.unwrap_or(false),
         };
         let tuple = Tuple { src, dst, sport, dport, protocol: number };
-        let header = Header { interface, tuple, kind, fragment: Fragment::Whole };
+        let header = Header::whole(interface, tuple, kind);
         Ok(Question { header, interface_given: given.interface.is_some(), envelope })
     }
 }

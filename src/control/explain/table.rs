@@ -11,6 +11,8 @@ use crate::control::state::ControlState;
 use crate::control::walk::Walk;
 use crate::ids::WorkerId;
 use crate::nat::space::set_of;
+use crate::packet::Tuple;
+use std::net::Ipv4Addr;
 use std::ops::ControlFlow;
 use tokio::task::yield_now;
 
@@ -23,6 +25,20 @@ pub(super) struct Wanted {
     pub(super) address: Option<u16>,
     /// The key of the answers, where no port is chosen for it.
     pub(super) reply: Option<V4Key>,
+    /// The external endpoint that it is sent to, by the number of its address, if a mapping decides.
+    pub(super) external: Option<u16>,
+}
+
+/// The mapping of an external endpoint, as far as its sessions tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mapped {
+    /// The internal endpoint, and the zone that it is in.
+    pub(super) internal: (Ipv4Addr, u16),
+    pub(super) zone: u16,
+    /// Whether some session keeps it open.
+    pub(super) open: bool,
+    /// Whether such a session is with the packet's source address.
+    pub(super) known: bool,
 }
 
 /// What was found.
@@ -38,6 +54,8 @@ pub(super) struct Found {
     pub(super) taken: Vec<u16>,
     /// Whether another session has the key of the answers.
     pub(super) collides: bool,
+    /// The mapping of the external endpoint.
+    pub(super) mapping: Option<Mapped>,
 }
 
 /// Reads the table of the owner, and lets others have their turn.
@@ -56,6 +74,7 @@ pub(super) async fn read(
         of_source: 0,
         taken: Vec::new(),
         collides: wanted.reply == Some(wanted.key),
+        mapping: None,
     };
     let mut walk = Walk::new(state, &filter);
     while !walk.is_over() {
@@ -73,9 +92,35 @@ pub(super) async fn read(
             {
                 found.taken.push(lease.port);
             }
+            found.see(&wanted, session);
             ControlFlow::Continue(())
         });
         yield_now().await;
     }
     Ok(found)
+}
+
+impl Found {
+    /// Takes in what a session tells of the mapping that is looked for.
+    fn see(&mut self, wanted: &Wanted, session: &SessionSnapshot<V4Key>) {
+        let Tuple { src, dport, protocol, .. } = wanted.key.tuple();
+        let Some(lease) = session.lease else { return };
+        if (Some(lease.address), lease.port, lease.protocol) != (wanted.external, dport, protocol) {
+            return;
+        }
+        let (inner, outer) = if session.inbound {
+            (session.reply, session.original)
+        } else {
+            (session.original, session.reply)
+        };
+        let Tuple { src: address, sport: port, .. } = inner.tuple();
+        let mapped = self.mapping.get_or_insert(Mapped {
+            internal: (address, port),
+            zone: inner.zone(),
+            open: false,
+            known: false,
+        });
+        mapped.open |= !session.unanswered;
+        mapped.known |= !session.unanswered && outer.tuple().src == src;
+    }
 }

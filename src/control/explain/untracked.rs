@@ -4,7 +4,7 @@
 use super::{Account, Outcome, words};
 use crate::classify::notrack::{Answers, Treatment, Way};
 use crate::control::{api, rules};
-use crate::packet::{Fragment, Kind, Tuple};
+use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
 use crate::pipeline::plan::{Envelope, Header, Plan, Refusal, Rule, plan};
 use crate::pipeline::stateless::{Passage, classify, judge};
@@ -83,7 +83,7 @@ impl<'a> Account<'a> {
             Kind::IcmpReply => Kind::IcmpRequest,
             other => other,
         };
-        let header = Header { interface: hop.interface, tuple, kind, fragment: Fragment::Whole };
+        let header = Header::whole(hop.interface, tuple, kind);
         let (passes, fate) = fate(self.snap(), &header, passage.treatment.class, &class.name);
         Some(api::ExplainedClassAnswer {
             ends: words::ends_of(tuple, kind),
@@ -100,7 +100,10 @@ fn fate(snap: &Snapshot, header: &Header, number: u16, name: &str) -> (bool, Str
     let Some(treatment) = classify(snap, header) else {
         return match plan(snap, header) {
             Ok(Plan::Route) => (true, "forwarded as it is, between internal networks".to_owned()),
-            Ok(Plan::Session(_)) => (false, "of no class: it would begin a session of its own".to_owned()),
+            Ok(Plan::Inbound(_)) => (false, "of no class: it would need a mapping".to_owned()),
+            Ok(Plan::Session(_) | Plan::Turn(_)) => {
+                (false, "of no class: it would begin a session of its own".to_owned())
+            }
             Err(refusal) => (false, format!("of no class, and dropped: {}", refusal.reason.name())),
         };
     };

@@ -100,7 +100,9 @@ fn why_owner(snap: &Snapshot, header: &Header) -> &'static str {
                 "by its flow, as it goes to a forwarded port"
             }
         }
-        Some(_) if steering.is_by_port() || !hashes_ports(tuple.protocol) => {
+        Some(number)
+            if steering.goes_by_port(tuple.protocol, snap.local.keeps_mappings(number, tuple.protocol)) =>
+        {
             "by its destination port or identifier, which its worker gave out"
         }
         Some(_) => "by its flow: the worker that gave out the port is where it comes to",

@@ -8,7 +8,7 @@ use crate::config::lineage::InUse;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::SessionSnapshot;
 use crate::ids::{InterfaceId, Realm};
-use crate::packet::{Fragment, Kind, Tuple};
+use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
 use crate::pipeline::plan::{Header, Plan, Rule, SessionPlan, plan};
 use crate::pipeline::stateless::classify;
@@ -70,9 +70,11 @@ pub fn would_make(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> bool
     let original = session.original;
     let Some(interface) = arrival(snapshot, &original) else { return false };
     let tuple = original.tuple();
-    let header = Header { interface, tuple, kind: kind_of(tuple.protocol), fragment: Fragment::Whole };
+    let header = Header::whole(interface, tuple, kind_of(tuple.protocol));
     match plan(snapshot, &header) {
-        Ok(Plan::Session(planned)) => leads_there(snapshot, &planned, session),
+        // A mapping is as good as the session that made it.
+        Ok(Plan::Inbound(_)) => session.inbound,
+        Ok(Plan::Session(planned) | Plan::Turn(planned)) => leads_there(snapshot, &planned, session),
         // Sessions of a forward that is being drained are those that it is drained of.
         Err(refusal) => refusal.reason == DropReason::ForwardDrained,
         Ok(Plan::Route) => false,
@@ -91,7 +93,7 @@ pub fn classes_of(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> Vec<
         for (interface, kind) in
             arrivals(snapshot, key).flat_map(|id| kinds(tuple.protocol).map(move |k| (id, k)))
         {
-            let header = Header { interface, tuple, kind, fragment: Fragment::Whole };
+            let header = Header::whole(interface, tuple, kind);
             let class = classify(snapshot, &header).map(|treatment| usize::from(treatment.class));
             found.extend(class.filter(|class| !found.contains(class)));
         }
@@ -165,7 +167,7 @@ fn leads_there(snapshot: &Snapshot, planned: &SessionPlan, session: &SessionSnap
     if (planned.dst, planned.dport, planned.answers_from) != (to.dst, to.dport, answers_from) {
         return false;
     }
-    let Some(number) = planned.source else { return (to.src, to.sport) == (from.src, from.sport) };
+    let Some(source) = planned.source else { return (to.src, to.sport) == (from.src, from.sport) };
     let gives = |number: u16| {
         snapshot.local.get(number).is_some_and(|local| {
             let has_port = local.ports.as_ref().is_some_and(|ports| ports.contains(&to.sport));
@@ -177,7 +179,7 @@ fn leads_there(snapshot: &Snapshot, planned: &SessionPlan, session: &SessionSnap
         Some(Source::Pool(pool)) => {
             snapshot.pools.get(pool).is_some_and(|numbers| numbers.iter().any(|number| gives(*number)))
         }
-        _ => gives(number),
+        _ => gives(source.number),
     }
 }
 

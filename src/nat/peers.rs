@@ -1,0 +1,115 @@
+//! Which remote addresses the sessions of a mapping go to, beyond the one that the mapping itself remembers.
+//!
+//! Counts by (mapping, address) in chains; at most one for each session, so that there always is room.
+
+use std::net::Ipv4Addr;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    mapping: u32,
+    address: Ipv4Addr,
+    sessions: u32,
+    /// The next of its chain, or the next free one.
+    next: u32,
+}
+
+/// The remote addresses; see the module's head.
+#[derive(Debug)]
+pub(super) struct Peers {
+    entries: Vec<Peer>,
+    capacity: u32,
+    free: u32,
+    /// Number + 1 of the first of each chain.
+    chains: Box<[u32]>,
+    random: ahash::RandomState,
+}
+
+impl Peers {
+    /// Memory of each at capacity, in bytes.
+    pub(super) const BYTES_PER_PEER: usize = size_of::<Peer>() + size_of::<u32>();
+
+    /// Room for `capacity` of them.
+    pub(super) fn new(capacity: u32, seed: u64) -> Peers {
+        let chains = if capacity == 0 { 0 } else { (capacity as usize).next_power_of_two() };
+        Peers {
+            entries: Vec::with_capacity(capacity as usize),
+            capacity,
+            free: NONE,
+            chains: vec![0; chains].into(),
+            random: ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 1),
+        }
+    }
+
+    /// Whether some session of the mapping goes to this address.
+    pub(super) fn has(&self, mapping: u32, address: Ipv4Addr) -> bool {
+        self.find(mapping, address).is_some()
+    }
+
+    /// One session more. True if it is the first to this address.
+    pub(super) fn add(&mut self, mapping: u32, address: Ipv4Addr) -> bool {
+        if let Some(at) = self.find(mapping, address) {
+            self.entries[at].sessions += 1;
+            return false;
+        }
+        let chain = self.chain(mapping, address);
+        let Some(head) = self.chains.get_mut(chain) else { return false };
+        let peer = Peer { mapping, address, sessions: 1, next: head.wrapping_sub(1) };
+        let at = if let Some(free) = self.entries.get_mut(self.free as usize) {
+            let at = self.free;
+            self.free = free.next;
+            *free = peer;
+            at
+        } else if self.entries.len() < self.capacity as usize {
+            self.entries.push(peer);
+            u32::try_from(self.entries.len() - 1).unwrap_or(NONE)
+        } else {
+            return false;
+        };
+        *head = at + 1;
+        true
+    }
+
+    /// One session less. True if it was the last to this address.
+    pub(super) fn remove(&mut self, mapping: u32, address: Ipv4Addr) -> bool {
+        let Some(at) = self.find(mapping, address) else { return false };
+        self.entries[at].sessions -= 1;
+        if self.entries[at].sessions > 0 {
+            return false;
+        }
+        let next = self.entries[at].next;
+        let chain = self.chain(mapping, address);
+        let mut before = self.chains[chain].wrapping_sub(1);
+        if before as usize == at {
+            self.chains[chain] = next.wrapping_add(1);
+        } else {
+            while let Some(peer) = self.entries.get_mut(before as usize) {
+                if peer.next as usize == at {
+                    peer.next = next;
+                    break;
+                }
+                before = peer.next;
+            }
+        }
+        self.entries[at].next = std::mem::replace(&mut self.free, u32::try_from(at).unwrap_or(NONE));
+        true
+    }
+
+    fn find(&self, mapping: u32, address: Ipv4Addr) -> Option<usize> {
+        let mut at = self.chains.get(self.chain(mapping, address))?.wrapping_sub(1);
+        while let Some(peer) = self.entries.get(at as usize) {
+            if peer.mapping == mapping && peer.address == address {
+                return Some(at as usize);
+            }
+            at = peer.next;
+        }
+        None
+    }
+
+    fn chain(&self, mapping: u32, address: Ipv4Addr) -> usize {
+        let mask = u64::try_from(self.chains.len()).unwrap_or(0).wrapping_sub(1);
+        usize::try_from(self.random.hash_one((mapping, address)) & mask).unwrap_or(0)
+    }
+}

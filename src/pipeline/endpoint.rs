@@ -1,0 +1,228 @@
+//! The external endpoint that a session's source becomes, and what it leaves when it ends.
+//!
+//! Where the address keeps mappings, the endpoint is that of the internal endpoint's mapping, or of a new one with a port of its
+//! own ([`crate::nat::mapping`]). Else it is one that no other session has towards the same remote end.
+//!
+//! A set-up acquires in order: the port, the mapping, the session; [`Core::undo`] gives back what a failure leaves.
+//! [`Core::give_back`] is for a session that was there.
+
+use super::Snapshot;
+use super::plan::{Refusal, Translated, out_of_resources};
+use super::session_events::End;
+use super::worker::Core;
+use crate::conntrack::key::V4Key;
+use crate::conntrack::session::{Lease, Session};
+use crate::device::Device;
+use crate::ids::Realm;
+use crate::nat::behavior::{Behavior, Dependence};
+use crate::nat::mapping::{External, Internal, MappingId};
+use crate::packet::Tuple;
+use crate::telemetry::DropReason;
+use crate::time::Tick;
+use crate::wire::protocol;
+use std::net::Ipv4Addr;
+
+/// Addresses of a pool that are tried when the first one has no port left.
+const OTHERS: usize = 4096;
+/// Ports for a new mapping that may turn out to be in use by sessions without one, from before a reload.
+const TRIES: usize = 4;
+
+const EXHAUSTED: Refusal = out_of_resources(DropReason::PortsExhausted);
+
+/// What a session that is to be made holds outside.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Endpoint {
+    pub(super) lease: Lease,
+    /// Its mapping, and whether the session is the first one of it.
+    mapping: Option<(MappingId, bool)>,
+}
+
+/// What has to be known of a session that ends to give back what it held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    remote: (Ipv4Addr, u16),
+    /// It kept its mapping open.
+    strong: bool,
+    /// Both ends know that it is over.
+    ended: bool,
+}
+
+impl Held {
+    pub(super) fn by(session: &Session<V4Key>, end: End) -> Held {
+        let outer = session.key(session.from_outside()).tuple();
+        let ended = end == End::Closed && outer.protocol == protocol::TCP;
+        Held { remote: (outer.src, outer.sport), strong: !session.is_unanswered(), ended }
+    }
+}
+
+impl<D: Device> Core<D> {
+    /// Finds the external endpoint for a flow whose tuple becomes `to` but for the source, and writes it there. A protocol
+    /// without ports gets the address alone: of two hosts inside that speak it to the same one outside, the second collides.
+    pub(super) fn acquire(
+        &mut self,
+        snap: &Snapshot,
+        now: Tick,
+        (source, key): (Translated, V4Key),
+        (to, answers): (&mut Tuple, (Realm, u16)),
+    ) -> Result<Option<Endpoint>, Refusal> {
+        let local = snap.local.get(source.number).ok_or(EXHAUSTED)?;
+        if protocol::is_portless(to.protocol) {
+            to.src = local.address;
+            return Ok(None);
+        }
+        let behavior = local.behavior;
+        let spares =
+            source.pool.and_then(|pool| snap.pools.get(pool)).map(|pool| &**pool).unwrap_or_default();
+        let group = spares.first().copied().unwrap_or(source.number);
+        let internal = internal(source, group, (*to, key.zone()), &behavior);
+        if behavior.keeps_mappings(to.protocol)
+            && let Some(id) = self.mappings.find(&internal)
+            && let Some((_, external)) = self.mappings.ends(id)
+            && let Some(address) = snap.local.get(external.number)
+            // It was not when the mapping was made.
+            && snap.local.forward(external.number, external.protocol, external.port).is_none()
+        {
+            (to.src, to.sport) = (address.address, external.port);
+            return Ok(Some(Endpoint { lease: lease(external), mapping: Some((id, false)) }));
+        }
+        // The first one, then all others from there on.
+        let start = spares.iter().position(|number| *number == source.number).map_or(0, |at| at + 1);
+        let others = spares.iter().cycle().skip(start).take(spares.len().min(OTHERS)).copied();
+        let mut numbers = std::iter::once(source.number).chain(others);
+        let found = numbers.find_map(|number| {
+            if behavior.keeps_mappings(to.protocol) {
+                self.map(snap, now, (internal, number), (to, answers))
+            } else {
+                self.share(snap, number, (to, answers))
+            }
+        });
+        found.map(Some).ok_or(EXHAUSTED)
+    }
+
+    /// A new mapping with a port of the address.
+    fn map(
+        &mut self,
+        snap: &Snapshot,
+        now: Tick,
+        (internal, number): (Internal, u16),
+        (to, answers): (&mut Tuple, (Realm, u16)),
+    ) -> Option<Endpoint> {
+        let address = snap.local.get(number)?.address;
+        for turn in 0..TRIES {
+            let rng = &mut self.rng;
+            let preferred = if turn == 0 { internal.port } else { 0 };
+            let external = self.space.allocate(number, to.protocol, preferred, now, || rng.next())?;
+            let becomes = Tuple { src: address, sport: external.port, ..*to };
+            let reply = V4Key::new(becomes.inverse(), answers.0, answers.1);
+            if self.shard.lookup(&reply, self.shard.hash(&reply)).is_some() {
+                self.space.release(external, None);
+                continue;
+            }
+            let Some(id) = self.mappings.insert(internal, external) else {
+                self.space.release(external, None);
+                return None;
+            };
+            *to = becomes;
+            return Some(Endpoint { lease: lease(external), mapping: Some((id, true)) });
+        }
+        None
+    }
+
+    /// A port of the address that no session with the same remote end has.
+    fn share(
+        &mut self,
+        snap: &Snapshot,
+        number: u16,
+        (to, answers): (&mut Tuple, (Realm, u16)),
+    ) -> Option<Endpoint> {
+        let becomes = Tuple { src: snap.local.get(number)?.address, ..*to };
+        let rest = snap.steering.rest(&becomes.inverse(), false);
+        let (shard, rng) = (&self.shard, &mut self.rng);
+        let is_taken = |port| {
+            let reply = V4Key::new(Tuple { sport: port, ..becomes }.inverse(), answers.0, answers.1);
+            shard.lookup(&reply, shard.hash(&reply)).is_some()
+        };
+        let (what, wanted) = ((number, to.protocol), (rest, to.sport));
+        let port = self.space.share(what, wanted, (to.dst, to.dport), || rng.next(), is_taken)?;
+        *to = Tuple { sport: port, ..becomes };
+        Some(Endpoint { lease: Lease { address: number, port, protocol: to.protocol }, mapping: None })
+    }
+
+    /// The session that was to be made is there: from now on it holds the endpoint.
+    pub(super) fn hold(&mut self, endpoint: Endpoint, remote: Ipv4Addr, strong: bool) {
+        if let Some((id, _)) = endpoint.mapping {
+            self.mappings.open(id, remote, strong);
+        }
+    }
+
+    /// Gives back the endpoint of a session that could not be made.
+    pub(super) fn undo(&mut self, endpoint: Endpoint, remote: (Ipv4Addr, u16)) {
+        let Lease { address: number, port, protocol } = endpoint.lease;
+        let external = External { number, protocol, port };
+        match endpoint.mapping {
+            Some((id, true)) => {
+                self.mappings.remove(id);
+                self.space.release(external, None);
+            }
+            Some((_, false)) => {}
+            None => self.space.unshare(external, remote),
+        }
+    }
+
+    /// Gives back what a session held that is gone.
+    pub(super) fn give_back(&mut self, lease: Lease, held: Held) {
+        let Lease { address: number, port, protocol } = lease;
+        let external = External { number, protocol, port };
+        let Some(id) = self.mappings.at(&external) else {
+            self.space.unshare(external, held.remote);
+            return;
+        };
+        if self.mappings.close(id, held.remote.0, held.strong).is_some() {
+            let now = (!held.ended).then_some(self.now.tick());
+            self.space.release(external, now);
+        }
+    }
+
+    /// The mapping of an external endpoint as seen from outside, with which a session from `remote` may be opened.
+    pub(super) fn admitting(
+        &self,
+        snap: &Snapshot,
+        external: External,
+        (remote, ours): (Ipv4Addr, bool),
+    ) -> Result<(Endpoint, Internal), DropReason> {
+        let id = self.mappings.at(&external).ok_or(DropReason::NoSession)?;
+        let (internal, _) = self.mappings.ends(id).ok_or(DropReason::NoSession)?;
+        let behavior = snap.local.get(external.number).map(|local| local.behavior);
+        let filtering = behavior.map_or(Dependence::AddressAndPort, |b| b.filtering(external.protocol));
+        if !self.mappings.admits(id, filtering, remote, ours) {
+            return Err(DropReason::Filtered);
+        }
+        Ok((Endpoint { lease: lease(external), mapping: Some((id, false)) }, internal))
+    }
+
+    /// Somebody inside answered a session that came in by a mapping: it keeps the mapping open from now on.
+    pub(super) fn strengthen(&mut self, lease: Lease, remote: Ipv4Addr) {
+        let Lease { address: number, port, protocol } = lease;
+        if let Some(id) = self.mappings.at(&External { number, protocol, port }) {
+            self.mappings.strengthen(id, remote);
+        }
+    }
+}
+
+fn lease(External { number, protocol, port }: External) -> Lease {
+    Lease { address: number, port, protocol }
+}
+
+/// The internal endpoint of a flow whose tuple is `to` but for the source.
+fn internal(source: Translated, group: u16, (to, zone): (Tuple, u16), behavior: &Behavior) -> Internal {
+    let mapping = if source.closed { Dependence::AddressAndPort } else { behavior.mapping(to.protocol) };
+    Internal {
+        address: to.src,
+        zone,
+        port: to.sport,
+        protocol: to.protocol,
+        group,
+        remote: Internal::remote(mapping, (to.dst, to.dport)),
+        closed: source.closed,
+    }
+}

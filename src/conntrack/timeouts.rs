@@ -65,12 +65,12 @@ timeouts! {
     SctpShutdownRecd, "sctp_shutdown_recd", 3, 3, "The other side sent SHUTDOWN (Linux: 3 s).";
     SctpShutdownAckSent, "sctp_shutdown_ack_sent", 3, 3, "The SHUTDOWN was acknowledged (Linux: 3 s).";
     SctpHeartbeatSent, "sctp_heartbeat_sent", 30, 30, "A HEARTBEAT on a further path of an association was seen (Linux: 30 s).";
-    DccpRequest, "dccp_request", 240, 240, "A DCCP-Request was seen (Linux: 4 min).";
+    DccpRequest, "dccp_request", 240, 240, "A DCCP-Request was seen (RFC 5597 REQ-5: at least 4 minutes; Linux: the same).";
     DccpRespond, "dccp_respond", 480, 480, "A DCCP-Response was seen (RFC 4340 section 8.1.3: 8 minutes; Linux: the same).";
     DccpPartopen, "dccp_partopen", 480, 480, "The response was acknowledged (RFC 4340 section 8.1.5: 8 minutes; Linux: the same).";
-    DccpOpen, "dccp_open", 43_200, 43_200, "The connection is open (RFC 5597: at least 2 h 4 min; Linux: 12 hours).";
-    DccpClosereq, "dccp_closereq", 64, 64, "The server asked to close (Linux: 64 s).";
-    DccpClosing, "dccp_closing", 64, 64, "A DCCP-Close was seen (Linux: 64 s).";
+    DccpOpen, "dccp_open", 43_200, 43_200, "The connection is open (RFC 5597 REQ-5: at least 2 h 4 min; Linux: 12 hours).";
+    DccpClosereq, "dccp_closereq", 240, 64, "The server asked to close (RFC 5597 REQ-5: at least 4 minutes; Linux: 64 s).";
+    DccpClosing, "dccp_closing", 240, 64, "A DCCP-Close was seen (RFC 5597 REQ-5; Linux: 64 s).";
     DccpTimewait, "dccp_timewait", 240, 240, "A DCCP-Reset was seen (RFC 4340 section 8.3: 4 minutes; Linux: the same).";
     Gre, "gre", 30, 30, "GRE without an answer yet (Linux: 30 s).";
     GreStream, "gre_stream", 180, 180, "GRE that went both ways (Linux: 180 s).";
@@ -96,7 +96,8 @@ impl Timeout {
             Timeout::Icmp => (60, "RFC 5508 REQ-2"),
             Timeout::DccpRespond => (480, "RFC 4340 section 8.1.3"),
             Timeout::DccpPartopen => (480, "RFC 4340 section 8.1.5"),
-            Timeout::DccpOpen => (7440, "RFC 5597"),
+            Timeout::DccpOpen => (7440, "RFC 5597 REQ-5"),
+            Timeout::DccpRequest | Timeout::DccpClosereq | Timeout::DccpClosing => (240, "RFC 5597 REQ-5"),
             Timeout::DccpTimewait => (240, "RFC 4340 section 8.3"),
             Timeout::SctpClosed
             | Timeout::SctpCookieWait
@@ -106,9 +107,6 @@ impl Timeout {
             | Timeout::SctpShutdownRecd
             | Timeout::SctpShutdownAckSent
             | Timeout::SctpHeartbeatSent
-            | Timeout::DccpRequest
-            | Timeout::DccpClosereq
-            | Timeout::DccpClosing
             | Timeout::Gre
             | Timeout::GreStream
             | Timeout::Generic => return None,

@@ -109,8 +109,8 @@ fn dccp_states_flags_and_timeouts_follow_the_connection() {
             (Original, ack, CHANGED, State::DccpPartopen, 480, (true, true)),
             (Reply, data_ack, CHANGED, State::DccpOpen, 43_200, (true, true)),
             (Original, data, NOTHING, State::DccpOpen, 43_200, (true, true)),
-            (Reply, close_req, SHORTENED, State::DccpClosereq, 64, (true, true)),
-            (Original, close, CHANGED, State::DccpClosing, 64, (true, true)),
+            (Reply, close_req, SHORTENED, State::DccpClosereq, 240, (true, true)),
+            (Original, close, CHANGED, State::DccpClosing, 240, (true, true)),
             (Reply, reset, CHANGED, State::DccpTimewait, 240, (true, true)),
             (Original, request, REOPENED, State::DccpRequest, 240, (false, false)),
             (Reply, reset, CHANGED, State::DccpTimewait, 240, (true, false)),
@@ -187,8 +187,8 @@ timeouts! {
     dccp_respond_lasts_8_min DccpRespond "dccp_respond" 480;
     dccp_partopen_lasts_8_min DccpPartopen "dccp_partopen" 480;
     dccp_open_lasts_12_h DccpOpen "dccp_open" 43_200;
-    dccp_closereq_lasts_64_s DccpClosereq "dccp_closereq" 64;
-    dccp_closing_lasts_64_s DccpClosing "dccp_closing" 64;
+    dccp_closereq_lasts_4_min DccpClosereq "dccp_closereq" 240;
+    dccp_closing_lasts_4_min DccpClosing "dccp_closing" 240;
     dccp_timewait_lasts_4_min DccpTimewait "dccp_timewait" 240;
     gre_lasts_30_s Gre "gre" 30;
     gre_stream_lasts_3_min GreStream "gre_stream" 180;

@@ -22,7 +22,8 @@
 //! lost its memory may open the association again (5.2): until the COOKIE ACK, packets with the old *or* the new tags
 //! pass. Linux forgets the old ones at once, which lets a stranger who sends an INIT cut an association off.
 //!
-//! Where this differs from Linux: the above; of a packet, every chunk's tag is checked and not only that of some; an
+//! Where this differs from Linux: the above; of two ends that open an association at the same time (5.2.1), either may answer
+//! the other's INIT, where Linux takes note of one and forgets the association after seconds; of a packet, every chunk's tag is checked and not only that of some; an
 //! ABORT may answer a HEARTBEAT (8.4, rule 8); of what does not open an association, nothing opens a session but a
 //! HEARTBEAT, its ACK and a SHUTDOWN ACK.
 
@@ -433,7 +434,7 @@ const TABLE: [[[Next; 9]; Chunk::ALL.len()]; 2] = [
     [
         //                       NONE CLOSED C_WAIT C_ECHO ESTAB SH_SENT SH_RECD SH_ACK HB_SENT
         /* INIT              */ [CL,  CL,    CW,    CE,    ES,   CL,     CL,     SA,    CW],
-        /* INIT ACK          */ [XX,  CL,    CW,    CE,    ES,   SS,     SR,     SA,    CL],
+        /* INIT ACK          */ [XX,  CW,    CW,    CE,    ES,   SS,     SR,     SA,    CL],
         /* ABORT             */ [XX,  CL,    CL,    CL,    CL,   CL,     CL,     CL,    CL],
         /* SHUTDOWN          */ [XX,  CL,    CW,    CE,    SS,   SS,     SR,     SA,    CL],
         /* SHUTDOWN ACK      */ [SA,  CL,    CW,    CE,    ES,   SA,     SA,     SA,    SA],

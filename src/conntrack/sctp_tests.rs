@@ -65,7 +65,7 @@ arrows! {
     }
     closed SctpClosed {
         init Init: = =;
-        init_ack InitAck: = SctpCookieWait;
+        init_ack InitAck: SctpCookieWait SctpCookieWait;
         abort Abort: = =;
         shutdown Shutdown: = =;
         shutdown_ack ShutdownAck: = =;
@@ -402,6 +402,20 @@ fn both_ends_may_open_the_association_at_the_same_time() {
     talk.say(Original, SERVER, &[(sctp::INIT_ACK, 0, CLIENT)]).unwrap();
     talk.say(Reply, CLIENT, &[(sctp::COOKIE_ECHO, 0, 0)]).unwrap();
     talk.say(Original, SERVER, &[(sctp::COOKIE_ACK, 0, 0)]).unwrap();
+    assert_eq!(talk.state, State::SctpEstablished);
+}
+
+#[test]
+fn of_both_the_second_may_be_the_one_that_is_answered() {
+    let mut talk = Talk::open(0, (sctp::INIT, 0, CLIENT));
+    talk.say(Reply, 0, &[(sctp::INIT, 0, SERVER)]).unwrap();
+    talk.say(Original, SERVER, &[(sctp::INIT_ACK, 0, CLIENT)]).unwrap();
+    talk.say(Reply, CLIENT, &[(sctp::COOKIE_ECHO, 0, 0)]).unwrap();
+    talk.say(Original, SERVER, &[(sctp::COOKIE_ACK, 0, 0)]).unwrap();
+    assert_eq!(talk.state, State::SctpEstablished);
+    // The answer to the first comes late.
+    talk.say(Reply, CLIENT, &[(sctp::INIT_ACK, 0, SERVER)]).unwrap();
+    talk.say(Reply, CLIENT, &[(sctp::DATA, 3, 0)]).unwrap();
     assert_eq!(talk.state, State::SctpEstablished);
 }
 

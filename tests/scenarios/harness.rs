@@ -91,6 +91,8 @@ pub(crate) struct Net<D: Device<Buf = MemBuf> = MemDevice> {
     /// Another configuration was taken over: what it announces needs no line.
     reloaded: bool,
     queue: usize,
+    /// Scripts declare what comes out, and of counters only what they want to.
+    pub(crate) black_box: bool,
     /// What came out and was not asked for yet.
     pub(crate) seen: Vec<Seen>,
     /// ARP of the gateway that was dealt with without a line: requests that were answered, announcements after a reload.
@@ -228,6 +230,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             awake: HashSet::new(),
             reloaded: false,
             queue: 0,
+            black_box: false,
             seen: Vec::new(),
             arp_answered: 0,
             before: Totals::new(),

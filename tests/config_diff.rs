@@ -144,6 +144,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("\"203.0.113.20-203.0.113.27\", ", "\"203.0.113.20\", \"203.0.113.22\", \"203.0.113.24\", \"203.0.113.26\", \"203.0.113.29\", ", &["~ pool guests addresses: 1 added (203.0.113.29), 4 removed (203.0.113.21, 203.0.113.23, 203.0.113.25, 203.0.113.27)"]),
     ("[[snat]]", "[pool.new]\naddresses = \"203.0.113.64/28\"\n[[snat]]", &["+ pool new: 203.0.113.64-203.0.113.79, ports 1024-65535"]),
     ("[[snat]]", "[[snat]]\nfrom = \"192.168.1.128/25\"\nout = \"wan\"\n[[snat]]", &["+ snat from 192.168.1.128/25 out wan -> interface, place 1"]),
+    ("[[dnat]]", "[[static]]\nexternal = \"203.0.113.64/29\"\ninternal = \"192.168.1.64/29\"\non = \"wan\"\ninbound = false\n[[dnat]]", &["+ static 192.168.1.64/29 on wan -> 203.0.113.64/29 inbound = false"]),
     ("[[dnat]]", "[[snat]]\nzone = 0\nto = \"192.0.2.0/24\"\n[[dnat]]", &["+ snat zone 0 to 192.0.2.0/24 -> interface"]),
     ("out = \"wan\"\nsource = \"pool.guests\"", "out = \"wan\"\nsource = \"pool.office\"", &["~ snat from 192.168.2.0/24 out wan: pool.guests -> pool.office"]),
     ("[[snat]]\nfrom = \"10.0.0.0/8\"\n", "", &["- snat from 10.0.0.0/8 -> interface"]),

@@ -62,6 +62,11 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         (Section::Route, "[[route]]", &[("to", "\"172.16.0.0/12\""), ("via", "\"192.168.1.254\"")]),
         (Section::Pool, "[pool.public]", &[("addresses", "\"203.0.113.20\"")]),
         (Section::Masquerade, "[masquerade]", &[]),
+        (
+            Section::Static,
+            "[[static]]",
+            &[("external", "\"203.0.113.96\""), ("internal", "\"192.168.1.64\"")],
+        ),
         (Section::Snat, "[[snat]]", &[]),
         (
             Section::Dnat,

@@ -6,7 +6,7 @@
 //! Two questions are asked of every packet, to find its owner (DESIGN section 4): is its destination one of ours,
 //! and is its source a backend that answers for one of our addresses? Both are one probe in an [`AddressMap`].
 
-use super::AddressMap;
+use super::{AddressMap, Statics};
 use crate::ids::InterfaceId;
 use crate::nat::behavior::Behavior;
 use crate::packet::Tuple;
@@ -133,6 +133,7 @@ pub struct LocalAddresses {
     former: Box<[Backend]>,
     /// Backend address to its first entry in `backends`, which is sorted by address.
     backend_index: AddressMap,
+    statics: Statics,
 }
 
 /// Whether a port of ours leads to one of the backend's ports.
@@ -251,7 +252,21 @@ impl LocalAddresses {
             former: formers(&backends, &declared),
             backends: backends.into(),
             declared: declared.into_iter().collect(),
+            statics: Statics::default(),
         }
+    }
+
+    /// The same with networks that are translated one to one.
+    #[must_use]
+    pub fn with_statics(self, statics: Statics) -> Self {
+        LocalAddresses { statics, ..self }
+    }
+
+    /// The networks that are translated one to one. Their external addresses have no numbers, but for those that ports are
+    /// forwarded of.
+    #[inline]
+    pub fn statics(&self) -> &Statics {
+        &self.statics
     }
 
     /// The number of the local address that a packet from `zone` means by `address`.

@@ -8,6 +8,7 @@
 //! | [`martian`] | addresses that can not be forwarded |
 //! | [`notrack`] | classes of packets that pass without a session |
 //! | [`prefix_set`] | a set of addresses given as prefixes |
+//! | [`statics`] | addresses and networks that are translated one to one |
 
 pub mod address_map;
 pub mod by_source;
@@ -15,8 +16,10 @@ pub mod local;
 pub mod martian;
 pub mod notrack;
 pub mod prefix_set;
+pub mod statics;
 
 pub use address_map::AddressMap;
 pub use by_source::BySource;
 pub use local::{Backend, Declared, Forward, LocalAddress, LocalAddresses, Source};
 pub use prefix_set::PrefixSet;
+pub use statics::{Static, Statics};

@@ -79,7 +79,11 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
     steering(out, config)?;
     let pools: usize = config.pools.iter().map(|pool| pool.addresses.len()).sum();
     let rules = format!(
-        "{} snat, {} dnat; {} with {}; {}",
+        "{}{} snat, {} dnat; {} with {}; {}",
+        match config.statics.len() {
+            0 => String::new(),
+            count => format!("{count} static, "),
+        },
         config.snat.len(),
         config.dnat.len(),
         report::count(config.pools.len(), "pool"),

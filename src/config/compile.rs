@@ -1,9 +1,9 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
-use super::model::{Config, ConntrackConfig, DnatRule, SourcePool};
+use super::model::{Config, ConntrackConfig, DnatRule, SourcePool, StaticRule};
 use super::notrack;
-use crate::classify::{Backend, BySource, Forward, LocalAddresses, PrefixSet, Source};
+use crate::classify::{Backend, BySource, Forward, LocalAddresses, PrefixSet, Source, Static, Statics};
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
 use crate::ids::{InterfaceId, MacAddr, Realm};
@@ -183,6 +183,14 @@ fn local_addresses(
     LocalAddresses::in_zones(list, &forwards, &former, config.zones(), |zone| {
         seen(config, &owners, routes, zone)
     })
+    .with_statics(statics(config))
+}
+
+fn statics(config: &Config) -> Statics {
+    Statics::new((0..).zip(&config.statics).map(|(number, rule)| {
+        let StaticRule { external, internal, zone, out, inbound } = *rule;
+        Static { external, internal, zone, out, inbound, rule: number }
+    }))
 }
 
 /// The numbers of the addresses that are visible from a zone, in the order in which they count: its own interfaces', then

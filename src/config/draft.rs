@@ -30,6 +30,7 @@ pub(super) struct Draft {
     pub(super) routes: Vec<RouteDraft>,
     pub(super) pools: Vec<PoolDraft>,
     pub(super) masquerade: BehaviorDraft,
+    pub(super) statics: Vec<StaticDraft>,
     pub(super) snat: Vec<SnatDraft>,
     pub(super) dnat: Vec<DnatDraft>,
     pub(super) bans: Vec<BanDraft>,
@@ -178,6 +179,15 @@ impl BehaviorDraft {
 pub(super) enum SourceName {
     Interface,
     Pool(String),
+}
+
+#[derive(Debug)]
+pub(super) struct StaticDraft {
+    pub(super) external: Option<At<Ipv4Net>>,
+    pub(super) internal: Option<At<Ipv4Net>>,
+    pub(super) zone: Option<At<u16>>,
+    pub(super) on: Option<At<String>>,
+    pub(super) inbound: bool,
 }
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! use it, and not used for new ones. A number becomes free again, and a retired backend is forgotten, when no session uses
 //! it; [`InUse`] says which ones are used.
 
-use super::model::{Config, DnatRule, SnatRule, SourcePool};
+use super::model::{Config, DnatRule, SnatRule, SourcePool, StaticRule};
 use crate::classify::{Backend, Declared, LocalAddress};
 use crate::conntrack::timeouts::Timeouts;
 use crate::ids::InterfaceId;
@@ -217,6 +217,11 @@ pub(super) fn rule_counters(config: &Config, heritage: Option<Heritage<'_>>, wor
             before.map(|(old, rules)| (old.dnat.iter().map(move |rule| dnat_key(old, rule)), &*rules.dnat)),
             workers,
         ),
+        statics: inherit(
+            config.statics.iter().map(static_key),
+            before.map(|(old, rules)| (old.statics.iter().map(static_key), &*rules.statics)),
+            workers,
+        ),
     }
 }
 
@@ -249,6 +254,11 @@ fn pool_name(config: &Config, source: SourcePool) -> Option<&str> {
 
 fn snat_key<'c>(config: &'c Config, rule: &SnatRule) -> (SnatRule, Option<&'c str>) {
     (SnatRule { source: SourcePool::Interface, ..rule.clone() }, pool_name(config, rule.source))
+}
+
+/// Interfaces keep their numbers.
+fn static_key(rule: &StaticRule) -> StaticRule {
+    rule.clone()
 }
 
 /// Draining a forward does not make it another one.

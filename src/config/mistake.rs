@@ -121,6 +121,14 @@ pub enum Mistake {
     PoolPorts { pool: String, ports: u32, workers: u8 },
     #[error("\"{interface}\" is internal: sources are translated on their way out of an external interface")]
     OutInternal { interface: String },
+    #[error("{external} and {internal} are not of the same length")]
+    StaticLength { external: Ipv4Net, internal: Ipv4Net },
+    #[error("{external} and {internal} overlap")]
+    StaticWithin { external: Ipv4Net, internal: Ipv4Net },
+    #[error("{second} overlaps {first}, which is translated one to one already")]
+    StaticOverlap { first: Ipv4Net, second: Ipv4Net },
+    #[error("{net} holds {address}, which belongs to {owner}")]
+    StaticHolds { net: Ipv4Net, address: Ipv4Addr, owner: String },
     #[error("the backend {0} is an address of the gateway itself")]
     BackendSelf(Ipv4Addr),
     #[error("{count} ports from {first} on end behind 65535")]
@@ -273,6 +281,14 @@ impl Mistake {
             Mistake::PoolHoldsNextHop { .. } => "take it out of the pool".into(),
             Mistake::PoolPorts { .. } => "widen the range of `ports`, or use fewer workers".into(),
             Mistake::OutInternal { .. } => "name an external interface, or correct its `realm`".into(),
+            Mistake::StaticLength { external, .. } => {
+                format!("write prefixes of one length, such as /{}", external.prefix_len())
+            }
+            Mistake::StaticWithin { .. } => "give the hosts outside other addresses than inside".into(),
+            Mistake::StaticOverlap { .. } => {
+                "list each address once; one inside may have several outside if each has an `on` of its own".into()
+            }
+            Mistake::StaticHolds { .. } => "use smaller prefixes, without it".into(),
             Mistake::BackendSelf(_) => "use the address of the server".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
             Mistake::DnatOverlap { .. } => "a port is forwarded to one backend: remove or change one rule".into(),

@@ -33,6 +33,8 @@ pub struct Config {
     pub pools: Vec<PoolConfig>,
     /// How what is translated to the addresses of interfaces is mapped and filtered.
     pub masquerade: Behavior,
+    /// Addresses and networks that are translated one to one.
+    pub statics: Vec<StaticRule>,
     /// Source translation: the first rule that matches decides.
     pub snat: Vec<SnatRule>,
     /// Destination translation (port forwarding, full NAT): the first rule that matches decides.
@@ -192,6 +194,22 @@ pub enum SourcePool {
     Interface,
     /// The pool with this index in `Config::pools`.
     Pool(usize),
+}
+
+/// A network that is translated one to one. No external address is in two of them, none belongs to an interface or a pool;
+/// no internal one is in two of a zone that are for the same interface, or for any.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StaticRule {
+    /// What it is outside; as long as `internal`.
+    pub external: Ipv4Net,
+    /// What it is inside.
+    pub internal: Ipv4Net,
+    /// The zone that it is in.
+    pub zone: u16,
+    /// The external interface that its packets leave by; `None`: any.
+    pub out: Option<InterfaceId>,
+    /// Whether sessions may be opened to it.
+    pub inbound: bool,
 }
 
 /// A source translation rule, for new sessions from an internal to an external interface.

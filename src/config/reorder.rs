@@ -7,7 +7,9 @@
 //! The order of routes and rules has a meaning and is kept. That of interfaces has one only where connected networks of
 //! two zones are equal, the first of which wins; there, the order of the running configuration holds on.
 
-use super::model::{Config, ConntrackConfig, DeviceConfig, DnatRule, InterfaceConfig, RouteConfig, SnatRule};
+use super::model::{
+    Config, ConntrackConfig, DeviceConfig, DnatRule, InterfaceConfig, RouteConfig, SnatRule, StaticRule,
+};
 use crate::classify::notrack::NotrackClass;
 use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
@@ -24,6 +26,7 @@ pub fn reorder(config: Config, running: &Config) -> Config {
         routes,
         pools,
         masquerade,
+        statics,
         snat,
         dnat,
         bans,
@@ -49,6 +52,7 @@ pub fn reorder(config: Config, running: &Config) -> Config {
         routes: routes.into_iter().map(|r| RouteConfig { interface: to(r.interface), ..r }).collect(),
         pools,
         masquerade,
+        statics: statics.into_iter().map(|rule| StaticRule { out: rule.out.map(to), ..rule }).collect(),
         snat: snat.into_iter().map(|rule| SnatRule { out: rule.out.map(to), ..rule }).collect(),
         dnat: dnat.into_iter().map(|rule| DnatRule { interface: rule.interface.map(to), ..rule }).collect(),
         bans,

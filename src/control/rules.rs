@@ -7,7 +7,7 @@ use super::inline::{Inline, ports, quoted};
 use super::one_way::Known;
 use super::running::Running;
 use super::{api, classes};
-use crate::config::model::{BanRule, Config, DnatRule, SnatRule, SourcePool};
+use crate::config::model::{BanRule, Config, DnatRule, SnatRule, SourcePool, StaticRule};
 use crate::ids::InterfaceId;
 use crate::pipeline::plan::Rule;
 use crate::time::Tick;
@@ -16,7 +16,7 @@ use crate::wire::protocol as ip;
 /// Builds the answer with at most `limit` rules, for this moment. `known` is asked for what is known of a class, by its
 /// name.
 pub fn rules(running: &Running, now: Tick, known: impl Fn(&str) -> Known, limit: usize) -> api::Rules {
-    let Config { notrack, snat, dnat, bans, sets, .. } = &running.config;
+    let Config { notrack, statics, snat, dnat, bans, sets, .. } = &running.config;
     let of_classes = (0..).zip(notrack).map(|(number, class)| {
         let at = usize::try_from(number).unwrap_or(usize::MAX);
         let class = classes::status(running, at, now, known(&class.name));
@@ -25,17 +25,18 @@ pub fn rules(running: &Running, now: Tick, known: impl Fn(&str) -> Known, limit:
     let of_bans = (0..).zip(bans).map(|(number, ban)| ban_row(running, number, ban));
     let of_sets = (0..).zip(sets).map(|(number, set)| classes::set_row(number, set));
     api::Rules {
-        total: (notrack.len() + snat.len() + dnat.len() + bans.len() + sets.len()) as u64,
+        total: (notrack.len() + statics.len() + snat.len() + dnat.len() + bans.len() + sets.len()) as u64,
         rules: of_classes.chain(makers(running)).chain(of_bans).chain(of_sets).take(limit).collect(),
     }
 }
 
 /// The rules that make sessions.
 pub fn makers(running: &Running) -> impl Iterator<Item = api::Rule> {
-    let Config { snat, dnat, .. } = &running.config;
+    let Config { statics, snat, dnat, .. } = &running.config;
+    let of_statics = (0..).zip(statics).map(|(number, _)| rule(running, Rule::Static(number)));
     let of_snat = (0..).zip(snat).map(|(number, _)| rule(running, Rule::Snat(number)));
     let of_dnat = (0..).zip(dnat).map(|(number, _)| rule(running, Rule::Dnat(number)));
-    of_snat.chain(of_dnat)
+    of_statics.chain(of_snat).chain(of_dnat)
 }
 
 /// One rule, with its sessions if it makes any. A number that the configuration does not have gives an empty text.
@@ -55,6 +56,10 @@ pub fn rule(running: &Running, rule: Rule) -> api::Rule {
             let rule = at(&config.dnat, number);
             let row = row("dnat", number, rule.map(|rule| dnat(config, rule)));
             api::Rule { sessions: Some(made()), drained: rule.is_some_and(|rule| rule.drain), ..row }
+        }
+        Rule::Static(number) => {
+            let text = at(&config.statics, number).map(|rule| fixed(config, rule));
+            api::Rule { sessions: Some(made()), ..row("static", number, text) }
         }
         Rule::Notrack(number) => {
             let class = at(&config.notrack, number);
@@ -92,6 +97,21 @@ fn ban_row(running: &Running, number: u32, ban: &BanRule) -> api::Rule {
     table.zone("zone", &running.config, ban.zone);
     table.prefixes("from", &ban.from);
     row("ban", number, Some(table.finish()))
+}
+
+/// A translation of addresses one to one in the words of the config.
+fn fixed(config: &Config, rule: &StaticRule) -> String {
+    let mut table = Inline::default();
+    table.prefixes("external", &[rule.external]);
+    table.prefixes("internal", &[rule.internal]);
+    table.zone("zone", config, Some(rule.zone));
+    if let Some(out) = rule.out {
+        table.text("on", interface_name(config, out));
+    }
+    if !rule.inbound {
+        table.value("inbound", false);
+    }
+    table.finish()
 }
 
 /// A source translation rule in the words of the config.
@@ -227,6 +247,14 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
         let again = read(&["snat", "dnat", "ban"].map(list).concat());
         let first = read(RULES);
         assert_eq!((again.snat, again.dnat, again.bans), (first.snat, first.dnat, first.bans));
+    }
+
+    #[test]
+    fn a_static_address_is_written_as_the_config_would_write_it() {
+        let text = "static = [{ external = \"203.0.113.64/29\", internal = \"10.0.0.64/29\", zone = 7, on = \"wan\", inbound = false }]\n";
+        let first = read(text);
+        let written = fixed(&first, &first.statics[0]);
+        assert_eq!(format!("static = [{written}]\n"), text);
     }
 
     const CLASSES: &str = r#"

@@ -25,6 +25,7 @@ fn number_of(rule: Rule) -> u32 {
         Rule::Snat(number) => number << 2,
         Rule::Dnat(number) => number << 2 | 1,
         Rule::Notrack(number) => number << 2 | 2,
+        Rule::Static(number) => number << 2 | 3,
     }
 }
 
@@ -33,7 +34,8 @@ pub fn rule_of(number: u32) -> Rule {
     match (number & 3, number >> 2) {
         (0, number) => Rule::Snat(number),
         (1, number) => Rule::Dnat(number),
-        (_, number) => Rule::Notrack(number),
+        (2, number) => Rule::Notrack(number),
+        (_, number) => Rule::Static(number),
     }
 }
 
@@ -132,9 +134,11 @@ mod tests {
             Rule::Snat(0),
             Rule::Dnat(0),
             Rule::Notrack(0),
+            Rule::Static(0),
             Rule::Snat(9_999),
             Rule::Dnat(9_999),
             Rule::Notrack(9_999),
+            Rule::Static(9_999),
         ] {
             assert_eq!(rule_of(number_of(rule)), rule);
         }

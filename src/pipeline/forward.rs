@@ -299,6 +299,16 @@ pub(super) fn rewrite_error_to<B: PacketBuf>(
     let reporter = packet.ipv4()?.source();
     let from_endpoint = reporter == state.tuple.src;
     // A router inside must not be seen outside (RFC 5508 REQ-5c); one outside stays who it is.
-    let hide = snap.interface(state.interface).realm == Realm::Internal && to.src != state.tuple.src;
-    rewrite_error(packet, (from_endpoint || hide).then_some(to.src), to.inverse())
+    let arrival = snap.interface(state.interface);
+    let hide = arrival.realm == Realm::Internal && to.src != state.tuple.src;
+    let source = if from_endpoint {
+        Some(to.src)
+    } else if hide {
+        // It may have an address outside of its own.
+        let own = snap.local.statics().any_of_internal(arrival.zone, reporter);
+        Some(own.map_or(to.src, |own| own.outside(reporter)))
+    } else {
+        None
+    };
+    rewrite_error(packet, source, to.inverse())
 }

@@ -7,7 +7,7 @@
 use super::Snapshot;
 use super::snapshot::Interface;
 use crate::classify::martian::{is_martian_destination, is_martian_source};
-use crate::classify::{Forward, Source};
+use crate::classify::{Forward, Source, Static};
 use crate::ids::{InterfaceId, Realm};
 use crate::nat::behavior::Pooling;
 use crate::packet::{Fragment, Kind, Parsed, Tuple};
@@ -136,6 +136,8 @@ pub enum Rule {
     Snat(u32),
     /// Of `Config::dnat`.
     Dnat(u32),
+    /// Of `Config::statics`.
+    Static(u32),
     /// Of `Config::notrack`.
     Notrack(u32),
 }
@@ -175,8 +177,10 @@ pub struct SessionPlan {
     pub dst: Ipv4Addr,
     /// Its port.
     pub dport: u16,
-    /// What the source becomes; `None`: it stays.
+    /// What the source becomes; `None`: it stays, or becomes `fixed`.
     pub source: Option<Translated>,
+    /// The address that the source becomes with its port as it is, where that is arithmetic.
+    pub fixed: Option<Ipv4Addr>,
     /// Realm and zone of the interface that answers will come in by.
     pub answers_from: (Realm, u16),
     /// Its handshake is made by the gateway first.
@@ -184,10 +188,10 @@ pub struct SessionPlan {
 }
 
 impl SessionPlan {
-    /// What the tuple of its packets becomes, but for the source.
+    /// What the tuple of its packets becomes, but for the address and port that `source` stands for.
     #[inline]
     pub fn towards(&self, tuple: Tuple) -> Tuple {
-        Tuple { dst: self.dst, dport: self.dport, ..tuple }
+        Tuple { src: self.fixed.unwrap_or(tuple.src), dst: self.dst, dport: self.dport, ..tuple }
     }
 
     /// Where the packets go.
@@ -235,20 +239,26 @@ pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
         }
         Kind::Other => {}
     }
-    match snap.local_on(arrival, dst) {
+    let local = snap.local_on(arrival, dst);
+    if let Some(number) = local {
         // The inner face of the gateway is not there for the outside.
-        Some(number) if !is_visible(snap, arrival, number) => Err(DropReason::NoRule.into()),
-        Some(number) => match snap.local.forward(number, protocol, dport) {
-            Some(forward) => plan_forward(snap, arrival, &header.tuple, number, forward),
-            None if opens_by_mapping(header.kind) && is_mapped(snap, number, header.tuple.protocol) => {
-                match arrival.realm {
-                    Realm::External => Ok(Plan::Inbound(number)),
-                    Realm::Internal => plan_outbound(snap, arrival, &header.tuple).map(Plan::Turn),
-                }
+        if !is_visible(snap, arrival, number) {
+            return Err(DropReason::NoRule.into());
+        }
+        if let Some(forward) = snap.local.forward(number, protocol, dport) {
+            return plan_forward(snap, arrival, &header.tuple, number, forward);
+        }
+    }
+    match (snap.local.statics().of_external(dst), local) {
+        (Some(fixed), _) => plan_inbound(snap, arrival, &header.tuple, fixed).map(Plan::Session),
+        (None, Some(number)) if opens_by_mapping(header.kind) && is_mapped(snap, number, protocol) => {
+            match arrival.realm {
+                Realm::External => Ok(Plan::Inbound(number)),
+                Realm::Internal => plan_outbound(snap, arrival, &header.tuple).map(Plan::Turn),
             }
-            None => Err(unclaimed(snap, header.kind, number).into()),
-        },
-        None => plan_outbound(snap, arrival, &header.tuple).map(Plan::Session),
+        }
+        (None, Some(number)) => Err(unclaimed(snap, header.kind, number).into()),
+        (None, None) => plan_outbound(snap, arrival, &header.tuple).map(Plan::Session),
     }
 }
 
@@ -344,6 +354,7 @@ fn from_pool(snap: &Snapshot, pool: usize, (source, port): (Ipv4Addr, u16)) -> R
 pub fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> bool {
     arrival.realm == Realm::Internal
         && snap.local_on(arrival, dst).is_none()
+        && snap.local.statics().of_external(dst).is_none()
         && snap
             .route_in(arrival.zone, dst)
             .is_some_and(|hop| snap.interface(hop.interface).realm == Realm::Internal)
@@ -351,7 +362,7 @@ pub fn stays_inside(snap: &Snapshot, arrival: &Interface, dst: Ipv4Addr) -> bool
 
 /// Refuses sources that can not be, and those that belong on the other side (RFC 1812 5.3.7, RFC 2827).
 pub fn check_source(snap: &Snapshot, arrival: &Interface, src: Ipv4Addr) -> Result<(), DropReason> {
-    let is_ours = snap.local_on(arrival, src).is_some() || snap.notrack.addresses.contains(src);
+    let is_ours = snap.local_on(arrival, src).is_some() || snap.speaks_for(src);
     if is_martian_source(src) || is_ours || arrival.is_directed_broadcast(src) {
         return Err(DropReason::MartianSource);
     }
@@ -446,6 +457,7 @@ fn plan_forward(
         dst: forward.to,
         dport: forward.backend_port(dport),
         source,
+        fixed: None,
         answers_from,
         syn_proxy: forward.syn_proxy,
     }))
@@ -458,14 +470,89 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
     }
     let hop = snap.route_in(arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
-    let (number, rule) = snap.snat_for(arrival.zone, (tuple.src, tuple.dst), hop.interface).ok_or(NO_SNAT)?;
-    let source = match rule.source {
-        Source::Interface => Translated { number: out.local, pool: None, closed: false },
-        Source::Pool(pool) => from_pool(snap, pool, (tuple.src, tuple.sport))?,
-    };
-    let source = Some(source);
     let answers_from = (out.realm, out.zone);
     let (dst, dport) = (tuple.dst, tuple.dport);
-    let rule = Rule::Snat(number);
-    Ok(SessionPlan { rule, dst, dport, source, answers_from, syn_proxy: false })
+    if let Some(fixed) = snap.local.statics().of_internal(arrival.zone, tuple.src, hop.interface) {
+        let (rule, address) = (Rule::Static(fixed.rule), fixed.outside(tuple.src));
+        check_free(snap, out, tuple, address)?;
+        let (source, fixed) = (None, Some(address));
+        return Ok(SessionPlan { rule, dst, dport, source, fixed, answers_from, syn_proxy: false });
+    }
+    let (rule, source) = outbound_source(snap, arrival, tuple, hop)?;
+    let (source, fixed) = (Some(source), None);
+    Ok(SessionPlan { rule, dst, dport, source, fixed, answers_from, syn_proxy: false })
+}
+
+/// The rule that translates a packet from inside that leaves by `hop`, and what its source becomes.
+fn outbound_source(
+    snap: &Snapshot,
+    arrival: &Interface,
+    tuple: &Tuple,
+    hop: NextHop,
+) -> Result<(Rule, Translated), Refusal> {
+    let (number, rule) = snap.snat_for(arrival.zone, (tuple.src, tuple.dst), hop.interface).ok_or(NO_SNAT)?;
+    let source = match rule.source {
+        Source::Interface => {
+            Translated { number: snap.interface(hop.interface).local, pool: None, closed: false }
+        }
+        Source::Pool(pool) => from_pool(snap, pool, (tuple.src, tuple.sport))?,
+    };
+    Ok((Rule::Snat(number), source))
+}
+
+/// Refuses a packet whose translated source is an endpoint that a forward has for another host: its answers would go there.
+fn check_free(snap: &Snapshot, out: &Interface, tuple: &Tuple, address: Ipv4Addr) -> Result<(), Refusal> {
+    let forward = snap
+        .local_on(out, address)
+        .and_then(|number| snap.local.forward(number, tuple.protocol, tuple.sport))
+        .filter(|forward| (forward.to, forward.backend_port(tuple.sport)) != (tuple.src, tuple.sport));
+    match forward {
+        Some(_) => Err(out_of_resources(DropReason::StaticPortForwarded)),
+        None => Ok(()),
+    }
+}
+
+/// A packet to the external address of a host that is translated one to one. From inside, the host must see what the other
+/// one is outside, or it would answer directly (hairpin: RFC 4787 REQ-9, RFC 5508 REQ-7).
+fn plan_inbound(
+    snap: &Snapshot,
+    arrival: &Interface,
+    tuple: &Tuple,
+    fixed: &Static,
+) -> Result<SessionPlan, Refusal> {
+    if !fixed.inbound {
+        return Err(DropReason::NoSession.into());
+    }
+    let host = fixed.inside(tuple.dst);
+    let hop = snap.route_in(fixed.zone, host).ok_or(NO_ROUTE)?;
+    let out = snap.interface(hop.interface);
+    if out.realm == Realm::External {
+        return Err(DropReason::NoRule.into());
+    }
+    let mut plan = SessionPlan {
+        rule: Rule::Static(fixed.rule),
+        dst: host,
+        dport: tuple.dport,
+        source: None,
+        fixed: None,
+        answers_from: (out.realm, out.zone),
+        syn_proxy: false,
+    };
+    if arrival.realm == Realm::External {
+        // To the host the client's address means what its own zone says: it must not seem to be a neighbour.
+        let seen = snap.route_in(fixed.zone, tuple.src).map(|hop| snap.interface(hop.interface).realm);
+        if seen != Some(Realm::External) {
+            return Err(DropReason::SpoofedSource.into());
+        }
+    } else if let Some(own) = snap.local.statics().any_of_internal(arrival.zone, tuple.src) {
+        let address = own.outside(tuple.src);
+        check_free(snap, out, tuple, address)?;
+        plan.fixed = Some(address);
+    } else {
+        let outside = snap.route_to(Realm::External, arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
+        // It is where the host's sessions are, and its mappings are where its own are.
+        let (_, source) = outbound_source(snap, arrival, tuple, outside)?;
+        plan.source = Some(Translated { closed: true, ..source });
+    }
+    Ok(plan)
 }

@@ -149,6 +149,8 @@ pub struct RuleCounters {
     pub snat: Box<[Arc<PerWorker<Counter>>]>,
     /// Of `Config::dnat`.
     pub dnat: Box<[Arc<PerWorker<Counter>>]>,
+    /// Of `Config::statics`.
+    pub statics: Box<[Arc<PerWorker<Counter>>]>,
 }
 
 impl RuleCounters {
@@ -158,6 +160,7 @@ impl RuleCounters {
         let (list, number) = match rule {
             Rule::Snat(number) => (&self.snat, number),
             Rule::Dnat(number) => (&self.dnat, number),
+            Rule::Static(number) => (&self.statics, number),
             Rule::Notrack(_) => return None,
         };
         list.get(usize::try_from(number).ok()?).map(|counters| &**counters)
@@ -225,11 +228,18 @@ impl Snapshot {
     /// Whether the gateway answers ARP for `target` on this interface.
     pub fn answers_for(&self, interface: InterfaceId, target: Ipv4Addr) -> bool {
         let here = self.interface(interface);
-        if self.notrack.addresses.contains(target) && here.is_on_link(target) {
+        if self.speaks_for(target) && here.is_on_link(target) {
             return !here.is_directed_broadcast(target) && !self.is_router(target);
         }
         let number = self.local_on(here, target);
         number.and_then(|number| self.local.get(number)).is_some_and(|local| self.is_at(interface, local))
+    }
+
+    /// Whether an address is one that hosts behind the gateway have by arithmetic alone: of a class that translates, or of a
+    /// network that is translated one to one.
+    #[inline]
+    pub fn speaks_for(&self, address: Ipv4Addr) -> bool {
+        self.notrack.addresses.contains(address) || self.local.statics().of_external(address).is_some()
     }
 
     /// Whether a route leads to this address as its next hop: a prefix that classes translate may hold one.

@@ -7,6 +7,8 @@
 //! | other protocols and ICMP identifiers | the port or identifier alone |
 //! | to a forwarded port (DNAT) | the whole flow; where sources are counted, its source alone |
 //! | from a backend of a forward | as the request that it answers |
+//! | to a static address (1:1) | as what the host behind it sends to the source |
+//! | from one static host to the external address of another | as the one of both directions whose source is lower |
 //! | of a protocol without ports | the address of the remote end: its source if the destination is ours, else its destination |
 //! | ICMP error | as the packet that would answer the quoted one (its tuple already is that) |
 //! | fragment | first its addresses, at whose worker the fragments meet; then, ports known, as above |
@@ -30,7 +32,8 @@
 //! the owner of the sender's: there its source is translated, and it comes back as if from outside (`pipeline::turn`).
 //!
 //! Without ports a subscriber's sessions may be with any worker, so that what limits each source allow, they allow of
-//! such sessions on each worker.
+//! such sessions on each worker. So it is with sessions that are opened to static addresses, which are where their host's
+//! are.
 
 pub mod classes;
 pub mod plan;
@@ -234,6 +237,11 @@ impl Steering {
         if self.workers == 1 {
             return WorkerId(0);
         }
+        if !local.statics().is_empty()
+            && let Some(owner) = self.of_static(tuple, zone, local)
+        {
+            return owner;
+        }
         if let Some(number) = local.find(zone, tuple.dst) {
             return if protocol::is_portless(tuple.protocol) {
                 self.remote(tuple.src)
@@ -256,6 +264,40 @@ impl Steering {
             return self.client(&request);
         }
         self.outbound(tuple)
+    }
+
+    /// The owner of a packet to the external address of a network that is translated one to one, and of one without ports from
+    /// such a network. `None`: it goes by the other rules, as what such hosts send does.
+    ///
+    /// Nothing is chosen for these sessions, no port and no address, so that from either direction's packet the other one
+    /// follows. Without ports the host's address decides: of a third one inside that speaks to it, nothing else is in both.
+    #[cold]
+    #[inline(never)]
+    fn of_static(&self, tuple: &Tuple, zone: u16, local: &LocalAddresses) -> Option<WorkerId> {
+        let statics = local.statics();
+        let portless = protocol::is_portless(tuple.protocol);
+        let number = local.find(zone, tuple.dst);
+        let Some(fixed) = statics.of_external(tuple.dst) else {
+            let outward = portless && number.is_none() && statics.any_of_internal(zone, tuple.src).is_some();
+            return outward.then(|| self.remote(tuple.src));
+        };
+        if number.is_some_and(|number| local.forward(number, tuple.protocol, tuple.dport).is_some()) {
+            return None;
+        }
+        let answer = Tuple { src: fixed.inside(tuple.dst), ..tuple.inverse() };
+        if statics.any_of_internal(zone, tuple.src).is_some() {
+            // The other direction's packet names this one's source by its external address: both know both hosts.
+            let back = answer.inverse();
+            let first = if (back.src, back.sport) < (answer.src, answer.sport) { back } else { answer };
+            return Some(if portless { self.remote(first.src) } else { self.outbound(&first) });
+        }
+        if portless {
+            return Some(self.remote(answer.src));
+        }
+        match local.request_of(fixed.zone, &answer) {
+            Some(request) if has_forwards(answer.protocol) => Some(self.client(&request)),
+            _ => Some(self.outbound(&answer)),
+        }
     }
 
     /// What a packet to a port of ours adds to the index of the table's entry beside the port's class. `mapped`: the address

@@ -1,5 +1,5 @@
 use super::*;
-use crate::classify::{Forward, Source};
+use crate::classify::{Forward, Source, Static, Statics};
 use crate::ids::InterfaceId;
 use crate::nat::behavior::Behavior;
 use crate::nat::mapping::External;
@@ -180,6 +180,37 @@ proptest! {
             // A client's request too, if it goes to the first of several addresses.
             let request = tuple(client, cport, OURS, 80);
             prop_assert_eq!(nic(&request, Realm::External), steering.owner(&request, 0, &local));
+        }
+    }
+
+    #[test]
+    fn both_directions_of_a_static_hosts_session_have_one_owner_whoever_opens_it(
+        steering in any_steering(),
+        hosts in (0u32..256, 0u32..256),
+        peer in address(),
+        ports: (u16, u16),
+        protocol in prop_oneof![Just(protocol::TCP), Just(protocol::UDP), Just(protocol::ICMP), Just(50)],
+    ) {
+        let fixed = Static {
+            external: "198.18.0.0/24".parse().unwrap(),
+            internal: "10.0.0.0/24".parse().unwrap(),
+            zone: 0,
+            out: None,
+            inbound: true,
+            rule: 0,
+        };
+        prop_assume!(!fixed.external.contains(&peer) && !fixed.internal.contains(&peer));
+        let [one, two] = [hosts.0, hosts.1].map(|host| Ipv4Addr::from_bits(0x0a00_0000 | host));
+        let [one_outside, two_outside] = [one, two].map(|host| fixed.outside(host));
+        // A port of one of the hosts is a backend's too.
+        let backend = Forward { to: one, ..local(None).forwards_of(0)[0].clone() };
+        let local = LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), None)], &[(OURS, backend)])
+            .with_statics(Statics::new([fixed]));
+        let (sport, dport) = if protocol::is_portless(protocol) { (0, 0) } else { ports };
+        let owner = |src, sport, dst, dport| steering.owner(&Tuple { src, dst, sport, dport, protocol }, 0, &local);
+        for sport in [sport, if protocol == protocol::TCP { 8080 } else { sport }] {
+            prop_assert_eq!(owner(one, sport, peer, dport), owner(peer, dport, one_outside, sport));
+            prop_assert_eq!(owner(one, sport, two_outside, dport), owner(two, dport, one_outside, sport));
         }
     }
 

@@ -11,6 +11,7 @@ mod pools;
 mod rules;
 mod sets;
 mod shadow;
+mod statics;
 mod steering;
 mod symmetry;
 mod ways;
@@ -37,6 +38,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     links::mtus_beside_af_xdp(&draft.interfaces, findings);
     let routes = links::routes(&draft, findings);
     let pools = pools::check(&draft, findings);
+    let statics = statics::check(&draft, &routes, findings);
     let snat = rules::snat(&draft, findings);
     let dnat = rules::dnat(&draft, &routes, findings);
     let bans = bans::check(&draft, findings);
@@ -61,6 +63,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
         routes,
         pools,
         masquerade: draft.masquerade.build(spread),
+        statics,
         snat,
         dnat,
         bans,
@@ -150,10 +153,13 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
         }
     }
     let translates = |class: &NotrackClass| class.translate_from.or(class.translate_to).is_some();
-    if config.snat.is_empty() && config.dnat.is_empty() && !config.notrack.iter().any(translates) {
+    let Config { statics, snat, dnat, .. } = config;
+    let is_empty = statics.is_empty() && snat.is_empty() && dnat.is_empty();
+    if is_empty && !config.notrack.iter().any(translates) {
         findings.warn(start, Caution::NoRule);
     }
     pools::doubts(draft, config, findings);
+    statics::doubts(draft, config, findings);
     rules::doubts(draft, config, findings);
     bans::doubts(draft, config, findings);
     notrack::doubts(draft, config, findings);

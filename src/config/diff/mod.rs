@@ -210,6 +210,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
         routes: _,
         pools,
         masquerade,
+        statics: _,
         snat: _,
         dnat: _,
         bans,
@@ -221,6 +222,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
     rules::routes(&mut diff, before, after);
     links::pools(&mut diff, pools, &after.pools);
     links::behavior(&mut diff, "masquerade", masquerade, &after.masquerade);
+    rules::statics(&mut diff, before, after);
     rules::snat(&mut diff, before, after);
     rules::dnat(&mut diff, before, after);
     rules::bans(&mut diff, bans, &after.bans);

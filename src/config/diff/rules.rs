@@ -2,7 +2,7 @@
 
 use super::align::{Block, align};
 use super::{ChangeKind, Diff, words};
-use crate::config::model::{BanRule, Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule};
+use crate::config::model::{BanRule, Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, StaticRule};
 use crate::conntrack::policy::TrackRule;
 use crate::ids::InterfaceId;
 use ipnet::Ipv4Net;
@@ -83,6 +83,25 @@ pub(super) fn routes(diff: &mut Diff, before: &Config, after: &Config) {
         does_words: |config, route| {
             format!("{} on {}", route.via, words::interface_name(config, route.interface))
         },
+        ordered: false,
+    }
+    .compare(diff);
+}
+
+pub(super) fn statics(diff: &mut Diff, before: &Config, after: &Config) {
+    Lists {
+        before,
+        after,
+        list: |config| &config.statics,
+        matches: |config, StaticRule { internal, zone, out, external: _, inbound: _ }| {
+            (*internal, *zone, out.map(|id| words::interface_name(config, id)))
+        },
+        does: |_, rule| (rule.external, rule.inbound),
+        matches_words: words::fixed,
+        does_words: |_, rule| {
+            format!("{}{}", rule.external, if rule.inbound { "" } else { " inbound = false" })
+        },
+        // They do not overlap.
         ordered: false,
     }
     .compare(diff);

@@ -1,6 +1,8 @@
 //! How the objects of a configuration are called in a difference: short, and as the config file writes them.
 
-use crate::config::model::{Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, SourcePool};
+use crate::config::model::{
+    Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, SourcePool, StaticRule,
+};
 use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
 use crate::nat::behavior::PerProtocol;
@@ -117,6 +119,14 @@ pub(super) fn snat(config: &Config, rule: &SnatRule) -> String {
         "snat{}",
         matched([("zone", zone), ("from", some_list(from)), ("to", some_list(to)), ("out", out)])
     )
+}
+
+/// What a network is inside.
+pub(super) fn fixed(config: &Config, rule: &StaticRule) -> String {
+    let StaticRule { internal, zone, out, external: _, inbound: _ } = rule;
+    let zone = (*zone != 0).then(|| zone.to_string());
+    let out = out.map(|id| interface_name(config, id).to_owned());
+    format!("static {internal}{}", matched([("zone", zone), ("on", out)]))
 }
 
 /// What clients use.

@@ -26,6 +26,8 @@ pub enum Section {
     Masquerade,
     /// `{ tcp = …, udp = …, icmp = … }`
     PerProtocol,
+    /// `[[static]]`
+    Static,
     /// `[[snat]]`
     Snat,
     /// `[[dnat]]`
@@ -130,6 +132,13 @@ static FILE: &[Key] = &[
         "the defaults",
         "{}",
         "How what is translated to interfaces' own addresses is mapped and filtered: `[masquerade]`.",
+    ),
+    optional(
+        "static",
+        "list of tables",
+        "no address is translated one to one",
+        "[]",
+        "Addresses and networks that are translated one to one: `[[static]]`.",
     ),
     optional(
         "snat",
@@ -255,6 +264,43 @@ static POOL: &[Key] = &[
     ),
 ];
 
+static STATIC: &[Key] = &[
+    required(
+        "external",
+        "address or prefix",
+        "\"203.0.113.96\"",
+        "What the hosts are outside. natgate answers ARP for those of the addresses that lie in a connected prefix; the others must be routed to it.",
+    ),
+    required(
+        "internal",
+        "address or prefix",
+        "\"192.168.1.64\"",
+        "What they are inside: a prefix of the same length, whose addresses are mapped one by one.",
+    ),
+    optional(
+        "zone",
+        ZONE,
+        "the zone in which a route leads inside to `internal`; required if there are several",
+        "0",
+        "Zone that the hosts are in.",
+    ),
+    optional(
+        "on",
+        "interface name",
+        "any external interface",
+        "\"wan\"",
+        "The external interface that their packets leave by. What leaves by others is for `[[snat]]`.",
+    ),
+    default(
+        "inbound",
+        BOOLEAN,
+        "true",
+        "false",
+        "Whether sessions may be opened to the hosts from outside, and from inside by their external addresses; `false`: only answers come in.",
+    ),
+    COMMENT,
+];
+
 static SNAT: &[Key] = &[
     optional("zone", ZONE, "any zone", "0", "Zone that the packet comes in from."),
     default(
@@ -366,6 +412,7 @@ impl Section {
         Section::Route,
         Section::Pool,
         Section::Masquerade,
+        Section::Static,
         Section::Snat,
         Section::Dnat,
         Section::Ban,
@@ -387,6 +434,7 @@ impl Section {
             Section::Pool => "[pool.NAME]",
             Section::Masquerade => "[masquerade]",
             Section::PerProtocol => "{ tcp, udp, icmp }",
+            Section::Static => "[[static]]",
             Section::Snat => "[[snat]]",
             Section::Dnat => "[[dnat]]",
             Section::Ban => "[[ban]]",
@@ -409,6 +457,7 @@ impl Section {
             Section::Pool => return Cow::Owned([POOL, behavior::BEHAVIOR].concat()),
             Section::Masquerade => behavior::BEHAVIOR,
             Section::PerProtocol => behavior::PER_PROTOCOL,
+            Section::Static => STATIC,
             Section::Snat => SNAT,
             Section::Dnat => DNAT,
             Section::Ban => BAN,

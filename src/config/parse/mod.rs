@@ -9,7 +9,7 @@ pub(super) use conntrack::WHEN_FULL;
 
 use crate::config::draft::{
     BanDraft, DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName,
-    Vlan,
+    StaticDraft, Vlan,
 };
 use crate::config::error::Span;
 use crate::config::keys::Section;
@@ -62,6 +62,9 @@ pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
     }
     if let Some(table) = single(file.get("masquerade"), Section::Masquerade, findings) {
         draft.masquerade = behavior::behavior(&table, findings);
+    }
+    if let Some(field) = file.get("static") {
+        draft.statics = listed(field, Section::Static, findings, fixed);
     }
     if let Some(field) = file.get("snat") {
         draft.snat = listed(field, Section::Snat, findings, snat);
@@ -137,7 +140,7 @@ fn is_name(text: &str) -> bool {
     clean && !text.is_empty() && text.len() <= MAX_NAME
 }
 
-/// The tables of `[[route]]`, `[[snat]]`, `[[dnat]]`, `[[ban]]` or `[[notrack]]`.
+/// The tables of `[[route]]`, `[[static]]`, `[[snat]]`, `[[dnat]]`, `[[ban]]` or `[[notrack]]`.
 fn listed<T>(
     field: Field<'_>,
     section: Section,
@@ -290,6 +293,17 @@ fn snat(table: &Table<'_>, findings: &mut Findings) -> SnatDraft {
         to: prefixes(table.get("to"), findings),
         out: name(table.get("out"), findings),
         source: source(table.get("source"), findings),
+    }
+}
+
+fn fixed(table: &Table<'_>, findings: &mut Findings) -> StaticDraft {
+    comment(table, findings);
+    StaticDraft {
+        external: table.require("external", findings).and_then(|field| field.parse(units::prefix, findings)),
+        internal: table.require("internal", findings).and_then(|field| field.parse(units::prefix, findings)),
+        zone: zone(table, findings),
+        on: name(table.get("on"), findings),
+        inbound: table.get("inbound").and_then(|field| field.boolean(findings)).is_none_or(|on| on.value),
     }
 }
 

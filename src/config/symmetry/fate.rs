@@ -122,15 +122,14 @@ fn begins(snap: &Snapshot, session: &SessionPlan) -> String {
     let (list, number) = match session.rule {
         Rule::Snat(number) => ("snat", number),
         Rule::Dnat(number) => ("dnat", number),
+        Rule::Static(number) => ("static", number),
         Rule::Notrack(number) => ("notrack", number),
     };
     let number = u64::from(number) + 1;
-    match session.source.and_then(|source| snap.local.get(source.number)) {
-        Some(local) => {
-            format!(
-                "begins a session of its own, which [[{list}]] rule {number} sends from {}",
-                local.address
-            )
+    let leased = session.source.and_then(|source| Some(snap.local.get(source.number)?.address));
+    match leased.or(session.fixed) {
+        Some(address) => {
+            format!("begins a session of its own, which [[{list}]] rule {number} sends from {address}")
         }
         None => {
             let (dst, dport) = (session.dst, session.dport);

@@ -203,6 +203,9 @@ fn addresses(config: &Config, snap: &Snapshot) -> Regions {
         add(&mut class.translate_from.into_iter());
         add(&mut class.translate_to.into_iter());
     }
+    for fixed in &config.statics {
+        add(&mut [fixed.external, fixed.internal].into_iter());
+    }
     for ban in &config.bans {
         add(&mut ban.from.iter().copied());
     }

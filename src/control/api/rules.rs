@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 pub struct Rules {
     /// Rules that there are, those beyond the limit too.
     pub total: u64,
-    /// Notrack classes, then source translation, then destination translation, then bans, then named sets; each in the order
+    /// Notrack classes, then addresses that are translated one to one, then source translation, then destination translation, then bans, then named sets; each in the order
     /// of the file.
     pub rules: Vec<Rule>,
 }
@@ -17,7 +17,7 @@ pub struct Rules {
 /// One rule in [`Rules`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rule {
-    /// `notrack`, `snat`, `dnat`, `ban` or `set`.
+    /// `notrack`, `static`, `snat`, `dnat`, `ban` or `set`.
     pub kind: String,
     /// Its place among those of its kind, from 1. A `[[dnat]]` for two protocols is two rules.
     pub number: u64,

@@ -167,7 +167,9 @@ fn leads_there(snapshot: &Snapshot, planned: &SessionPlan, session: &SessionSnap
     if (planned.dst, planned.dport, planned.answers_from) != (to.dst, to.dport, answers_from) {
         return false;
     }
-    let Some(source) = planned.source else { return (to.src, to.sport) == (from.src, from.sport) };
+    let Some(source) = planned.source else {
+        return (to.src, to.sport) == (planned.towards(from).src, from.sport);
+    };
     let gives = |number: u16| {
         snapshot.local.get(number).is_some_and(|local| {
             let has_port = local.ports.as_ref().is_some_and(|ports| ports.contains(&to.sport));
@@ -191,7 +193,7 @@ fn source_of(snapshot: &Snapshot, rule: Rule, session: &SessionSnapshot<V4Key>) 
             let number = snapshot.local.find(session.original.zone(), dst)?;
             snapshot.local.forward(number, protocol, dport)?.source
         }
-        Rule::Notrack(_) => None,
+        Rule::Static(_) | Rule::Notrack(_) => None,
     }
 }
 

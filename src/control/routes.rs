@@ -183,11 +183,12 @@ pub fn status(state: &ControlState) -> api::Status {
 }
 
 /// Why new sessions are refused under pressure.
-const REFUSALS: [DropReason; 4] = [
+const REFUSALS: [DropReason; 5] = [
     DropReason::SessionTableFull,
     DropReason::HalfOpenFull,
     DropReason::SourceSessionsLimit,
     DropReason::SourceRateLimit,
+    DropReason::SubscriberPortsLimit,
 ];
 
 fn pressure(state: &ControlState) -> Option<api::Pressure> {

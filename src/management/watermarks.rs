@@ -142,11 +142,12 @@ enum Cause {
     Evictions(&'static [Eviction], &'static str),
 }
 
-const CAUSES: [Cause; 7] = [
+const CAUSES: [Cause; 8] = [
     Cause::Refusal(DropReason::SessionTableFull),
     Cause::Refusal(DropReason::HalfOpenFull),
     Cause::Refusal(DropReason::SourceSessionsLimit),
     Cause::Refusal(DropReason::SourceRateLimit),
+    Cause::Refusal(DropReason::SubscriberPortsLimit),
     Cause::Ports,
     Cause::Evictions(
         &[Eviction::Unreplied, Eviction::Closing, Eviction::Unassured],

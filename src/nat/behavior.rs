@@ -64,7 +64,8 @@ pub struct Behavior {
     pub pooling: Pooling,
     /// For so many ticks a port that was freed is given to nobody, where anybody may send to it.
     pub hold_down: u32,
-    /// Ports, and identifiers, that one subscriber (an internal address) may hold; `u32::MAX`: any number.
+    /// Ports, and identifiers, that one subscriber (an internal address) may hold where each is one mapping's; `u32::MAX`: any
+    /// number.
     pub ports_per_subscriber: PerProtocol<u32>,
 }
 
@@ -108,6 +109,12 @@ impl Behavior {
     #[inline]
     pub fn filtering(&self, protocol: u8) -> Dependence {
         set_of(protocol).map_or(Dependence::AddressAndPort, |set| self.filtering[set])
+    }
+
+    /// Ports, and identifiers, that one subscriber may hold for this protocol.
+    #[inline]
+    pub fn ports_of_subscriber(&self, protocol: u8) -> u32 {
+        set_of(protocol).map_or(u32::MAX, |set| self.ports_per_subscriber[set])
     }
 
     /// For so many ticks a port that is freed is given to nobody. Where strangers are kept out, nobody takes the new owner for the

@@ -19,6 +19,7 @@
 
 use super::behavior::Dependence;
 use super::peers::Peers;
+use super::space::set_of;
 use std::hash::Hash;
 use std::net::Ipv4Addr;
 
@@ -82,6 +83,8 @@ struct Mapping {
     peer: (Ipv4Addr, u32),
     /// Remote addresses in `Peers`.
     others: u32,
+    /// Whether it counts among its internal address's.
+    counted: bool,
     /// The next one with the same hash of its internal endpoint, or the next free one.
     next_internal: u32,
     /// The same for the external one.
@@ -97,13 +100,15 @@ pub struct Mappings {
     by_internal: Box<[u32]>,
     by_external: Box<[u32]>,
     peers: Peers,
+    /// Mappings of internal addresses whose number of ports is limited.
+    held: Peers,
     len: u32,
     random: ahash::RandomState,
 }
 
 impl Mappings {
     /// Memory for each mapping at capacity, in bytes.
-    pub const BYTES_PER_MAPPING: usize = size_of::<Mapping>() + 2 * size_of::<u32>() + Peers::BYTES_PER_PEER;
+    pub const BYTES_PER_MAPPING: usize = size_of::<Mapping>() + 2 * size_of::<u32>() + 2 * Peers::BYTES_PER_PEER;
 
     /// A table for `capacity` mappings of `sessions` sessions. `seeds` must be random and secret.
     pub fn new(capacity: u32, sessions: u32, seeds: [u64; 2]) -> Mappings {
@@ -118,6 +123,7 @@ impl Mappings {
             by_internal: heads(),
             by_external: heads(),
             peers: Peers::new(sessions, seeds[0]),
+            held: Peers::new(capacity, seeds[1]),
             len: 0,
             random: ahash::RandomState::with_seeds(seeds[0], seeds[1], !seeds[0], !seeds[1]),
         }
@@ -198,9 +204,15 @@ impl Mappings {
             }
     }
 
-    /// Adds a mapping that no session uses yet: [`Mappings::open`] follows. `None` if there is no room. The external
+    /// How many mappings that were counted the host of an internal endpoint has, of protocols whose ports are in the same set.
+    pub fn held(&self, internal: &Internal) -> u32 {
+        self.held.count(holder(internal), internal.address)
+    }
+
+    /// Adds a mapping that no session uses yet: [`Mappings::open`] follows. `None` if there is no room. `counted`: see
+    /// [`Mappings::held`]. The external
     /// endpoint may have none; of several of an internal one the last is found.
-    pub fn insert(&mut self, internal: Internal, external: External) -> Option<MappingId> {
+    pub fn insert(&mut self, internal: Internal, external: External, counted: bool) -> Option<MappingId> {
         let mut mapping = Mapping {
             internal,
             external,
@@ -208,6 +220,7 @@ impl Mappings {
             strong: 0,
             peer: (Ipv4Addr::UNSPECIFIED, 0),
             others: 0,
+            counted,
             next_internal: self.head(&self.by_internal, &internal),
             next_external: self.head(&self.by_external, &external),
         };
@@ -229,6 +242,9 @@ impl Mappings {
         *self.by_internal.get_mut(inner)? = at + 1;
         *self.by_external.get_mut(outer)? = at + 1;
         self.len += 1;
+        if counted {
+            self.held.add(holder(&internal), internal.address);
+        }
         Some(MappingId(at))
     }
 
@@ -272,7 +288,10 @@ impl Mappings {
 
     /// Takes out a mapping that no session uses.
     pub fn remove(&mut self, MappingId(at): MappingId) -> Option<(Internal, External)> {
-        let Mapping { internal, external, next_internal, next_external, .. } = *self.entry(at)?;
+        let Mapping { internal, external, counted, next_internal, next_external, .. } = *self.entry(at)?;
+        if counted {
+            self.held.remove(holder(&internal), internal.address);
+        }
         let (inner, outer) = (self.chain(&internal), self.chain(&external));
         unlink(&mut self.by_internal, &mut self.entries, (inner, at, next_internal), |m| {
             &mut m.next_internal
@@ -303,6 +322,12 @@ impl Mappings {
     fn head(&self, chains: &[u32], key: &impl Hash) -> u32 {
         chains.get(self.chain(key)).map_or(NONE, |head| head.wrapping_sub(1))
     }
+}
+
+/// What, with its address, a host's mappings are counted by: its zone, and the set that the protocol's ports are in.
+fn holder(internal: &Internal) -> u32 {
+    let set = set_of(internal.protocol).and_then(|set| u32::try_from(set).ok()).unwrap_or(0);
+    u32::from(internal.zone) << 2 | set
 }
 
 /// Takes entry `at` of a chain out of it, after which `next` comes.

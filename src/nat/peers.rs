@@ -1,6 +1,7 @@
-//! Which remote addresses the sessions of a mapping go to, beyond the one that the mapping itself remembers.
+//! Counts by a number and an address: which remote addresses the sessions of a mapping go to, beyond the one that the mapping
+//! itself remembers; and how many mappings an internal address has.
 //!
-//! Counts by (mapping, address) in chains; at most one for each session, so that there always is room.
+//! In chains; whoever makes the table gives it room for every session, or every mapping.
 
 use std::net::Ipv4Addr;
 
@@ -9,9 +10,9 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug)]
 struct Peer {
-    mapping: u32,
+    number: u32,
     address: Ipv4Addr,
-    sessions: u32,
+    count: u32,
     /// The next of its chain, or the next free one.
     next: u32,
 }
@@ -43,20 +44,25 @@ impl Peers {
         }
     }
 
-    /// Whether some session of the mapping goes to this address.
-    pub(super) fn has(&self, mapping: u32, address: Ipv4Addr) -> bool {
-        self.find(mapping, address).is_some()
+    /// How many there are.
+    pub(super) fn count(&self, number: u32, address: Ipv4Addr) -> u32 {
+        self.find(number, address).and_then(|at| self.entries.get(at)).map_or(0, |peer| peer.count)
     }
 
-    /// One session more. True if it is the first to this address.
-    pub(super) fn add(&mut self, mapping: u32, address: Ipv4Addr) -> bool {
-        if let Some(at) = self.find(mapping, address) {
-            self.entries[at].sessions += 1;
+    /// Whether there is any.
+    pub(super) fn has(&self, number: u32, address: Ipv4Addr) -> bool {
+        self.find(number, address).is_some()
+    }
+
+    /// One more. True if it is the first one.
+    pub(super) fn add(&mut self, number: u32, address: Ipv4Addr) -> bool {
+        if let Some(at) = self.find(number, address) {
+            self.entries[at].count += 1;
             return false;
         }
-        let chain = self.chain(mapping, address);
+        let chain = self.chain(number, address);
         let Some(head) = self.chains.get_mut(chain) else { return false };
-        let peer = Peer { mapping, address, sessions: 1, next: head.wrapping_sub(1) };
+        let peer = Peer { number, address, count: 1, next: head.wrapping_sub(1) };
         let at = if let Some(free) = self.entries.get_mut(self.free as usize) {
             let at = self.free;
             self.free = free.next;
@@ -72,15 +78,15 @@ impl Peers {
         true
     }
 
-    /// One session less. True if it was the last to this address.
-    pub(super) fn remove(&mut self, mapping: u32, address: Ipv4Addr) -> bool {
-        let Some(at) = self.find(mapping, address) else { return false };
-        self.entries[at].sessions -= 1;
-        if self.entries[at].sessions > 0 {
+    /// One less. True if it was the last one.
+    pub(super) fn remove(&mut self, number: u32, address: Ipv4Addr) -> bool {
+        let Some(at) = self.find(number, address) else { return false };
+        self.entries[at].count -= 1;
+        if self.entries[at].count > 0 {
             return false;
         }
         let next = self.entries[at].next;
-        let chain = self.chain(mapping, address);
+        let chain = self.chain(number, address);
         let mut before = self.chains[chain].wrapping_sub(1);
         if before as usize == at {
             self.chains[chain] = next.wrapping_add(1);
@@ -97,10 +103,10 @@ impl Peers {
         true
     }
 
-    fn find(&self, mapping: u32, address: Ipv4Addr) -> Option<usize> {
-        let mut at = self.chains.get(self.chain(mapping, address))?.wrapping_sub(1);
+    fn find(&self, number: u32, address: Ipv4Addr) -> Option<usize> {
+        let mut at = self.chains.get(self.chain(number, address))?.wrapping_sub(1);
         while let Some(peer) = self.entries.get(at as usize) {
-            if peer.mapping == mapping && peer.address == address {
+            if peer.number == number && peer.address == address {
                 return Some(at as usize);
             }
             at = peer.next;
@@ -108,8 +114,8 @@ impl Peers {
         None
     }
 
-    fn chain(&self, mapping: u32, address: Ipv4Addr) -> usize {
+    fn chain(&self, number: u32, address: Ipv4Addr) -> usize {
         let mask = u64::try_from(self.chains.len()).unwrap_or(0).wrapping_sub(1);
-        usize::try_from(self.random.hash_one((mapping, address)) & mask).unwrap_or(0)
+        usize::try_from(self.random.hash_one((number, address)) & mask).unwrap_or(0)
     }
 }

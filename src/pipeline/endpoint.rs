@@ -85,13 +85,17 @@ impl<D: Device> Core<D> {
             (to.src, to.sport) = (address.address, external.port);
             return Ok(Some(Endpoint { lease: lease(external), mapping: Some((id, false)) }));
         }
+        let limit = behavior.ports_of_subscriber(to.protocol);
+        if limit != u32::MAX && self.mappings.held(&internal) >= limit {
+            return Err(out_of_resources(DropReason::SubscriberPortsLimit));
+        }
         // The first one, then all others from there on.
         let start = spares.iter().position(|number| *number == source.number).map_or(0, |at| at + 1);
         let others = spares.iter().cycle().skip(start).take(spares.len().min(OTHERS)).copied();
         let mut numbers = std::iter::once(source.number).chain(others);
         let found = numbers.find_map(|number| {
             if behavior.keeps_mappings(to.protocol) {
-                self.map(snap, now, (internal, number), (to, answers))
+                self.map(snap, now, (internal, number, limit != u32::MAX), (to, answers))
             } else {
                 self.share(snap, number, (to, answers))
             }
@@ -104,7 +108,7 @@ impl<D: Device> Core<D> {
         &mut self,
         snap: &Snapshot,
         now: Tick,
-        (internal, number): (Internal, u16),
+        (internal, number, counted): (Internal, u16, bool),
         (to, answers): (&mut Tuple, (Realm, u16)),
     ) -> Option<Endpoint> {
         let address = snap.local.get(number)?.address;
@@ -118,7 +122,7 @@ impl<D: Device> Core<D> {
                 self.space.release(external, None);
                 continue;
             }
-            let Some(id) = self.mappings.insert(internal, external) else {
+            let Some(id) = self.mappings.insert(internal, external, counted) else {
                 self.space.release(external, None);
                 return None;
             };

@@ -85,6 +85,7 @@ drop_reasons! {
     HalfOpenFull, "half_open_full", "A TCP SYN while connections before the end of their handshake fill their share of the table, and nobody may be evicted.";
     SourceSessionsLimit, "source_sessions_limit", "The source address has as many sessions as the limit per source allows.";
     SourceRateLimit, "source_rate_limit", "The source address opens sessions faster than the limit per source allows.";
+    SubscriberPortsLimit, "subscriber_ports_limit", "The subscriber holds as many ports of the pool as `ports_per_subscriber` allows.";
     PortsExhausted, "ports_exhausted", "No free external port for this subscriber's address on this worker; add addresses to the pool.";
     TupleCollision, "tuple_collision", "A session with the same reply tuple exists already.";
     FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU. With DF set the sender was told by ICMP within the rate limit; natgate does not fragment yet.";

@@ -38,7 +38,7 @@ pub(super) static BEHAVIOR: &[Key] = &[
         "1 to 65536, or a table by protocol: `{ tcp = …, udp = …, icmp = … }`",
         "any number",
         "512",
-        "Ports that one host may hold, of each protocol (RFC 6888 REQ-4).",
+        "Ports that one host may hold, of each protocol (RFC 6888 REQ-4), where each port is one mapping's. Where mapping and filtering both depend on address and port, limit sessions instead: `conntrack.max_sessions_per_source`.",
     ),
 ];
 

@@ -28,7 +28,7 @@ fn remote(n: u8) -> Ipv4Addr {
 #[test]
 fn a_mapping_is_found_by_both_ends_until_its_last_session_ends() {
     let mut mappings = Mappings::new(2, 400, [1, 2]);
-    let id = mappings.insert(internal(1, 40), external(5000)).unwrap();
+    let id = mappings.insert(internal(1, 40), external(5000), true).unwrap();
     mappings.open(id, remote(1), true);
     mappings.open(id, remote(2), true);
     assert_eq!(mappings.find(&internal(1, 40)), Some(id));
@@ -43,7 +43,7 @@ fn a_mapping_is_found_by_both_ends_until_its_last_session_ends() {
 #[test]
 fn filters_let_in_whom_they_name() {
     let mut mappings = Mappings::new(4, 400, [1, 2]);
-    let id = mappings.insert(internal(1, 40), external(5000)).unwrap();
+    let id = mappings.insert(internal(1, 40), external(5000), true).unwrap();
     for n in [1, 2, 2, 3] {
         mappings.open(id, remote(n), true);
     }
@@ -67,7 +67,7 @@ fn filters_let_in_whom_they_name() {
 #[test]
 fn sessions_from_outside_do_not_keep_a_mapping_open() {
     let mut mappings = Mappings::new(2, 400, [1, 2]);
-    let id = mappings.insert(internal(1, 40), external(5000)).unwrap();
+    let id = mappings.insert(internal(1, 40), external(5000), true).unwrap();
     mappings.open(id, remote(1), true);
     mappings.open(id, remote(2), false);
     assert!(!mappings.admits(id, Dependence::Address, remote(2), false), "nobody inside spoke to it");
@@ -82,7 +82,7 @@ fn sessions_from_outside_do_not_keep_a_mapping_open() {
 #[test]
 fn a_closed_mapping_lets_nobody_in() {
     let mut mappings = Mappings::new(2, 400, [1, 2]);
-    let id = mappings.insert(Internal { closed: true, ..internal(1, 40) }, external(5000)).unwrap();
+    let id = mappings.insert(Internal { closed: true, ..internal(1, 40) }, external(5000), true).unwrap();
     mappings.open(id, remote(1), true);
     assert!(!mappings.admits(id, Dependence::Nothing, remote(1), true));
 }
@@ -90,11 +90,11 @@ fn a_closed_mapping_lets_nobody_in() {
 #[test]
 fn a_full_table_takes_no_more_and_a_table_of_none_is_never_asked_in_vain() {
     let mut mappings = Mappings::new(1, 400, [1, 2]);
-    assert!(mappings.insert(internal(1, 1), external(1)).is_some());
-    assert_eq!(mappings.insert(internal(1, 2), external(2)), None);
+    assert!(mappings.insert(internal(1, 1), external(1), true).is_some());
+    assert_eq!(mappings.insert(internal(1, 2), external(2), true), None);
     let mut none = Mappings::new(0, 400, [1, 2]);
     assert_eq!((none.find(&internal(1, 1)), none.at(&external(1))), (None, None));
-    assert_eq!(none.insert(internal(1, 1), external(1)), None);
+    assert_eq!(none.insert(internal(1, 1), external(1), true), None);
 }
 
 proptest! {
@@ -116,7 +116,7 @@ proptest! {
                 }
                 (0 | 1, None) => {
                     port += 1;
-                    let made = mappings.insert(key, external(port));
+                    let made = mappings.insert(key, external(port), true);
                     prop_assert_eq!(made.is_some(), model.len() < CAPACITY as usize);
                     if let Some(id) = made {
                         mappings.open(id, peer, strong);
@@ -143,6 +143,8 @@ proptest! {
                 _ => {}
             }
             prop_assert_eq!(mappings.len() as usize, model.len());
+            let held = model.keys().filter(|other| other.address == key.address).count();
+            prop_assert_eq!(mappings.held(&key) as usize, held);
         }
     }
 }

@@ -241,3 +241,26 @@ pub(crate) fn transport_sum(protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, body: &[
     let pseudo = [&src.octets()[..], &dst.octets(), &[0, protocol], &length, body].concat();
     checksum(&pseudo)
 }
+
+/// The three words for what mapping and filtering depend on, from the loosest to the strictest.
+pub(crate) const WORDS: [&str; 3] =
+    ["endpoint-independent", "address-dependent", "address-and-port-dependent"];
+
+/// A pool of one address whose mapping is endpoint-independent, with this filtering.
+pub(crate) fn filtering(word: &str) -> String {
+    pool(&format!("addresses = \"203.0.113.10\"\nfiltering = \"{word}\""))
+}
+
+/// Which of S2:9, S1b:9 and S1a:9 reach C1:1000 by its external endpoint, after it sent to S1a:1. `open` is how a packet of the
+/// protocol that opens a session ends (of TCP, `S seq=1`).
+pub(crate) fn who_reaches(net: &mut Net, protocol: &str, open: &str) -> [bool; 3] {
+    let (address, port) = net.pass("lan", &format!("{protocol} C1:1000 > S1a:1 {open}")).source();
+    ["S2", "S1b", "S1a"].map(|host| {
+        let outs = net.offer("wan", &format!("{protocol} {host}:9 > {address}:{port} {open}"));
+        let inside = outs.iter().find(|out| out.interface == "lan");
+        inside.inspect(|out| assert_eq!((out.dst().to_string(), out.word(2)), (cast("C1"), 1000))).is_some()
+    })
+}
+
+/// What [`who_reaches`] says under each of [`WORDS`].
+pub(crate) const REACH: [[bool; 3]; 3] = [[true; 3], [false, false, true], [false; 3]];

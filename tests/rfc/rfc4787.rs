@@ -1,6 +1,9 @@
 //! RFC 4787: what a NAT does with UDP.
 
-use crate::lab::{cast, each, gateway, home, home_and, ipv4, play, pool, transport_sum};
+use crate::lab::{
+    REACH, WORDS, cast, each, filtering, gateway, home, home_and, ipv4, play, pool, transport_sum,
+    who_reaches,
+};
 use natgate::config;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -345,4 +348,104 @@ fn r4787_14a_a_flood_of_fragments_hurts_nobody_else() {
         net.wait(Duration::from_secs(5));
         net.came_out();
     });
+}
+
+#[test]
+fn r4787_1_a_mapping_does_not_depend_on_the_destination() {
+    each(&home(), |net| {
+        let out = net.pass("lan", "udp C1:1000 > S1a:1").source();
+        for to in ["S1a:2", "S1b:1", "S2:1", "S2:9000"] {
+            assert_eq!(
+                net.pass("lan", &format!("udp C1:1000 > {to}")).source(),
+                out,
+                "{:?}: {to}",
+                net.shape
+            );
+        }
+        // Every reply finds its way.
+        for from in ["S1a:1", "S1a:2", "S1b:1", "S2:1", "S2:9000"] {
+            net.act(&format!("wan> udp {from} > X:{}\nlan< udp {from} > C1:1000", out.1));
+        }
+        assert_ne!(net.pass("lan", "udp C1:1001 > S1a:1").source(), out);
+    });
+}
+
+#[test]
+fn r4787_3a_well_known_ports_map_to_well_known_ones() {
+    each(&pool("addresses = \"203.0.113.10\"\nports = \"1-65535\""), |net| {
+        for host in 10..40 {
+            for (inside, low) in [(500, true), (1023, true), (1024, false), (40_000, false)] {
+                let outside = net.pass("lan", &format!("udp 192.168.1.{host}:{inside} > S1a:1")).source().1;
+                assert_eq!(outside < 1024, low, "{:?}: {inside} became {outside}", net.shape);
+            }
+        }
+    });
+}
+
+#[test]
+fn r4787_8_filtering_depends_on_the_address() {
+    each(&home(), |net| assert_eq!(who_reaches(net, "udp", ""), REACH[1]));
+}
+
+#[test]
+fn r4787_8a_filtering_is_the_administrators_choice() {
+    for (word, reach) in WORDS.into_iter().zip(REACH) {
+        each(&filtering(word), |net| {
+            assert_eq!(who_reaches(net, "udp", ""), reach, "{:?}: {word}", net.shape)
+        });
+    }
+}
+
+#[test]
+fn r4787_9_a_host_reaches_another_by_its_outside_endpoint() {
+    each(&filtering(WORDS[0]), |net| {
+        let (address, port) = net.pass("lan", "udp C1:1000 > S1a:1").source();
+        let seen = net.pass("lan", &format!("udp C2:2000 > {address}:{port}"));
+        assert_eq!(
+            (seen.interface.as_str(), seen.dst().to_string(), seen.word(2)),
+            ("lan", cast("C1"), 1000)
+        );
+    });
+}
+
+#[test]
+fn r4787_9a_a_hairpinned_packet_comes_from_the_senders_outside_endpoint() {
+    each(&filtering(WORDS[0]), |net| {
+        let (address, port) = net.pass("lan", "udp C1:1000 > S1a:1").source();
+        let own = net.pass("lan", "udp C2:2000 > S1a:1").source();
+        let seen = net.pass("lan", &format!("udp C2:2000 > {address}:{port}"));
+        assert_eq!(seen.source(), own, "{:?}: C2's own mapping", net.shape);
+        let answer = net.pass("lan", &format!("udp C1:1000 > {}:{}", own.0, own.1));
+        assert_eq!(answer.source(), (address, port));
+        assert_eq!((answer.dst().to_string(), answer.word(2)), (cast("C2"), 2000));
+    });
+}
+
+#[test]
+fn r4787_11_the_class_does_not_change_with_load() {
+    // None, half, 95 % of the ports taken, and more wanted than there are. Everybody's port inside is 1000: all collide.
+    for load in [0, 128, 243, 600] {
+        each(&pool("addresses = \"203.0.113.10\"\nports = \"2000-2255\""), |net| {
+            let one = net.pass("lan", "udp C1:1000 > S1a:1").source();
+            for n in 0..load {
+                let _ =
+                    net.offer("lan", &format!("udp 192.168.1.{}:{} > S2:77", 12 + n % 200, 1000 + n / 200));
+            }
+            assert_eq!(who_reaches(net, "udp", ""), REACH[1], "{:?} at {load}", net.shape);
+            for to in ["S1b:5", "S1b:6", "S2:1"] {
+                assert_eq!(
+                    net.pass("lan", &format!("udp C1:1000 > {to}")).source(),
+                    one,
+                    "{:?} at {load}",
+                    net.shape
+                );
+            }
+            // Who is new gets one mapping for every destination, or none.
+            let [first, second] = ["S1a:1", "S2:2"].map(|to| {
+                let outs = net.offer("lan", &format!("udp C2:5000 > {to}"));
+                outs.into_iter().find(|out| out.interface == "wan").map(|out| out.source())
+            });
+            assert_eq!(first, second, "{:?} at {load}", net.shape);
+        });
+    }
 }

@@ -1,6 +1,8 @@
 //! RFC 5382: what a NAT does with TCP.
 
-use crate::lab::{cast, each, home, home_and, ipv4, play, transport_sum};
+use crate::lab::{
+    REACH, WORDS, cast, each, filtering, home, home_and, ipv4, play, pool, transport_sum, who_reaches,
+};
 
 /// A connection from C1:1000 to S1a:80, at 101 and 501.
 pub(crate) const OPEN: &str = "
@@ -361,5 +363,87 @@ fn r5382_half_a_syn_that_is_sent_again_keeps_its_mapping() {
             ",
         );
         assert_eq!(net.session_count(), 1);
+    });
+}
+
+#[test]
+fn r5382_1_a_mapping_does_not_depend_on_the_destination() {
+    each(&home(), |net| {
+        let out = net.pass("lan", "tcp C1:1000 > S1a:1 S seq=1").source();
+        for to in ["S1b:1", "S2:2", "S1a:2"] {
+            let line = format!("tcp C1:1000 > {to} S seq=1");
+            assert_eq!(net.pass("lan", &line).source(), out, "{:?}: {to}", net.shape);
+            net.act(&format!(
+                "wan> tcp {to} > X:{port} SA seq=5 ack=2\nlan< tcp {to} > C1:1000 SA seq=5 ack=2",
+                port = out.1
+            ));
+        }
+    });
+}
+
+#[test]
+fn r5382_3_filtering_depends_on_the_address() {
+    each(&home(), |net| assert_eq!(who_reaches(net, "tcp", "S seq=1"), REACH[1]));
+    // And what passes is a connection that works.
+    play(
+        &home(),
+        "
+        lan> tcp C1:1000 > S1a:1 S seq=1
+        wan< tcp X:$p > S1a:1 S seq=1
+        wan> tcp S1a:9 > X:$p S seq=500
+        lan< tcp S1a:9 > C1:1000 S seq=500
+        lan> tcp C1:1000 > S1a:9 SA seq=100 ack=501
+        wan< tcp X:$p > S1a:9 SA seq=100 ack=501
+        wan> tcp S1a:9 > X:$p A seq=501 ack=101
+        lan< tcp S1a:9 > C1:1000 A seq=501 ack=101
+        ",
+    );
+}
+
+#[test]
+fn r5382_3a_filtering_is_the_administrators_choice() {
+    for (word, reach) in WORDS.into_iter().zip(REACH) {
+        each(&filtering(word), |net| {
+            assert_eq!(who_reaches(net, "tcp", "S seq=1"), reach, "{:?}: {word}", net.shape)
+        });
+    }
+}
+
+#[test]
+fn r5382_3b_filtering_of_tcp_is_not_that_of_udp() {
+    let keys = "addresses = \"203.0.113.10\"\nfiltering = { tcp = \"address-dependent\", udp = \"endpoint-independent\" }";
+    each(&pool(keys), |net| {
+        assert_eq!(who_reaches(net, "udp", ""), REACH[0]);
+        assert_eq!(who_reaches(net, "tcp", "S seq=1"), REACH[1]);
+    });
+}
+
+#[test]
+fn r5382_8_hosts_inside_connect_by_mapping() {
+    each(&filtering(WORDS[0]), |net| {
+        let (address, port) = net.pass("lan", "tcp C1:80 > S1a:1 S seq=1").source();
+        net.act(&format!(
+            "
+            lan> tcp C2:6000 > {address}:{port} S seq=100
+            lan< tcp {address}:$y > C1:80 S seq=100
+            lan> tcp C1:80 > {address}:$y SA seq=500 ack=101
+            lan< tcp {address}:{port} > C2:6000 SA seq=500 ack=101
+            lan> tcp C2:6000 > {address}:{port} A seq=101 ack=501
+            lan< tcp {address}:$y > C1:80 A seq=101 ack=501
+            lan> tcp C2:6000 > {address}:{port} AP seq=101 ack=501 len=1000
+            lan< tcp {address}:$y > C1:80 AP seq=101 ack=501 len=1000
+            lan> tcp C1:80 > {address}:$y AP seq=501 ack=1101 len=1000
+            lan< tcp {address}:{port} > C2:6000 AP seq=501 ack=1101 len=1000"
+        ));
+    });
+}
+
+#[test]
+fn r5382_8a_the_source_of_a_hairpin_by_mapping_is_the_senders_mapping() {
+    each(&filtering(WORDS[0]), |net| {
+        let (address, port) = net.pass("lan", "tcp C1:80 > S1a:1 S seq=1").source();
+        let own = net.pass("lan", "tcp C2:6000 > S1a:1 S seq=1").source();
+        let seen = net.pass("lan", &format!("tcp C2:6000 > {address}:{port} S seq=100"));
+        assert_eq!((seen.source(), seen.dst().to_string()), (own, cast("C1")));
     });
 }

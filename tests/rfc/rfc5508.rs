@@ -1,7 +1,7 @@
 //! RFC 5508: what a NAT does with ICMP.
 
 use crate::harness::Net;
-use crate::lab::{cast, each, gateway, home, home_and, ipv4, mend, play, pool};
+use crate::lab::{WORDS, cast, each, filtering, gateway, home, home_and, ipv4, mend, play, pool};
 use crate::packet::sums_are_right;
 use std::time::Duration;
 
@@ -553,5 +553,34 @@ fn r5508_11_other_types_are_dropped_and_counted() {
             assert_eq!(drops(net) - before, 2, "type {kind}");
         }
         net.act("wan> udp S1a:53 > X:$p\nlan< udp S1a:53 > C1:1000");
+    });
+}
+
+#[test]
+fn r5508_1a_a_query_has_one_identifier_for_every_destination() {
+    each(&home(), |net| {
+        let out = net.pass("lan", "icmp echo C1 > S1a id=7").source();
+        for to in ["S1b", "S2"] {
+            assert_eq!(
+                net.pass("lan", &format!("icmp echo C1 > {to} id=7")).source(),
+                out,
+                "{:?}: {to}",
+                net.shape
+            );
+            net.act(&format!("wan> icmp reply {to} > X id={id}\nlan< icmp reply {to} > C1 id=7", id = out.1));
+        }
+    });
+}
+
+#[test]
+fn r5508_7_errors_about_hairpinned_packets_reach_their_sender() {
+    each(&filtering(WORDS[0]), |net| {
+        let (address, port) = net.pass("lan", "udp C1:1000 > S1a:1").source();
+        let seen = net.pass("lan", &format!("udp C2:2000 > {address}:{port}"));
+        let (own, source) = seen.source();
+        // C1 has closed its port.
+        let error = net.pass("lan", &format!("icmp 3/3 C1 > {own} [udp {own}:{source} > C1:1000]"));
+        assert_eq!((error.dst().to_string(), error.icmp()), (cast("C2"), Some((3, 3))));
+        assert_eq!(error.body()[8..], net.packet(&format!("udp C2:2000 > {address}:{port}")));
     });
 }

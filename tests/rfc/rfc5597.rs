@@ -1,6 +1,6 @@
 //! RFC 5597: what a NAT does with DCCP.
 
-use crate::lab::{cast, each, home, ipv4, play, transport_sum};
+use crate::lab::{REACH, WORDS, cast, each, filtering, home, ipv4, play, transport_sum, who_reaches};
 use crate::packet::sums_are_right;
 
 /// A connection from C1:5001 to S1a:5002.
@@ -209,5 +209,35 @@ fn r5597_13_the_service_code_stays() {
         assert_eq!(outs.len(), 1);
         assert_eq!(&outs[0].body()[16..20], b"fdpz");
         assert!(sums_are_right(&outs[0].packet));
+    });
+}
+
+#[test]
+fn r5597_1_a_mapping_does_not_depend_on_the_destination() {
+    each(&home(), |net| {
+        let out = net.pass("lan", "dccp C1:5001 > S1a:5002 Request seq=1").source();
+        for to in ["S1b:5002", "S2:7"] {
+            assert_eq!(net.pass("lan", &format!("dccp C1:5001 > {to} Request seq=1")).source(), out);
+        }
+    });
+}
+
+#[test]
+fn r5597_3_filtering_depends_on_the_address_or_as_configured() {
+    each(&home(), |net| assert_eq!(who_reaches(net, "dccp", "Request seq=1"), REACH[1]));
+    for (word, reach) in WORDS.into_iter().zip(REACH) {
+        each(&filtering(word), |net| assert_eq!(who_reaches(net, "dccp", "Request seq=1"), reach, "{word}"));
+    }
+}
+
+#[test]
+fn r5597_8_hosts_inside_connect_by_their_outside_endpoints() {
+    each(&filtering(WORDS[0]), |net| {
+        let (address, port) = net.pass("lan", "dccp C1:5001 > S1a:5002 Request seq=1").source();
+        let own = net.pass("lan", "dccp C2:6001 > S1a:5002 Request seq=1").source();
+        let seen = net.pass("lan", &format!("dccp C2:6001 > {address}:{port} Request seq=1"));
+        assert_eq!((seen.source(), seen.dst().to_string(), seen.word(2)), (own, cast("C1"), 5001));
+        let answer = net.pass("lan", &format!("dccp C1:5001 > {}:{} Response seq=9", own.0, own.1));
+        assert_eq!((answer.source(), answer.dst().to_string()), ((address, port), cast("C2")));
     });
 }

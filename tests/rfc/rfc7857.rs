@@ -1,6 +1,6 @@
 //! RFC 7857: updates of RFC 4787, 5382 and 5508.
 
-use crate::lab::{each, home, home_and, play, pool};
+use crate::lab::{WORDS, cast, each, filtering, home, home_and, play, pool};
 use crate::rfc5382::{OPEN, segments};
 use std::collections::BTreeSet;
 
@@ -250,4 +250,68 @@ fn r7857_11_a_query_mapping_goes_with_its_session() {
         lan< icmp reply S1a > C1 id=7
         ",
     );
+}
+
+#[test]
+fn r7857_3_a_port_serves_several_hosts_if_their_destinations_differ() {
+    // More flows than ports; each destination sees each port once.
+    let keys = "addresses = \"203.0.113.10\"\nports = \"2000-2003\"\nmapping = \"address-and-port-dependent\"\nfiltering = \"address-and-port-dependent\"";
+    each(&pool(keys), |net| {
+        let mut owners = Vec::new();
+        for server in ["S1a", "S1b", "S2"] {
+            let mut taken = BTreeSet::new();
+            for host in 10..60 {
+                let outs = net.offer("lan", &format!("udp 192.168.1.{host}:1000 > {server}:53"));
+                for out in outs.iter().filter(|out| out.interface == "wan") {
+                    assert!(taken.insert(out.source()), "{:?}: one port twice to {server}", net.shape);
+                    owners.push((server, host, out.source().1));
+                }
+            }
+            assert_eq!(taken.len(), 4, "{:?}: to {server}", net.shape);
+        }
+        for (server, host, port) in owners {
+            net.act(&format!(
+                "wan> udp {server}:53 > 203.0.113.10:{port}\nlan< udp {server}:53 > 192.168.1.{host}:1000"
+            ));
+        }
+    });
+}
+
+#[test]
+fn r7857_4a_with_arbitrary_pooling_it_gets_another_address() {
+    let keys = "addresses = [\"203.0.113.10-203.0.113.11\"]\nports = \"2000-2015\"\npooling = \"arbitrary\"";
+    each(&pool(keys), |net| {
+        let mut used = BTreeSet::new();
+        for n in 0..100 {
+            let outs = net.offer("lan", &format!("udp C1:{} > S1a:53", 1000 + n));
+            used.extend(outs.iter().filter(|out| out.interface == "wan").map(|out| out.src()));
+        }
+        assert_eq!(used.len(), 2, "{:?}: {used:?}", net.shape);
+    });
+}
+
+#[test]
+fn r7857_7_1_what_a_closed_port_answers_keeps_no_mapping() {
+    for (open, knock, answer) in [
+        ("udp C1:1000 > S1a:1", "udp S2:9 > $a:$p", None),
+        ("tcp C1:1000 > S1a:1 S seq=1", "tcp S2:9 > $a:$p S seq=5", Some("tcp C1:1000 > S2:9 RA ack=6")),
+    ] {
+        each(&filtering(WORDS[0]), |net| {
+            let (address, port) = net.pass("lan", open).source();
+            let knock = knock.replace("$a", &address.to_string()).replace("$p", &port.to_string());
+            for _ in 0..5 {
+                net.wait(std::time::Duration::from_secs(50));
+                net.came_out();
+                for out in net.offer("wan", &knock) {
+                    assert_eq!(out.dst().to_string(), cast("C1"));
+                    let error = "icmp 3/3 C1 > S2 [udp S2:9 > C1:1000]";
+                    net.pass("lan", answer.unwrap_or(error));
+                }
+            }
+            net.wait(std::time::Duration::from_secs(56));
+            net.came_out();
+            // 306 s after the only packet that C1 meant: nobody new gets in.
+            net.nothing("wan", &knock.replace("S2:9", "S1b:7"));
+        });
+    }
 }

@@ -1,7 +1,7 @@
 //! RFC 6888: what a carrier's NAT has to do besides.
 
 use crate::harness::{Net, Shape};
-use crate::lab::{cast, each, home_and, lab, pool};
+use crate::lab::{REACH, WORDS, cast, each, filtering, home_and, lab, pool, who_reaches};
 use natgate::management::events::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -344,5 +344,135 @@ fn r6888_12_no_destination_is_logged() {
         let said: Vec<String> = net.management.take_events().into_iter().map(|event| event.text).collect();
         assert!(!said.is_empty());
         assert!(said.iter().all(|event| !event.contains(&cast("S1a"))), "{said:?}");
+    });
+}
+
+#[test]
+fn r6888_1_a_carriers_gateway_does_what_the_other_rfcs_say() {
+    let carrier = pool(&format!(
+        "{SCATTERED}\nfiltering = \"endpoint-independent\"\nports_per_subscriber = 100"
+    )) + "\nwhen_full = \"refuse\"\nmax_sessions_per_source = 200\n[conntrack.timeouts]\nudp = \"2m\"\nudp_stream = \"2m\"\ntcp_established = \"2h4m\"";
+    each(&carrier, |net| {
+        // Mapping, RFC 4787 REQ-1, 5382 REQ-1, 5508 REQ-1.
+        let mut of = BTreeMap::new();
+        for to in ["S1a", "S1b", "S2"] {
+            for (protocol, line) in [
+                ("udp", format!("udp C1:1000 > {to}:1")),
+                ("tcp", format!("tcp C1:1000 > {to}:1 S seq=1")),
+                ("icmp", format!("icmp echo C1 > {to} id=7")),
+            ] {
+                let out = net.pass("lan", &line).source();
+                assert_eq!(*of.entry(protocol).or_insert(out), out, "{line}");
+            }
+        }
+        // Pairing, REQ-2 of both.
+        assert_eq!(of.values().map(|(address, _)| address).collect::<BTreeSet<_>>().len(), 1);
+        // Filtering, REQ-8 and 3, and hairpinning, REQ-9 and 8.
+        assert_eq!(who_reaches(net, "udp", ""), REACH[0]);
+        let (address, port) = of["udp"];
+        let own = net.pass("lan", "udp C2:2000 > S1a:1").source();
+        assert_eq!(net.pass("lan", &format!("udp C2:2000 > {address}:{port}")).source(), own);
+        // Timers, REQ-5.
+        net.act(&format!("wait 119s\nwan> udp S1a:1 > {address}:{port}\nlan< udp S1a:1 > C1:1000"));
+        net.act(
+            "
+            lan> tcp C1:1001 > S1a:80 S seq=100
+            wan< tcp $a:$p > S1a:80 S seq=100
+            wan> tcp S1a:80 > $a:$p SA seq=500 ack=101
+            lan< tcp S1a:80 > C1:1001 SA seq=500 ack=101
+            lan> tcp C1:1001 > S1a:80 A seq=101 ack=501
+            wan< tcp $a:$p > S1a:80 A seq=101 ack=501
+            wan> icmp 3/1 R1 > $a [tcp $a:$p > S1a:80 A seq=101 ack=501]
+            lan< icmp 3/1 R1 > C1 [tcp C1:1001 > S1a:80 A seq=101 ack=501]
+            wait 7439s
+            wan> tcp S1a:80 > $a:$p A seq=501 ack=101
+            lan< tcp S1a:80 > C1:1001 A seq=501 ack=101
+            ",
+        );
+    });
+}
+
+#[test]
+fn r6888_7_anybody_may_send_to_a_mapping() {
+    each(&filtering(WORDS[0]), |net| assert_eq!(who_reaches(net, "udp", ""), REACH[0]));
+}
+
+/// One port, and timeouts that are over soon.
+fn one_port(keys: &str) -> String {
+    pool(&format!("addresses = \"203.0.113.10\"\nports = \"2000-2000\"\n{keys}"))
+        + "\n[conntrack.timeouts]\nudp = \"10s\"\nudp_stream = \"10s\"\ntcp_time_wait = \"1s\"\n[runtime]\nicmp_errors_per_second = 100000\n"
+}
+
+/// The first of many hosts that gets the port: a worker has it, and not every host's.
+fn taker(net: &mut Net, protocol: &str, end: &str) -> Option<u32> {
+    (10..80).find(|host| {
+        let outs = net.offer("lan", &format!("{protocol} 192.168.1.{host}:1000 > S1a:53 {end}"));
+        outs.iter().any(|out| out.interface == "wan")
+    })
+}
+
+fn pause(net: &mut Net, seconds: u64) {
+    net.wait(Duration::from_secs(seconds));
+    net.came_out();
+}
+
+#[test]
+fn r6888_8_a_freed_port_rests_two_minutes() {
+    each(&one_port("filtering = \"endpoint-independent\""), |net| {
+        assert!(taker(net, "udp", "").is_some());
+        // It ends after 10 to 11.1 seconds.
+        pause(net, 12);
+        assert_eq!(net.session_count(), 0);
+        pause(net, 10);
+        assert_eq!(taker(net, "udp", ""), None, "{:?}: after 10 s", net.shape);
+        pause(net, 95);
+        assert_eq!(taker(net, "udp", ""), None, "{:?}: before 2 minutes", net.shape);
+        pause(net, 17);
+        assert!(taker(net, "udp", "").is_some(), "{:?}: after 2 minutes", net.shape);
+    });
+}
+
+#[test]
+fn r6888_8a_a_port_of_a_closed_connection_does_not_rest() {
+    each(&one_port("filtering = \"endpoint-independent\""), |net| {
+        let host = taker(net, "tcp", "S seq=100").unwrap();
+        let (inside, outside) = (format!("192.168.1.{host}:1000"), "203.0.113.10:2000");
+        net.act(&format!(
+            "
+            wan> tcp S1a:53 > {outside} SA seq=500 ack=101
+            lan< tcp S1a:53 > {inside} SA seq=500 ack=101
+            lan> tcp {inside} > S1a:53 AF seq=101 ack=501
+            wan< tcp {outside} > S1a:53 AF seq=101 ack=501
+            wan> tcp S1a:53 > {outside} AF seq=501 ack=102
+            lan< tcp S1a:53 > {inside} AF seq=501 ack=102
+            lan> tcp {inside} > S1a:53 A seq=102 ack=502
+            wan< tcp {outside} > S1a:53 A seq=102 ack=502
+            wait 3s"
+        ));
+        assert_eq!(net.session_count(), 0);
+        assert!(taker(net, "tcp", "S seq=1").is_some(), "{:?}", net.shape);
+    });
+}
+
+#[test]
+fn r6888_8c_a_port_does_not_rest_where_strangers_are_filtered() {
+    for word in &WORDS[1..] {
+        each(&one_port(&format!("filtering = \"{word}\"")), |net| {
+            assert!(taker(net, "udp", "").is_some());
+            pause(net, 12);
+            assert!(taker(net, "udp", "").is_some(), "{:?}: {word}", net.shape);
+        });
+    }
+}
+
+#[test]
+fn r6888_8d_how_long_a_port_rests_is_configurable() {
+    each(&one_port("filtering = \"endpoint-independent\"\nhold_down = \"5s\""), |net| {
+        assert!(taker(net, "udp", "").is_some());
+        // It ends after 10 to 11.1 seconds and rests until 15 to 16.1.
+        pause(net, 12);
+        assert_eq!(taker(net, "udp", ""), None, "{:?}", net.shape);
+        pause(net, 6);
+        assert!(taker(net, "udp", "").is_some(), "{:?}", net.shape);
     });
 }

@@ -392,6 +392,56 @@ fn r6888_1_a_carriers_gateway_does_what_the_other_rfcs_say() {
     });
 }
 
+/// How many of so many ports inside a host gets a mapping for, with lines of this form.
+fn mapped(net: &mut Net, host: &str, ports: std::ops::Range<u16>, rest: (&str, &str)) -> usize {
+    let passes = |n: &u16| {
+        let outs = net.offer("lan", &format!("{} {host}:{n} > S1a:53 {}", rest.0, rest.1));
+        // Who is refused is told: no host, or forbidden.
+        let told = |out: &crate::lab::Out| out.interface == "wan" || matches!(out.icmp(), Some((3, 1 | 13)));
+        assert!(outs.iter().all(told), "{outs:?}");
+        outs.iter().any(|out| out.interface == "wan")
+    };
+    ports.filter(passes).count()
+}
+
+/// A pool that gives each subscriber so much.
+fn ports_each(limit: &str) -> String {
+    pool(&format!("addresses = \"203.0.113.10\"\nports_per_subscriber = {limit}"))
+}
+
+#[test]
+fn r6888_4_ports_of_a_subscriber_are_limited() {
+    each(&ports_each("64"), |net| {
+        assert_eq!(mapped(net, "C1", 2000..2100, ("udp", "")), 64);
+        assert_eq!(mapped(net, "C2", 2000..2050, ("udp", "")), 50, "others are not hurt");
+        // A mapping takes one port, however many it speaks to.
+        assert_eq!(opened(net, "192.168.1.12", 100), 100);
+    });
+}
+
+#[test]
+fn r6888_4a_the_limit_of_ports_is_configurable() {
+    each(&ports_each("64"), |net| {
+        assert_eq!(mapped(net, "C1", 2000..2200, ("udp", "")), 64);
+        net.reload(&ports_each("128"));
+        net.run();
+        assert_eq!(mapped(net, "C1", 2000..2200, ("udp", "")), 128);
+    });
+}
+
+#[test]
+fn r6888_4b_the_limit_is_each_protocols_own() {
+    each(&ports_each("{ tcp = 20, udp = 10, icmp = 5 }"), |net| {
+        assert_eq!(mapped(net, "C1", 2000..2100, ("udp", "")), 10);
+        assert_eq!(mapped(net, "C1", 2000..2100, ("tcp", "S seq=1")), 20);
+        let queries = (0..50).filter(|id| {
+            let outs = net.offer("lan", &format!("icmp echo C1 > S1a id={id}"));
+            outs.iter().any(|out| out.interface == "wan")
+        });
+        assert_eq!(queries.count(), 5);
+    });
+}
+
 #[test]
 fn r6888_7_anybody_may_send_to_a_mapping() {
     each(&filtering(WORDS[0]), |net| assert_eq!(who_reaches(net, "udp", ""), REACH[0]));

@@ -102,7 +102,7 @@ fn every_key_of_a_forward_can_be_given() {
     );
     let config = parsed(&text);
     let rule = config.dnat.last().unwrap();
-    assert_eq!((rule.ports.clone(), rule.to_port, rule.syn_proxy), (8000..=8010, 8000, true));
+    assert_eq!((rule.ports.clone(), rule.backends[0].port, rule.syn_proxy), (8000..=8010, 8000, true));
     assert!(rule.source.is_some());
 }
 

@@ -73,6 +73,11 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
             "[[dnat]]",
             &[("on", "\"wan\""), ("protocol", "\"tcp\""), ("port", "22"), ("to", "\"192.168.1.9\"")],
         ),
+        (
+            Section::Backend,
+            "[[dnat]]\naddress = \"203.0.113.5\"\nprotocol = \"tcp\"\nport = 22\n[[dnat.to]]",
+            &[("address", "\"192.168.1.8\"")],
+        ),
         (Section::Ban, "[[ban]]", &[("from", "\"192.0.2.0/24\"")]),
         (Section::Set, "[set.cluster]", &[("prefixes", "[]")]),
         (Section::Notrack, "[[notrack]]", &[("name", "\"cache\"")]),

@@ -136,7 +136,7 @@ proptest! {
         prop_assert_eq!(config.snat[0].source, SourcePool::Pool(0));
         prop_assert_eq!(config.dnat.len(), site.forwards.len());
         for (rule, (port, to_port)) in config.dnat.iter().zip(&site.forwards) {
-            prop_assert_eq!((rule.ports.clone(), rule.to_port), (*port..=*port, to_port.unwrap_or(*port)));
+            prop_assert_eq!((rule.ports.clone(), rule.backends[0].port), (*port..=*port, to_port.unwrap_or(*port)));
         }
     }
 }

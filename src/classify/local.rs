@@ -5,8 +5,15 @@
 //!
 //! Two questions are asked of every packet, to find its owner (DESIGN section 4): is its destination one of ours,
 //! and is its source a backend that answers for one of our addresses? Both are one probe in an [`AddressMap`].
+//!
+//! A port of a backend may stand behind several forwards, and an answer does not say by which one its request came. So the
+//! first of them names the request for all, and a request to any other goes by that name too. A forward with several backends
+//! must have the same name for all of them, since which one a client gets is no function of the packet alone: backends are
+//! drained and change. The config check sees to that, forwards with several backends count before those with one, and a
+//! backend that goes by another name, as sessions of an earlier configuration know it by that, is left out until they are
+//! over. Whoever may be chosen then, request and answer have one owner, and no change of weights or drains moves a session.
 
-use super::{AddressMap, Statics};
+use super::{AddressMap, Statics, Target, Targets};
 use crate::ids::InterfaceId;
 use crate::nat::behavior::Behavior;
 use crate::packet::Tuple;
@@ -54,11 +61,9 @@ pub struct Forward {
     pub protocol: u8,
     /// Ports on our side.
     pub ports: RangeInclusive<u16>,
-    /// The backend.
-    pub to: Ipv4Addr,
-    /// The backend's port for the first of `ports`.
-    pub to_port: u16,
-    /// The zone that the backend is in.
+    /// The backends.
+    pub targets: Targets,
+    /// The zone that the backends are in.
     pub zone: u16,
     /// Full NAT: also translate the source.
     pub source: Option<Source>,
@@ -71,14 +76,21 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// The backend's port for one of `ports`.
+    /// A backend's port for one of `ports`.
     #[inline]
-    pub fn backend_port(&self, port: u16) -> u16 {
-        self.to_port.wrapping_add(port.wrapping_sub(*self.ports.start()))
+    pub fn backend_port(&self, target: &Target, port: u16) -> u16 {
+        target.port.wrapping_add(port.wrapping_sub(*self.ports.start()))
     }
 
-    fn backend_ports(&self) -> RangeInclusive<u16> {
-        self.to_port..=self.backend_port(*self.ports.end())
+    fn backend_ports(&self, target: &Target) -> RangeInclusive<u16> {
+        target.port..=self.backend_port(target, *self.ports.end())
+    }
+
+    /// The backend that this endpoint is, for what is sent to `port`.
+    pub fn target_at(&self, port: u16, address: Ipv4Addr, backend_port: u16) -> Option<&Target> {
+        let is_there =
+            |target: &&Target| (target.address, self.backend_port(target, port)) == (address, backend_port);
+        self.targets.iter().find(is_there)
     }
 }
 
@@ -223,26 +235,30 @@ impl LocalAddresses {
                 }
             })
             .collect();
-        let declared: Vec<Backend> = forwards
-            .iter()
-            // With full NAT the backend answers to one of our addresses: the destination tells the owner.
-            .filter(|(_, forward)| forward.source.is_none())
-            .filter_map(|(on, forward)| {
+        let of_forward = |(on, forward): &(u16, Forward)| {
+            let public = addresses.get(usize::from(*on)).map(|on| (on.address, *forward.ports.start()));
+            let backend = |target: &Target| {
                 Some(Backend {
                     zone: forward.zone,
-                    address: forward.to,
+                    address: target.address,
                     protocol: forward.protocol,
-                    ports: forward.backend_ports(),
-                    public: (addresses.get(usize::from(*on))?.address, *forward.ports.start()),
+                    ports: forward.backend_ports(target),
+                    public: public?,
                 })
-            })
-            .collect();
+            };
+            forward.targets.iter().filter_map(backend).collect::<Vec<_>>()
+        };
+        // With full NAT the backend answers to one of our addresses: the destination tells the owner.
+        let kept = || forwards.iter().filter(|(_, forward)| forward.source.is_none());
+        let (services, single): (Vec<_>, Vec<_>) =
+            kept().partition(|(_, forward)| forward.targets.iter().len() > 1);
+        let declared: Vec<Backend> = services.into_iter().chain(single).flat_map(of_forward).collect();
         let known: HashSet<&Backend, ahash::RandomState> = former.iter().collect();
         let new = declared.iter().filter(|backend| !known.contains(backend));
         let mut backends: Vec<Backend> = former.iter().chain(new).cloned().collect();
         backends.sort_by_key(|backend| backend.address);
         let named = |number: u16| Some((addresses.get(usize::from(number))?.address, number));
-        LocalAddresses {
+        let mut local = LocalAddresses {
             index: ZoneMap::new(zones, |zone| AddressMap::new(seen(zone).into_iter().filter_map(named))),
             backend_index: AddressMap::new(
                 backends.iter().enumerate().map(|(at, backend)| (backend.address, number(at))),
@@ -253,7 +269,34 @@ impl LocalAddresses {
             backends: backends.into(),
             declared: declared.into_iter().collect(),
             statics: Statics::default(),
+        };
+        local.settle();
+        local
+    }
+
+    /// Leaves out the backends of each forward that do not go by the name that its requests have: its own, if any of them goes
+    /// by that.
+    fn settle(&mut self) {
+        let mut forwards = std::mem::take(&mut self.forwards);
+        for local in &self.addresses {
+            let here = forwards.get_mut(local.forwards.clone()).unwrap_or_default().iter_mut();
+            let several =
+                |forward: &&mut Forward| forward.source.is_none() && forward.targets.iter().len() > 1;
+            for forward in here.filter(several) {
+                let own = |port: u16| Some((local.address, port));
+                let is_own = |target: &Target| {
+                    forward.ports.clone().all(|port| self.name(forward, target, port) == own(port))
+                };
+                let lead = forward.targets.iter().position(is_own).unwrap_or(0);
+                forward.targets = forward.targets.clone().led_by(lead);
+                let strays = |target: &Target| {
+                    let name = |port| self.name(forward, target, port) == self.public_of(forward, port);
+                    !forward.ports.clone().all(name)
+                };
+                forward.targets = forward.targets.clone().without(strays);
+            }
         }
+        self.forwards = forwards;
     }
 
     /// The same with networks that are translated one to one.
@@ -368,12 +411,23 @@ impl LocalAddresses {
     /// What [`LocalAddresses::request_of`] says of the answers to a request that `forward` takes.
     #[inline]
     pub fn first_request(&self, forward: &Forward, request: &Tuple) -> Tuple {
-        let port = forward.backend_port(request.dport);
         let public = match forward.source {
-            None => self.first_public(forward.zone, forward.to, forward.protocol, port),
+            None => self.public_of(forward, request.dport),
             Some(_) => None,
         };
         public.map_or(*request, |(dst, dport)| Tuple { dst, dport, ..*request })
+    }
+
+    /// The address and port of ours that name the requests which `forward` takes on `port`.
+    #[inline]
+    fn public_of(&self, forward: &Forward, port: u16) -> Option<(Ipv4Addr, u16)> {
+        self.name(forward, forward.targets.lead()?, port)
+    }
+
+    #[inline]
+    fn name(&self, forward: &Forward, target: &Target, port: u16) -> Option<(Ipv4Addr, u16)> {
+        let port = forward.backend_port(target, port);
+        self.first_public(forward.zone, target.address, forward.protocol, port)
     }
 
     /// The address and port of ours behind which a backend's port stands, of several the first.
@@ -402,8 +456,7 @@ mod tests {
         Forward {
             protocol: TCP,
             ports,
-            to: BACKEND,
-            to_port,
+            targets: Targets::one(BACKEND, to_port),
             zone: 0,
             source,
             syn_proxy: false,
@@ -424,7 +477,8 @@ mod tests {
         ];
         let local = LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), Some(1024..=65535))], &forwards);
         let ours = local.find(0, OURS).unwrap();
-        assert_eq!(local.forward(ours, TCP, 8003).unwrap().backend_port(8003), 83);
+        let found = local.forward(ours, TCP, 8003).unwrap();
+        assert_eq!(found.backend_port(found.targets.iter().next().unwrap(), 8003), 83);
         assert_eq!(local.forward(ours, UDP, 8003), None);
         assert!(!local.is_allocatable(ours, TCP, 8003));
         assert!(local.is_allocatable(ours, UDP, 8003));

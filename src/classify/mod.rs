@@ -8,6 +8,7 @@
 //! | [`martian`] | addresses that can not be forwarded |
 //! | [`notrack`] | classes of packets that pass without a session |
 //! | [`prefix_set`] | a set of addresses given as prefixes |
+//! | [`service`] | the backends of a forward, and which of them a client gets |
 //! | [`statics`] | addresses and networks that are translated one to one |
 
 pub mod address_map;
@@ -16,10 +17,12 @@ pub mod local;
 pub mod martian;
 pub mod notrack;
 pub mod prefix_set;
+pub mod service;
 pub mod statics;
 
 pub use address_map::AddressMap;
 pub use by_source::BySource;
 pub use local::{Backend, Declared, Forward, LocalAddress, LocalAddresses, Source};
 pub use prefix_set::PrefixSet;
+pub use service::{Affinity, Target, Targets};
 pub use statics::{Static, Statics};

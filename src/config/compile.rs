@@ -1,9 +1,11 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
-use super::model::{Config, ConntrackConfig, DnatRule, SourcePool, StaticRule};
+use super::model::{BackendConfig, Config, ConntrackConfig, DnatRule, SourcePool, StaticRule};
 use super::notrack;
-use crate::classify::{Backend, BySource, Forward, LocalAddresses, PrefixSet, Source, Static, Statics};
+use crate::classify::{
+    Backend, BySource, Forward, LocalAddresses, PrefixSet, Source, Static, Statics, Target, Targets,
+};
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
 use crate::ids::{InterfaceId, MacAddr, Realm};
@@ -222,14 +224,21 @@ fn seen(
     ranked.into_iter().map(|(.., number)| number).collect()
 }
 
+fn targets(rule: &DnatRule) -> Targets {
+    let target = |backend: &BackendConfig| {
+        let BackendConfig { address, port, weight, drain } = *backend;
+        Target { address, port, weight, drain }
+    };
+    Targets::new(rule.backends.iter().map(target).collect(), rule.affinity)
+}
+
 fn forward(number: u32, rule: &DnatRule) -> Forward {
     Forward {
         rule: number,
         drain: rule.drain,
         protocol: rule.protocol,
         ports: rule.ports.clone(),
-        to: rule.to,
-        to_port: rule.to_port,
+        targets: targets(rule),
         zone: rule.zone,
         source: rule.source.map(source),
         syn_proxy: rule.syn_proxy,

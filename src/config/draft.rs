@@ -3,6 +3,7 @@
 //! `None` stands for what was not given and for what was wrong; the latter has been reported, so that nothing that
 //! follows from it is.
 
+use crate::classify::Affinity;
 use crate::classify::notrack::{Existing, OpenedBy, PeerPolicy, TcpFlags, Verdict};
 use crate::config::error::Span;
 use crate::config::model::PollMode;
@@ -206,10 +207,18 @@ pub(super) struct DnatDraft {
     pub(super) address: Option<At<Ipv4Addr>>,
     pub(super) protocols: Vec<At<u8>>,
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
-    pub(super) to: Option<At<(Ipv4Addr, Option<u16>)>>,
+    pub(super) to: Option<At<Vec<BackendDraft>>>,
+    pub(super) affinity: Affinity,
     pub(super) zone: Option<At<u16>>,
     pub(super) source: Option<At<SourceName>>,
     pub(super) syn_proxy: Option<At<bool>>,
+    pub(super) drain: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct BackendDraft {
+    pub(super) to: At<(Ipv4Addr, Option<u16>)>,
+    pub(super) weight: u8,
     pub(super) drain: bool,
 }
 

@@ -6,8 +6,8 @@
 //! use it, and not used for new ones. A number becomes free again, and a retired backend is forgotten, when no session uses
 //! it; [`InUse`] says which ones are used.
 
-use super::model::{Config, DnatRule, SnatRule, SourcePool, StaticRule};
-use crate::classify::{Backend, Declared, LocalAddress};
+use super::model::{BackendConfig, Config, DnatRule, SnatRule, SourcePool, StaticRule};
+use crate::classify::{Affinity, Backend, Declared, LocalAddress};
 use crate::conntrack::timeouts::Timeouts;
 use crate::ids::InterfaceId;
 use crate::nat::behavior::Behavior;
@@ -261,8 +261,13 @@ fn static_key(rule: &StaticRule) -> StaticRule {
     rule.clone()
 }
 
-/// Draining a forward does not make it another one.
+/// Draining a forward does not make it another one, nor do other backends of it.
 fn dnat_key<'c>(config: &'c Config, rule: &DnatRule) -> (DnatRule, Option<Option<&'c str>>) {
     let source = rule.source.map(|source| pool_name(config, source));
-    (DnatRule { source: None, drain: false, ..rule.clone() }, source)
+    // With one backend it is a forward to that; with several it is a service.
+    let backends = match rule.backends.as_slice() {
+        [one] => vec![BackendConfig { drain: false, ..*one }],
+        _ => Vec::new(),
+    };
+    (DnatRule { source: None, drain: false, backends, affinity: Affinity::default(), ..rule.clone() }, source)
 }

@@ -121,6 +121,10 @@ pub enum Mistake {
     PoolPorts { pool: String, ports: u32, workers: u8 },
     #[error("\"{interface}\" is internal: sources are translated on their way out of an external interface")]
     OutInternal { interface: String },
+    #[error("the backends {first} and {second} are in different zones")]
+    BackendZones { first: Ipv4Addr, second: Ipv4Addr },
+    #[error("port {port} of the backend {to} is behind two rules that have different backends beside it")]
+    BackendShared { to: Ipv4Addr, port: u16 },
     #[error("{external} and {internal} are not of the same length")]
     StaticLength { external: Ipv4Net, internal: Ipv4Net },
     #[error("{external} and {internal} overlap")]
@@ -281,6 +285,10 @@ impl Mistake {
             Mistake::PoolHoldsNextHop { .. } => "take it out of the pool".into(),
             Mistake::PoolPorts { .. } => "widen the range of `ports`, or use fewer workers".into(),
             Mistake::OutInternal { .. } => "name an external interface, or correct its `realm`".into(),
+            Mistake::BackendZones { .. } => "use backends of one zone, in several rules if need be".into(),
+            Mistake::BackendShared { .. } => {
+                "give both rules the same backends with the same ports, or let the backend listen on another port for one of them; or add `source`".into()
+            }
             Mistake::StaticLength { external, .. } => {
                 format!("write prefixes of one length, such as /{}", external.prefix_len())
             }

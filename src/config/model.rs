@@ -1,5 +1,6 @@
 //! The checked configuration. Every index in it is valid, every name unique, every list within its bound.
 
+use crate::classify::Affinity;
 use crate::classify::notrack::NotrackClass;
 use crate::conntrack::policy::{Limits, TcpOptions, TrackRule};
 use crate::conntrack::timeouts::Timeouts;
@@ -239,17 +240,30 @@ pub struct DnatRule {
     pub protocol: u8,
     /// The ports that clients use.
     pub ports: RangeInclusive<u16>,
-    /// The backend's address.
-    pub to: Ipv4Addr,
-    /// The zone that the backend is in.
+    /// The backends: 1 to [`crate::classify::service::MAX_BACKENDS`].
+    pub backends: Vec<BackendConfig>,
+    /// Who a client is to the choice among them.
+    pub affinity: Affinity,
+    /// The zone that the backends are in.
     pub zone: u16,
-    /// The backend's port for the first of `ports`; the others follow one by one.
-    pub to_port: u16,
     /// Also translate the source (full NAT): to an address of this pool.
     pub source: Option<SourcePool>,
     /// The gateway answers handshakes itself, with SYN cookies, before the backend hears of them. TCP only.
     pub syn_proxy: bool,
     /// No new session is made: those that there are go on until they end.
+    pub drain: bool,
+}
+
+/// A backend of a [`DnatRule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BackendConfig {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its port for the first of the rule's ports; the others follow one by one.
+    pub port: u16,
+    /// Its part of the new sessions, against that of the others: 1 to [`crate::classify::service::MAX_WEIGHT`].
+    pub weight: u8,
+    /// It gets no new session.
     pub drain: bool,
 }
 

@@ -92,7 +92,8 @@ fn is_translated_to(running: &Running, id: InterfaceId) -> bool {
             .config
             .dnat
             .iter()
-            .any(|rule| rule.source == Some(SourcePool::Interface) && towards(rule.zone, rule.to))
+            .filter(|rule| rule.source == Some(SourcePool::Interface))
+            .any(|rule| rule.backends.iter().any(|backend| towards(rule.zone, backend.address)))
 }
 
 /// A pool before it is counted.

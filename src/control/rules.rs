@@ -7,7 +7,8 @@ use super::inline::{Inline, ports, quoted};
 use super::one_way::Known;
 use super::running::Running;
 use super::{api, classes};
-use crate::config::model::{BanRule, Config, DnatRule, SnatRule, SourcePool, StaticRule};
+use crate::classify::Affinity;
+use crate::config::model::{BackendConfig, BanRule, Config, DnatRule, SnatRule, SourcePool, StaticRule};
 use crate::ids::InterfaceId;
 use crate::pipeline::plan::Rule;
 use crate::time::Tick;
@@ -137,7 +138,10 @@ fn dnat(config: &Config, rule: &DnatRule) -> String {
     }
     table.value("protocol", protocol(rule.protocol));
     table.value("port", ports(&rule.ports));
-    table.text("to", format_args!("{}:{}", rule.to, rule.to_port));
+    table.list("to", &rule.backends.iter().map(backend).collect::<Vec<_>>());
+    if rule.affinity == Affinity::Source {
+        table.text("affinity", "source");
+    }
     table.zone("zone", config, Some(rule.zone));
     if let Some(pool) = rule.source {
         table.text("source", source(config, pool));
@@ -146,6 +150,23 @@ fn dnat(config: &Config, rule: &DnatRule) -> String {
         if set {
             table.value(name, true);
         }
+    }
+    table.finish()
+}
+
+fn backend(backend: &BackendConfig) -> String {
+    let BackendConfig { address, port, weight, drain } = *backend;
+    let to = format!("{address}:{port}");
+    if (weight, drain) == (1, false) {
+        return quoted(to);
+    }
+    let mut table = Inline::default();
+    table.text("address", to);
+    if weight != 1 {
+        table.value("weight", weight);
+    }
+    if drain {
+        table.value("drain", true);
     }
     table.finish()
 }
@@ -206,7 +227,7 @@ snat = [
 dnat = [
   { on = "wan", protocol = ["tcp", "udp"], port = 53, to = "192.168.1.10", zone = 0 },
   { address = "203.0.113.3", protocol = "tcp", port = "8000-8010", to = "10.0.0.7:80", zone = 7, source = "interface", syn_proxy = true, drain = true },
-  { address = "203.0.113.17", protocol = "tcp", port = 443, to = "192.168.1.11:8443", zone = 0, source = "pool.web" },
+  { address = "203.0.113.17", protocol = "tcp", port = 443, to = ["192.168.1.11:8443", { address = "192.168.1.12", weight = 3, drain = true }], affinity = "source", zone = 0, source = "pool.web" },
 ]
 ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
 "#;

@@ -57,6 +57,12 @@ pub const NO_ROUTE: Refusal =
 const NO_SNAT: Refusal =
     Refusal { reason: DropReason::NoRule, answer: Some(Answer::unreachable(icmp::CODE_ADMIN_PROHIBITED)) };
 
+/// A forward takes no new sessions: the sender is told by ICMP 3/3.
+const DRAINED: Refusal = Refusal {
+    reason: DropReason::ForwardDrained,
+    answer: Some(Answer::unreachable(icmp::CODE_PORT_UNREACHABLE)),
+};
+
 /// No session possible: the sender is told by ICMP 3/1 (RFC 6888 REQ-11).
 pub const fn out_of_resources(reason: DropReason) -> Refusal {
     Refusal { reason, answer: Some(Answer::unreachable(icmp::CODE_HOST_UNREACHABLE)) }
@@ -423,7 +429,8 @@ fn plan_forward(
     number: u16,
     forward: &Forward,
 ) -> Result<Plan, Refusal> {
-    let hop = snap.route_in(forward.zone, forward.to).ok_or(NO_ROUTE)?;
+    let target = forward.targets.choose(src, sport).ok_or(DRAINED)?;
+    let hop = snap.route_in(forward.zone, target.address).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
     let closed = |number| Translated { number, pool: None, closed: true };
     let source = match forward.source {
@@ -447,15 +454,12 @@ fn plan_forward(
     };
     let answers_from = (out.realm, out.zone);
     if forward.drain {
-        return Err(Refusal {
-            reason: DropReason::ForwardDrained,
-            answer: Some(Answer::unreachable(icmp::CODE_PORT_UNREACHABLE)),
-        });
+        return Err(DRAINED);
     }
     Ok(Plan::Session(SessionPlan {
         rule: Rule::Dnat(forward.rule),
-        dst: forward.to,
-        dport: forward.backend_port(dport),
+        dst: target.address,
+        dport: forward.backend_port(target, dport),
         source,
         fixed: None,
         answers_from,
@@ -505,7 +509,7 @@ fn check_free(snap: &Snapshot, out: &Interface, tuple: &Tuple, address: Ipv4Addr
     let forward = snap
         .local_on(out, address)
         .and_then(|number| snap.local.forward(number, tuple.protocol, tuple.sport))
-        .filter(|forward| (forward.to, forward.backend_port(tuple.sport)) != (tuple.src, tuple.sport));
+        .filter(|forward| forward.target_at(tuple.sport, tuple.src, tuple.sport).is_none());
     match forward {
         Some(_) => Err(out_of_resources(DropReason::StaticPortForwarded)),
         None => Ok(()),

@@ -6,7 +6,7 @@
 //! | TCP or UDP to a port of ours | the port alone where it is a mapping's, which may be sent to by anybody; else the whole flow: whoever makes a session picks a port with which the reply comes to him |
 //! | other protocols and ICMP identifiers | the port or identifier alone |
 //! | to a forwarded port (DNAT) | the whole flow; where sources are counted, its source alone |
-//! | from a backend of a forward | as the request that it answers |
+//! | from a backend of a forward | as the request that it answers, by whichever forward that came and whichever backend it got |
 //! | to a static address (1:1) | as what the host behind it sends to the source |
 //! | from one static host to the external address of another | as the one of both directions whose source is lower |
 //! | of a protocol without ports | the address of the remote end: its source if the destination is ours, else its destination |

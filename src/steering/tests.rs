@@ -1,5 +1,5 @@
 use super::*;
-use crate::classify::{Forward, Source, Static, Statics};
+use crate::classify::{Affinity, Forward, Source, Static, Statics, Target, Targets};
 use crate::ids::InterfaceId;
 use crate::nat::behavior::Behavior;
 use crate::nat::mapping::External;
@@ -17,8 +17,7 @@ fn local(source: Option<Source>) -> LocalAddresses {
     let forward = Forward {
         protocol: protocol::TCP,
         ports: 80..=80,
-        to: BACKEND,
-        to_port: 8080,
+        targets: Targets::one(BACKEND, 8080),
         zone: 0,
         source,
         syn_proxy: false,
@@ -184,6 +183,43 @@ proptest! {
     }
 
     #[test]
+    fn whichever_backend_a_client_gets_and_by_whichever_forward_its_answers_come_to_the_owner_of_the_request(
+        steering in any_steering(),
+        client in address(),
+        cport: u16,
+        drained in 0usize..4,
+        weights in proptest::collection::vec(1u8..=100, 3),
+    ) {
+        let backends = [10, 11, 12].map(|last| Ipv4Addr::new(192, 168, 1, last));
+        prop_assume!(!backends.contains(&client));
+        let targets = |drained: usize| {
+            let list = backends.iter().zip(&weights).enumerate().map(|(n, (address, weight))| Target {
+                address: *address, port: 8080, weight: *weight, drain: n == drained,
+            });
+            Targets::new(list.collect(), Affinity::Connection)
+        };
+        let forward = local(None).forwards_of(0)[0].clone();
+        let single = Forward { ports: 81..=81, targets: Targets::one(backends[1], 8080), ..forward.clone() };
+        let service = |drained| Forward { targets: targets(drained), ..forward.clone() };
+        let compiled = |drained| LocalAddresses::new(
+            vec![(OURS, Some(InterfaceId(1)), None)],
+            &[(SERVICE, single.clone()), (OURS, service(drained)), (SERVICE, service(drained))],
+        );
+        let (all, some) = (compiled(3), compiled(drained));
+        for (dst, dport) in [(OURS, 80), (SERVICE, 80), (SERVICE, 81)] {
+            let request = tuple(client, cport, dst, dport);
+            let owner = steering.owner(&request, 0, &all);
+            prop_assert_eq!(steering.owner(&request, 0, &some), owner, "a drain moves nothing");
+            let number = all.find(0, dst).unwrap();
+            prop_assert!(all.forward(number, protocol::TCP, dport).unwrap().targets.choose(client, cport).is_some());
+            for backend in backends {
+                let answer = tuple(backend, 8080, client, cport);
+                prop_assert_eq!(steering.owner(&answer, 0, &all), owner);
+            }
+        }
+    }
+
+    #[test]
     fn both_directions_of_a_static_hosts_session_have_one_owner_whoever_opens_it(
         steering in any_steering(),
         hosts in (0u32..256, 0u32..256),
@@ -203,7 +239,7 @@ proptest! {
         let [one, two] = [hosts.0, hosts.1].map(|host| Ipv4Addr::from_bits(0x0a00_0000 | host));
         let [one_outside, two_outside] = [one, two].map(|host| fixed.outside(host));
         // A port of one of the hosts is a backend's too.
-        let backend = Forward { to: one, ..local(None).forwards_of(0)[0].clone() };
+        let backend = Forward { targets: Targets::one(one, 8080), ..local(None).forwards_of(0)[0].clone() };
         let local = LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), None)], &[(OURS, backend)])
             .with_statics(Statics::new([fixed]));
         let (sport, dport) = if protocol::is_portless(protocol) { (0, 0) } else { ports };

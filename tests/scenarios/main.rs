@@ -38,6 +38,7 @@ mod pressure;
 mod protocols;
 mod reload;
 mod rules;
+mod services;
 mod statics;
 mod steering;
 mod syn_proxy;

@@ -3,6 +3,7 @@
 //! Order: devices and interfaces, routes, pools, rules, classes, threads, the session table, steering. Doubts ([`Caution`])
 //! are looked for only when there is no mistake, since most of them would follow from one.
 
+mod backends;
 mod bans;
 mod conntrack;
 mod links;

@@ -2,8 +2,8 @@
 
 use super::shadow::Shadows;
 use super::ways::Ways;
-use super::{alternatives, position, unicast, zones};
-use crate::config::draft::{DnatDraft, Draft, InterfaceDraft, SourceName};
+use super::{alternatives, backends, position, unicast, zones};
+use crate::config::draft::{DnatDraft, Draft, SourceName};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{Config, DnatRule, RouteConfig, SnatRule, SourcePool};
@@ -79,9 +79,9 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
     for rule in &draft.dnat {
         let target = target(draft, rule, findings);
         let source = pools.source(rule.source.as_ref(), findings);
-        let backend = backend(draft, &ways, rule, findings);
+        let backend = backends::check(draft, &ways, rule, findings);
         let syn_proxy = syn_proxy(rule, findings);
-        let (Some((address, interface)), Some(ports), Some((to, to_port, zone))) =
+        let (Some((address, interface)), Some(ports), Some((backends, zone))) =
             (target, &rule.ports, backend)
         else {
             continue;
@@ -92,9 +92,9 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
                 interface,
                 protocol: protocol.value,
                 ports: ports.value.clone(),
-                to,
+                backends: backends.clone(),
+                affinity: rule.affinity,
                 zone,
-                to_port,
                 source,
                 syn_proxy,
                 drain: rule.drain,
@@ -103,6 +103,7 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
         }
     }
     collisions(&rules, findings);
+    backends::shared(&rules, findings);
     rules.into_iter().map(|(rule, _)| rule).collect()
 }
 
@@ -148,33 +149,6 @@ fn target(
     Some((address, id(index)))
 }
 
-/// The backend's address, the first of its ports, and its zone.
-fn backend(
-    draft: &Draft,
-    ways: &Ways<'_>,
-    rule: &DnatDraft,
-    findings: &mut Findings,
-) -> Option<(Ipv4Addr, u16, u16)> {
-    let At { value: (to, to_port), at } = rule.to?;
-    let zone = zones::of_backend(draft, ways, At { value: to, at }, rule.zone, findings);
-    let ours = |interface: &InterfaceDraft| {
-        let visible = interface.zone == zone || interface.realm == Some(Realm::External);
-        visible && interface.has(to)
-    };
-    if !unicast(to) {
-        findings.error(at, Mistake::NotUnicast { address: to });
-    } else if draft.interfaces.iter().any(ours) {
-        findings.error(at, Mistake::BackendSelf(to));
-    }
-    let ports = &rule.ports.as_ref()?.value;
-    let first = to_port.unwrap_or(*ports.start());
-    let count = u32::from(*ports.end()) - u32::from(*ports.start()) + 1;
-    if u32::from(first) + count - 1 > u32::from(u16::MAX) {
-        findings.error(at, Mistake::BackendPorts { first, count });
-    }
-    Some((to, first, zone?))
-}
-
 /// The same address, protocol and port in two rules.
 fn collisions(rules: &[(DnatRule, Span)], findings: &mut Findings) {
     let mut sorted: Vec<&(DnatRule, Span)> = rules.iter().collect();
@@ -217,13 +191,14 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
         {
             findings.warn(on.at, Caution::DnatOnInternal(on.value.clone()));
         }
-        let Some(At { value: (to, _), at }) = rule.to else { continue };
-        let backend = At { value: to, at };
-        let zone = zones::of_backend(draft, &ways, backend, rule.zone, &mut Findings::default());
-        match zone.and_then(|zone| ways.by(zone, to)).and_then(|by| by.realm) {
-            Some(Realm::Internal) => {}
-            Some(Realm::External) => findings.warn(at, Caution::BackendExternal(to)),
-            None => findings.warn(at, Caution::BackendUnreachable(to)),
+        for At { value: (to, _), at } in rule.to.iter().flat_map(|to| &to.value).map(|backend| backend.to) {
+            let backend = At { value: to, at };
+            let zone = zones::of_backend(draft, &ways, backend, rule.zone, &mut Findings::default());
+            match zone.and_then(|zone| ways.by(zone, to)).and_then(|by| by.realm) {
+                Some(Realm::Internal) => {}
+                Some(Realm::External) => findings.warn(at, Caution::BackendExternal(to)),
+                None => findings.warn(at, Caution::BackendUnreachable(to)),
+            }
         }
     }
 }

@@ -143,15 +143,15 @@ pub(super) fn dnat(diff: &mut Diff, before: &Config, after: &Config) {
                 interface: _,
                 protocol: _,
                 ports: _,
-                to,
+                backends,
+                affinity,
                 zone,
-                to_port,
                 source,
                 syn_proxy,
                 drain,
             } = rule;
             let source = source.map(|source| words::pool_name(config, source));
-            (*to, *zone, *to_port, source, *syn_proxy, *drain)
+            (backends.as_slice(), *affinity, *zone, source, *syn_proxy, *drain)
         },
         matches_words: |_, rule| words::dnat(rule),
         does_words: words::backend,

@@ -1,7 +1,8 @@
 //! How the objects of a configuration are called in a difference: short, and as the config file writes them.
 
+use crate::classify::Affinity;
 use crate::config::model::{
-    Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, SourcePool, StaticRule,
+    BackendConfig, Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, SourcePool, StaticRule,
 };
 use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
@@ -137,11 +138,21 @@ pub(super) fn dnat(rule: &DnatRule) -> String {
 
 /// Where they get to.
 pub(super) fn backend(config: &Config, rule: &DnatRule) -> String {
-    let DnatRule { to, zone, to_port, source: full_nat, syn_proxy, drain, ports, .. } = rule;
-    let last = u32::from(*to_port) + u32::from(*ports.end()).saturating_sub(u32::from(*ports.start()));
-    let mut text = format!("{to}:{to_port}");
-    if last > u32::from(*to_port) {
-        text += &format!("-{last}");
+    let DnatRule { backends, affinity, zone, source: full_nat, syn_proxy, drain, ports, .. } = rule;
+    let more = u32::from(*ports.end()).saturating_sub(u32::from(*ports.start()));
+    let written = |BackendConfig { address, port, weight, drain }: &BackendConfig| {
+        let mut text = format!("{address}:{port}");
+        if more > 0 {
+            text += &format!("-{}", u32::from(*port) + more);
+        }
+        if *weight != 1 {
+            text += &format!(" weight {weight}");
+        }
+        if *drain { text + " drain" } else { text }
+    };
+    let mut text = backends.iter().map(written).collect::<Vec<_>>().join(", ");
+    if *affinity == Affinity::Source {
+        text += " affinity source";
     }
     if *zone != 0 {
         text += &format!(" zone {zone}");

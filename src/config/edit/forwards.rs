@@ -6,9 +6,9 @@
 use super::EditError;
 use super::document::{one_or_list, push, remove as remove_table, retain, table_mut, tables, texts};
 use super::values::{Backend, Endpoint, NewForward, Ports, Protocol};
-use crate::config::model::{Config, DnatRule};
+use crate::config::model::{BackendConfig, Config, DnatRule};
 use std::net::Ipv4Addr;
-use toml_edit::{DocumentMut, Value, value};
+use toml_edit::{DocumentMut, InlineTable, Item, Value, value};
 
 const DNAT: &str = "dnat";
 const DRAIN: &str = "drain";
@@ -52,8 +52,9 @@ pub(super) fn add(
     };
     for rule in config.dnat.iter().filter(overlaps) {
         if let Some(protocol) = protocol.iter().find(|protocol| protocol.number() == rule.protocol) {
+            let Some(first) = rule.backends.first() else { continue };
             let (to, ports) =
-                (Backend { address: rule.to, port: Some(rule.to_port) }, Ports(rule.ports.clone()));
+                (Backend { address: first.address, port: Some(first.port) }, Ports(rule.ports.clone()));
             return Err(EditError::Forwarded { protocol: *protocol, ports, to });
         }
     }
@@ -154,21 +155,62 @@ pub(super) fn drain_backend(
     backend: Backend,
     drain: bool,
 ) -> Result<(), EditError> {
-    let goes_there = |rule: &DnatRule| {
-        let last = rule.to_port.saturating_add(rule.ports.end() - rule.ports.start());
-        rule.to == backend.address && backend.port.is_none_or(|port| (rule.to_port..=last).contains(&port))
+    let is_it = |rule: &DnatRule, one: &BackendConfig| {
+        let last = one.port.saturating_add(rule.ports.end() - rule.ports.start());
+        one.address == backend.address && backend.port.is_none_or(|port| (one.port..=last).contains(&port))
     };
     let mut rules = rules(document, config);
-    rules.retain(|(_, rule)| goes_there(rule));
+    rules.retain(|(_, rule)| rule.backends.iter().any(|one| is_it(rule, one)));
     if rules.is_empty() {
         return Err(EditError::NoBackend(backend));
     }
-    rules.retain(|(_, rule)| rule.drain != drain);
+    // A rule with one backend is drained as a whole.
+    rules.retain(|(_, rule)| match rule.backends.as_slice() {
+        [_] => rule.drain != drain,
+        several => several.iter().any(|one| is_it(rule, one) && one.drain != drain),
+    });
     if rules.is_empty() {
         return Err(EditError::Already { what: format!("the backend {backend}"), drained: drain });
     }
-    for (number, _) in rules {
-        set(document, number, drain);
+    for (number, rule) in rules {
+        if rule.backends.len() == 1 {
+            set(document, number, drain);
+            continue;
+        }
+        let Some(to) = table_mut(document, DNAT, number).and_then(|table| table.get_mut("to")) else {
+            continue;
+        };
+        for (at, _) in rule.backends.iter().enumerate().filter(|(_, one)| is_it(rule, one)) {
+            set_backend(to, at, drain);
+        }
     }
     Ok(())
+}
+
+/// Begins or ends draining one of several backends of a rule.
+fn set_backend(to: &mut Item, at: usize, drain: bool) {
+    if let Some(table) = to.as_array_of_tables_mut().and_then(|tables| tables.get_mut(at)) {
+        if drain {
+            table.insert(DRAIN, value(true));
+        } else {
+            table.remove(DRAIN);
+        }
+        return;
+    }
+    let Some(one) = to.as_array_mut().and_then(|list| list.get_mut(at)) else { return };
+    if let Some(text) = one.as_str() {
+        if drain {
+            let entries = [("address", Value::from(text)), (DRAIN, Value::from(true))];
+            let table = Value::from(entries.into_iter().collect::<InlineTable>());
+            let decor = one.decor().clone();
+            *one = table;
+            *one.decor_mut() = decor;
+        }
+    } else if let Some(table) = one.as_inline_table_mut() {
+        if drain {
+            table.insert(DRAIN, Value::from(true));
+        } else {
+            table.remove(DRAIN);
+        }
+    }
 }

@@ -32,6 +32,8 @@ pub enum Section {
     Snat,
     /// `[[dnat]]`
     Dnat,
+    /// `[[dnat.to]]`
+    Backend,
     /// `[[ban]]`
     Ban,
     /// `[set.NAME]`
@@ -358,9 +360,16 @@ static DNAT: &[Key] = &[
     ),
     required(
         "to",
-        "address or address:port",
+        "address or address:port, table, or list of them",
         "\"192.168.1.10:80\"",
-        "The backend. Without a port it gets the port that the client used; a range of ports is mapped one by one from the port given.",
+        "The backend. Without a port it gets the port that the client used; a range of ports is mapped one by one from the port given. Of several, each client gets one: see `[[dnat.to]]`.",
+    ),
+    default(
+        "affinity",
+        "`\"connection\"` or `\"source\"`",
+        "\"connection\"",
+        "\"source\"",
+        "Which sessions go to the same one of several backends: `\"source\"` sends all of a client's address to one, also those to other rules with the same backends.",
     ),
     optional(
         "zone",
@@ -393,6 +402,24 @@ static DNAT: &[Key] = &[
     COMMENT,
 ];
 
+static BACKEND: &[Key] = &[
+    required("address", "address or address:port", "\"192.168.1.11:80\"", "The backend, as in `to`."),
+    default(
+        "weight",
+        "1 to 100",
+        "1",
+        "3",
+        "Its part of the new sessions, against the weights of the other backends.",
+    ),
+    default(
+        "drain",
+        BOOLEAN,
+        "false",
+        "true",
+        "It gets no new session: those that it has go on until they end.",
+    ),
+];
+
 static BAN: &[Key] = &[
     required(
         "from",
@@ -415,6 +442,7 @@ impl Section {
         Section::Static,
         Section::Snat,
         Section::Dnat,
+        Section::Backend,
         Section::Ban,
         Section::Set,
         Section::Notrack,
@@ -437,6 +465,7 @@ impl Section {
             Section::Static => "[[static]]",
             Section::Snat => "[[snat]]",
             Section::Dnat => "[[dnat]]",
+            Section::Backend => "[[dnat.to]]",
             Section::Ban => "[[ban]]",
             Section::Set => "[set.NAME]",
             Section::Notrack => "[[notrack]]",
@@ -460,6 +489,7 @@ impl Section {
             Section::Static => STATIC,
             Section::Snat => SNAT,
             Section::Dnat => DNAT,
+            Section::Backend => BACKEND,
             Section::Ban => BAN,
             Section::Set => notrack::SET,
             Section::Notrack => notrack::NOTRACK,

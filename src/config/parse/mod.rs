@@ -7,9 +7,11 @@ mod notrack;
 
 pub(super) use conntrack::WHEN_FULL;
 
+use crate::classify::Affinity;
+use crate::classify::service::MAX_WEIGHT;
 use crate::config::draft::{
-    BanDraft, DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft, SourceName,
-    StaticDraft, Vlan,
+    BackendDraft, BanDraft, DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft,
+    SourceName, StaticDraft, Vlan,
 };
 use crate::config::error::Span;
 use crate::config::keys::Section;
@@ -31,6 +33,7 @@ pub(super) const STEERING: &[(&str, Wish)] =
     &[("auto", Wish::Auto), ("port-rules", Wish::PortRules), ("software", Wish::Software)];
 pub(super) const POLL_MODES: &[(&str, PollMode)] =
     &[("busy", PollMode::Busy), ("adaptive", PollMode::Adaptive)];
+const AFFINITY: &[(&str, Affinity)] = &[("connection", Affinity::Connection), ("source", Affinity::Source)];
 /// IANA protocol numbers.
 const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
 
@@ -320,12 +323,50 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
         address,
         protocols: table.require("protocol", findings).map(|f| protocols(&f, findings)).unwrap_or_default(),
         ports: table.require("port", findings).and_then(|field| ports(&field, findings)),
-        to: table.require("to", findings).and_then(|field| field.parse(units::backend, findings)),
+        to: table.require("to", findings).map(|field| backends(&field, findings)),
+        affinity: table
+            .get("affinity")
+            .and_then(|field| field.word(AFFINITY, findings))
+            .map(|affinity| affinity.value)
+            .unwrap_or_default(),
         zone: zone(table, findings),
         source: source(table.get("source"), findings),
         syn_proxy: table.get("syn_proxy").and_then(|field| field.boolean(findings)),
         drain: table.get("drain").and_then(|field| field.boolean(findings)).is_some_and(|drain| drain.value),
     }
+}
+
+/// A backend, or a list of them; each a text or a table.
+fn backends(field: &Field<'_>, findings: &mut Findings) -> At<Vec<BackendDraft>> {
+    if field.is_empty_list() {
+        field.empty(findings);
+    }
+    let mut list = Vec::new();
+    for item in field.items() {
+        let found = if item.value.is_table() {
+            let Some(table) = item.table(findings) else { continue };
+            backend(
+                &Table::open(Section::Backend, Section::Backend.header().into(), item.at, table, findings),
+                findings,
+            )
+        } else {
+            let to = item.parse(units::backend, findings);
+            to.map(|to| BackendDraft { to, weight: 1, drain: false })
+        };
+        list.extend(found);
+    }
+    At { value: list, at: field.at }
+}
+
+fn backend(table: &Table<'_>, findings: &mut Findings) -> Option<BackendDraft> {
+    let to = table.require("address", findings).and_then(|field| field.parse(units::backend, findings));
+    let weight = table.get("weight").and_then(|field| field.integer(1..=MAX_WEIGHT.into(), findings));
+    let drain = table.get("drain").and_then(|field| field.boolean(findings));
+    Some(BackendDraft {
+        to: to?,
+        weight: weight.map_or(1, |weight| weight.value),
+        drain: drain.is_some_and(|drain| drain.value),
+    })
 }
 
 fn ban(table: &Table<'_>, findings: &mut Findings) -> BanDraft {

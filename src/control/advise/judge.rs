@@ -132,8 +132,11 @@ pub(super) fn forward_of<'r>(running: &'r Running, service: &Service) -> Option<
     let local = &running.snapshot.local;
     let number = local.find(service.zone, service.to?)?;
     let forward = local.forward(number, service.protocol, service.port)?;
-    let becomes = (forward.to, forward.backend_port(service.port));
-    (!forward.drain && Some(becomes) == service.backend && forward.source.is_none()).then_some(forward)
+    let (address, port) = service.backend?;
+    // Without a session there is no choice of several.
+    let is_alone = forward.targets.iter().len() == 1;
+    let becomes = forward.target_at(service.port, address, port).filter(|target| !target.drain && is_alone);
+    (!forward.drain && becomes.is_some() && forward.source.is_none()).then_some(forward)
 }
 
 /// The interfaces that clients' packets come in by.

@@ -90,10 +90,19 @@ fn why_owner(snap: &Snapshot, header: &Header) -> &'static str {
     let zone = snap.interface(*interface).zone;
     let steering = &snap.steering;
     let portless = protocol::is_portless(tuple.protocol);
-    match snap.local.find(zone, tuple.dst) {
+    let local = snap.local.find(zone, tuple.dst);
+    let is_forwarded = local.is_some_and(|n| snap.local.forward(n, tuple.protocol, tuple.dport).is_some());
+    let statics = snap.local.statics();
+    match local {
         _ if steering.workers() == 1 => "it is the only one",
+        _ if !is_forwarded && statics.of_external(tuple.dst).is_some() => {
+            "as what the static host that it goes to sends back"
+        }
+        None if portless && statics.any_of_internal(zone, tuple.src).is_some() => {
+            "by its source: the protocol has no ports, and the host has a static address"
+        }
         Some(_) if portless => "by its source: the protocol has no ports",
-        Some(number) if snap.local.forward(number, tuple.protocol, tuple.dport).is_some() => {
+        Some(_) if is_forwarded => {
             if snap.conntrack.limits.count_sources() {
                 "by its source, as sources are counted"
             } else {

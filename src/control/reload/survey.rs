@@ -164,7 +164,8 @@ pub fn kind_of(number: u8) -> Kind {
 fn leads_there(snapshot: &Snapshot, planned: &SessionPlan, session: &SessionSnapshot<V4Key>) -> bool {
     let (from, to) = (session.original.tuple(), session.reply.tuple().inverse());
     let answers_from = (session.reply.realm(), session.reply.zone());
-    if (planned.dst, planned.dport, planned.answers_from) != (to.dst, to.dport, answers_from) {
+    let there = (planned.dst, planned.dport) == (to.dst, to.dport);
+    if planned.answers_from != answers_from || !there && !is_backend(snapshot, planned, from, to) {
         return false;
     }
     let Some(source) = planned.source else {
@@ -183,6 +184,18 @@ fn leads_there(snapshot: &Snapshot, planned: &SessionPlan, session: &SessionSnap
         }
         _ => gives(source.number),
     }
+}
+
+/// Whether the session goes to another backend of the forward that would make it: it keeps the one that it has.
+fn is_backend(snapshot: &Snapshot, planned: &SessionPlan, from: Tuple, to: Tuple) -> bool {
+    let Rule::Dnat(rule) = planned.rule else { return false };
+    let mut here = snapshot.local.iter().zip(0u16..).filter(|(local, _)| local.address == from.dst);
+    here.any(|(_, number)| {
+        let forward = snapshot.local.forward(number, from.protocol, from.dport);
+        forward.is_some_and(|forward| {
+            forward.rule == rule && forward.target_at(from.dport, to.dst, to.dport).is_some()
+        })
+    })
 }
 
 fn source_of(snapshot: &Snapshot, rule: Rule, session: &SessionSnapshot<V4Key>) -> Option<Source> {

@@ -1,0 +1,279 @@
+//! The backends of a forward, and which of them a client gets: a consistent choice (Maglev: Eisenbud et al. 2016, 3.4).
+//!
+//! Every backend fills places of a table in an order of its own, in turns, as many a turn as its weight says; a client's hash
+//! names a place. So when a backend comes or goes, nearly all clients of the others keep theirs, and with affinity by source
+//! that holds for all connections of a client, to every forward with the same backends. The table is built with the snapshot;
+//! the choice is two loads. Seeds are fixed: gateways beside each other, and one after a restart, choose the same.
+//!
+//! Only new sessions are chosen for: sessions hold the backend that they have. A backend that is drained has no place. Nor has
+//! one that *settles*: of the configuration before, sessions still know it behind another port of ours, which is what says
+//! whose its answers are (see [`super::local`]); it gets new sessions when they are over.
+
+use std::net::Ipv4Addr;
+
+/// Places of a table: a prime, a hundred and more for each backend.
+const PLACES: u16 = 16_381;
+/// The most backends of a forward.
+pub const MAX_BACKENDS: usize = 128;
+/// The most that a backend can weigh.
+pub const MAX_WEIGHT: u8 = 100;
+
+/// One backend of a forward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its port for the first of the forward's ports.
+    pub port: u16,
+    /// Its part of the new sessions, against that of the others: 1 to [`MAX_WEIGHT`].
+    pub weight: u8,
+    /// It gets no new session.
+    pub drain: bool,
+}
+
+/// Who a client is to [`Targets::choose`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Affinity {
+    /// Its address and port: each of its connections is another one.
+    #[default]
+    Connection,
+    /// Its address: all of its connections go to one backend.
+    Source,
+}
+
+/// The backends of a forward.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Targets {
+    /// At least one, at most [`MAX_BACKENDS`].
+    list: Box<[Target]>,
+    affinity: Affinity,
+    /// The backend at each place; empty if there is not more than one to choose.
+    table: Box<[u8]>,
+    /// The only one to choose, if it is one alone.
+    only: Option<u8>,
+    /// The one that names requests: see [`super::local`].
+    lead: u8,
+}
+
+impl Targets {
+    /// One backend, which gets everything.
+    pub fn one(address: Ipv4Addr, port: u16) -> Targets {
+        Targets::new(vec![Target { address, port, weight: 1, drain: false }], Affinity::Connection)
+    }
+
+    /// These backends. Those beyond [`MAX_BACKENDS`] are not there.
+    pub fn new(mut list: Vec<Target>, affinity: Affinity) -> Targets {
+        list.truncate(MAX_BACKENDS);
+        Targets::build(list.into(), affinity, |_| false)
+    }
+
+    /// The same, without new sessions for those that `is_left_out`.
+    #[must_use]
+    pub fn without(self, is_left_out: impl Fn(&Target) -> bool) -> Targets {
+        let lead = self.lead;
+        Targets { lead, ..Targets::build(self.list, self.affinity, is_left_out) }
+    }
+
+    /// The same, with another one that names requests.
+    #[must_use]
+    pub fn led_by(self, lead: usize) -> Targets {
+        Targets { lead: u8::try_from(lead).unwrap_or(0), ..self }
+    }
+
+    /// The backend whose name all requests go by.
+    #[inline]
+    pub fn lead(&self) -> Option<&Target> {
+        self.list.get(usize::from(self.lead))
+    }
+
+    fn build(list: Box<[Target]>, affinity: Affinity, is_left_out: impl Fn(&Target) -> bool) -> Targets {
+        let numbered = (0u8..).zip(&list).filter(|(_, target)| !target.drain && !is_left_out(target));
+        let open: Vec<(u8, &Target)> = numbered.collect();
+        let (only, table) = match open.as_slice() {
+            [] => (None, Box::default()),
+            [(number, _)] => (Some(*number), Box::default()),
+            several => (None, fill(several)),
+        };
+        Targets { list, affinity, table, only, lead: 0 }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Target> {
+        self.list.iter()
+    }
+
+    /// The backend of a new session from this client; `None`: there is none to choose.
+    #[inline]
+    pub fn choose(&self, client: Ipv4Addr, port: u16) -> Option<&Target> {
+        let number = match self.only {
+            Some(only) => only,
+            None => {
+                let port = if self.affinity == Affinity::Source { 0 } else { port };
+                let hash = mix(u64::from(client.to_bits()) << 16 | u64::from(port));
+                let place = (u128::from(hash) * self.table.len() as u128) >> 64;
+                *self.table.get(usize::try_from(place).ok()?)?
+            }
+        };
+        self.list.get(usize::from(number))
+    }
+}
+
+/// Lets backends take places in turns.
+fn fill(backends: &[(u8, &Target)]) -> Box<[u8]> {
+    const FREE: u8 = u8::MAX;
+    struct Seat {
+        number: u8,
+        at: u32,
+        skip: u32,
+        weight: u8,
+        /// Places that it has earned, in parts of the heaviest one's weight.
+        credit: u8,
+    }
+    let places = u32::from(PLACES);
+    let heaviest = backends.iter().map(|(_, target)| target.weight).max().unwrap_or(1);
+    let seat = |(number, target): &(u8, &Target)| {
+        let name = u64::from(target.address.to_bits()) << 16 | u64::from(target.port);
+        let (offset, skip) = (mix(name ^ 1 << 48), mix(name ^ 2 << 48));
+        let below = |hash: u64, most: u32| u32::try_from((u128::from(hash) * u128::from(most)) >> 64);
+        Seat {
+            number: *number,
+            at: below(offset, places).unwrap_or(0),
+            skip: below(skip, places - 1).unwrap_or(0) + 1,
+            weight: target.weight,
+            credit: 0,
+        }
+    };
+    let mut seats: Vec<Seat> = backends.iter().map(seat).collect();
+    let mut table = vec![FREE; usize::from(PLACES)];
+    let mut left = table.len();
+    loop {
+        for seat in &mut seats {
+            seat.credit += seat.weight;
+            if seat.credit < heaviest {
+                continue;
+            }
+            seat.credit -= heaviest;
+            // The number of places is a prime, so that its steps come to every one.
+            while let Some(place) = table.get_mut(seat.at as usize) {
+                seat.at = (seat.at + seat.skip) % places;
+                if *place == FREE {
+                    *place = seat.number;
+                    break;
+                }
+            }
+            left -= 1;
+            if left == 0 {
+                return table.into();
+            }
+        }
+    }
+}
+
+/// The finalizer of SplitMix64: every bit of the result depends on every bit.
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ value >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    fn target(last: u8, weight: u8) -> Target {
+        Target { address: Ipv4Addr::new(10, 0, 0, last), port: 80, weight, drain: false }
+    }
+
+    fn targets(list: &[(u8, u8)], affinity: Affinity) -> Targets {
+        Targets::new(list.iter().map(|(last, weight)| target(*last, *weight)).collect(), affinity)
+    }
+
+    fn clients() -> impl Iterator<Item = (Ipv4Addr, u16)> {
+        (0u32..40_000).map(|n| (Ipv4Addr::from_bits(0xc633_6400 + n % 500), u16::try_from(n / 500).unwrap()))
+    }
+
+    fn shares(targets: &Targets) -> HashMap<Ipv4Addr, f64> {
+        let mut shares = HashMap::new();
+        for (client, port) in clients() {
+            *shares.entry(targets.choose(client, port).unwrap().address).or_default() += 1.0 / 40_000.0;
+        }
+        shares
+    }
+
+    #[test]
+    fn backends_get_sessions_by_their_weights() {
+        let shares = shares(&targets(&[(1, 1), (2, 3), (3, 0x10)], Affinity::Connection));
+        for (last, expected) in [(1, 1.0 / 20.0), (2, 3.0 / 20.0), (3, 16.0 / 20.0)] {
+            let share = shares[&Ipv4Addr::new(10, 0, 0, last)];
+            assert!((share - expected).abs() < 0.01, "{last}: {share}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn as_many_backends_as_there_can_be_are_within_a_few_percent_of_one_another() {
+        let list: Vec<(u8, u8)> = (0..128).map(|last| (last, 1)).collect();
+        let targets = targets(&list, Affinity::Connection);
+        let mut places = [0u32; 128];
+        targets.table.iter().for_each(|number| places[usize::from(*number)] += 1);
+        let (least, most) = (places.iter().min().unwrap(), places.iter().max().unwrap());
+        assert!(most - least <= 1, "{least} to {most}");
+    }
+
+    #[test]
+    fn when_a_backend_goes_its_clients_move_and_next_to_no_others() {
+        let all = targets(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)], Affinity::Connection);
+        let gone = Ipv4Addr::new(10, 0, 0, 3);
+        let rest = all.clone().without(|target| target.address == gone);
+        let mut moved = 0;
+        for (client, port) in clients() {
+            let (before, after) = (all.choose(client, port).unwrap(), rest.choose(client, port).unwrap());
+            assert_ne!(after.address, gone);
+            moved += u32::from(before.address != gone && before != after);
+        }
+        assert!(moved < 40_000 / 20, "{moved} of 40000 moved");
+        // And it gets them back.
+        assert_eq!(rest.without(|_| false), all);
+    }
+
+    #[test]
+    fn the_order_of_the_list_says_nothing_of_who_gets_whom_but_for_ties() {
+        let (one, other) = (
+            targets(&[(1, 1), (2, 1), (3, 1)], Affinity::Connection),
+            targets(&[(3, 1), (1, 1), (2, 1)], Affinity::Connection),
+        );
+        let same = clients()
+            .filter(|(client, port)| {
+                one.choose(*client, *port).unwrap().address == other.choose(*client, *port).unwrap().address
+            })
+            .count();
+        assert!(same > 38_000, "{same} of 40000");
+    }
+
+    #[test]
+    fn with_affinity_a_client_has_one_backend_and_without_all() {
+        let backends = &[(1, 1), (2, 1), (3, 1)];
+        let of_client = |affinity| {
+            let targets = targets(backends, affinity);
+            let mut found: Vec<u8> = (0..200)
+                .map(|port| targets.choose(Ipv4Addr::LOCALHOST, port).unwrap().address.octets()[3])
+                .collect();
+            found.sort_unstable();
+            found.dedup();
+            found.len()
+        };
+        assert_eq!((of_client(Affinity::Source), of_client(Affinity::Connection)), (1, 3));
+        assert_eq!(shares(&targets(backends, Affinity::Source)).len(), 3);
+    }
+
+    #[test]
+    fn who_is_drained_or_left_out_gets_nothing() {
+        let drained = Target { drain: true, ..target(2, 1) };
+        let two = Targets::new(vec![target(1, 1), drained], Affinity::Connection);
+        assert!(clients().all(|(client, port)| two.choose(client, port) == Some(&target(1, 1))));
+        assert_eq!(two.without(|target| target.weight == 1).choose(Ipv4Addr::LOCALHOST, 1), None);
+        let one = Targets::one(Ipv4Addr::LOCALHOST, 7);
+        assert_eq!(one.choose(Ipv4Addr::LOCALHOST, 1).unwrap().port, 7);
+    }
+}

@@ -364,3 +364,25 @@ proptest! {
         prop_assert_eq!(text, SITE);
     }
 }
+
+#[test]
+fn one_of_several_backends_is_drained_where_it_stands() {
+    let site = SITE.to_owned()
+        + "[[dnat]]\naddress = \"203.0.113.7\"\nprotocol = \"tcp\"\nport = 443\n\
+           to = [\"192.168.1.30\", { address = \"192.168.1.31:8443\", weight = 2 }] # both\n";
+    let drained = |text: &str| {
+        let config = parsed(text);
+        config.dnat.last().unwrap().backends.iter().map(|backend| backend.drain).collect::<Vec<_>>()
+    };
+    let first = edited(&site, json!({"edit": "drain_backend", "backend": "192.168.1.30"}));
+    assert_eq!(drained(&first), [true, false]);
+    assert!(
+        first.contains("to = [{ address = \"192.168.1.30\", drain = true }, { address = \"192.168.1.31:8443\", weight = 2 }] # both"),
+        "{first}"
+    );
+    let both = edited(&first, json!({"edit": "drain_backend", "backend": "192.168.1.31:8443"}));
+    assert_eq!(drained(&both), [true, true]);
+    let again = edited(&both, json!({"edit": "undrain_backend", "backend": "192.168.1.30"}));
+    assert_eq!(drained(&again), [false, true]);
+    assert!(!parsed(&again).dnat.last().unwrap().drain);
+}

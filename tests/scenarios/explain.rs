@@ -232,6 +232,7 @@ impl Story {
         let rule = match rule.kind.as_str() {
             "snat" => Rule::Snat(number),
             "dnat" => Rule::Dnat(number),
+            "static" => Rule::Static(number),
             _ => Rule::Notrack(number),
         };
         self.net.snapshot.rules.of(rule).map_or(0, |counters| counters.sum())

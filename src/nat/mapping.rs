@@ -108,7 +108,8 @@ pub struct Mappings {
 
 impl Mappings {
     /// Memory for each mapping at capacity, in bytes.
-    pub const BYTES_PER_MAPPING: usize = size_of::<Mapping>() + 2 * size_of::<u32>() + 2 * Peers::BYTES_PER_PEER;
+    pub const BYTES_PER_MAPPING: usize =
+        size_of::<Mapping>() + 2 * size_of::<u32>() + 2 * Peers::BYTES_PER_PEER;
 
     /// A table for `capacity` mappings of `sessions` sessions. `seeds` must be random and secret.
     pub fn new(capacity: u32, sessions: u32, seeds: [u64; 2]) -> Mappings {

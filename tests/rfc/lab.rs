@@ -200,7 +200,7 @@ impl Net {
 /// An IPv4 packet with these bytes as it is: header checksum and lengths are set right, nothing else is looked at.
 pub(crate) fn ipv4(protocol: u8, src: &str, dst: &str, options: &[u8], body: &[u8]) -> Vec<u8> {
     let address = |name: &str| cast(name).parse::<Ipv4Addr>().unwrap();
-    assert!(options.len() % 4 == 0 && options.len() <= 40);
+    assert!(options.len().is_multiple_of(4) && options.len() <= 40);
     let head = 20 + options.len();
     let mut packet = vec![0x40 | (head / 4) as u8, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0];
     packet[2..4].copy_from_slice(&((head + body.len()) as u16).to_be_bytes());

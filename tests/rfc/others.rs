@@ -196,7 +196,7 @@ fn r1858_tiny_and_overlapping_fragments_do_no_harm() {
         let fragment = |offset: u16, more: bool, body: &[u8]| {
             let mut packet = ipv4(6, "C1", "S1a", &[], body);
             packet[4..6].copy_from_slice(&[0, 77]);
-            packet[6..8].copy_from_slice(&(offset / 8 | if more { 0x2000 } else { 0 }).to_be_bytes());
+            packet[6..8].copy_from_slice(&((offset / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
             crate::lab::mend(&mut packet);
             packet
         };

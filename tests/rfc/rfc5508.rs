@@ -458,9 +458,9 @@ fn r5508_10c1_congestion_makes_no_source_quench() {
         // Nobody takes anything off the wire meanwhile, so that the queue fills.
         for _ in 0..5000 {
             net.send_ipv4(lan, &packet);
-            net.workers.iter_mut().for_each(|worker| {
+            for worker in &mut net.workers {
                 worker.poll_once(net.now);
-            });
+            }
         }
         net.run();
         let outs = net.came_out();

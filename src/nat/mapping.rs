@@ -12,7 +12,7 @@
 //!
 //! # Bounds
 //!
-//! As many mappings as the shard holds sessions at the most, and as many [`Peers`]; memory is reserved when the table is
+//! As many mappings as the shard holds sessions at the most, and as many `Peers`; memory is reserved when the table is
 //! made, and touched as it is needed. Look-ups walk a chain of about one; strangers can not make it longer without the seed.
 //!
 //! [`Behavior::keeps_mappings`]: super::behavior::Behavior::keeps_mappings

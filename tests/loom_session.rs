@@ -21,7 +21,7 @@ use loom::thread;
 use natgate::conntrack::key::FlowKey;
 use natgate::conntrack::policy::Policy;
 use natgate::conntrack::seqlock::SeqCount;
-use natgate::conntrack::session::{Direction, Lease, NewSession};
+use natgate::conntrack::session::{Direction, Lease, NewSession, Shape};
 use natgate::conntrack::table::{SessionView, Shard};
 use natgate::conntrack::timeouts::Timeout;
 use natgate::conntrack::tracker::{self, Observed, touch, track};

@@ -90,7 +90,7 @@ fn a_service_is_proposed_over_the_sessions_of_all_workers() {
     assert_eq!((advice.sessions, advice.services, advice.proposed), (3_000, 1, 1));
     let [service] = &advice.advice[..] else { panic!("{advice:?}") };
     assert_eq!((service.unreplied, service.new_per_second, service.packets_per_session), (3_000, 300.0, 1.0));
-    assert!(service.sources.abs_diff(3_000) < 300 && !service.sources_at_least, "{}", service.sources);
+    assert!(service.sources.abs_diff(3_000) < 900 && !service.sources_at_least, "{}", service.sources);
     let class = service.class.as_ref().unwrap();
     assert_eq!((class.saves_sessions, class.saves_cycles_per_second), (3_000, 300 * (2_394 + 1_008 - 339)));
     assert!(class.toml.starts_with("[[notrack]]\nname = \"dns-udp\"\npreset = \"dns\"\n"), "{}", class.toml);

@@ -96,9 +96,14 @@ fn summary(out: &mut dyn Write, config: &Config) -> io::Result<()> {
         0 => String::new(),
         size => format!(", {size} MiB to count their sources"),
     };
-    let tables = estimate.session_bytes + estimate.source_bytes + estimate.port_bytes;
+    let mappings = match mebibytes(estimate.mapping_bytes) {
+        0 => String::new(),
+        size => format!(", up to {size} MiB for mappings"),
+    };
+    let tables =
+        estimate.session_bytes + estimate.source_bytes + estimate.mapping_bytes + estimate.port_bytes;
     let memory = format!(
-        "{} MiB: {} MiB for {} sessions of {} bytes{sources}, {} MiB for the ports of {}, \
+        "{} MiB: {} MiB for {} sessions of {} bytes{sources}{mappings}, {} MiB for the ports of {}, \
          {} MiB for {} frames",
         mebibytes(estimate.frame_bytes + tables),
         mebibytes(estimate.session_bytes),

@@ -10,9 +10,14 @@ use crate::conntrack::policy::Share;
 use crate::conntrack::timeouts::Timeout;
 use crate::device::sizing;
 use crate::device::spec::DeviceSpec;
+use crate::ids::Realm;
+use crate::nat::behavior::Behavior;
+use crate::nat::mapping::Mappings;
 use crate::nat::proxied::Records;
 use crate::nat::space::PortSpace;
 use crate::pipeline::held_frames;
+use crate::wire::protocol;
+use std::ops::RangeInclusive;
 
 /// Memory of one session: its record with both tuples (128), its share of the index (16), of the lists by class (8)
 /// and of the timer wheel (8). The design's budget.
@@ -93,6 +98,8 @@ pub struct Estimate {
     pub session_bytes: u64,
     /// Memory of the table of sources, in bytes; 0 if they are not limited.
     pub source_bytes: u64,
+    /// Memory of the mappings when there are as many as there can be, in bytes; 0 if no pool keeps any.
+    pub mapping_bytes: u64,
     /// Memory of the free ports of every address that may be allocated from, with every worker, in bytes.
     pub port_bytes: u64,
     /// New TCP connections a second that can go on for ever: each holds its session for `tcp_time_wait` after its end.
@@ -118,11 +125,11 @@ pub struct Estimate {
 /// The tables of a config do not fit the memory that is available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not enough memory: {sessions} MiB for max_sessions and {ports} MiB for the ports of interfaces and pools, with \
+    "not enough memory: {sessions} MiB for max_sessions, with mappings, and {ports} MiB for the ports of interfaces and pools, with \
      {available} MiB available; lower max_sessions, or use smaller pools or fewer workers"
 )]
 pub struct TooLittleMemory {
-    /// MiB of the session table, with that of sources.
+    /// MiB of the session table, with that of sources and that of mappings.
     pub sessions: u32,
     /// MiB of the free ports.
     pub ports: u32,
@@ -152,7 +159,8 @@ impl Estimate {
         let part = |share: Share| share.of(config.conntrack.max_sessions);
         let adaptive = limits.adaptive_low < limits.adaptive_high;
         let reserved_sessions = part(limits.reserve);
-        let sets = usize::from(config.runtime.workers) * (interfaces + pools.sum::<usize>());
+        let sets = usize::from(config.runtime.workers)
+            * (interfaces + pools.sum::<usize>() + PortSpace::WORKER_BYTES);
         let proxied = config.dnat.iter().any(|rule| rule.syn_proxy);
         let bytes_per_session = SESSION_BYTES + if proxied { PROXIED_BYTES } else { 0 };
         Estimate {
@@ -160,6 +168,7 @@ impl Estimate {
             bytes_per_session,
             session_bytes: sessions * bytes_per_session,
             source_bytes: if limits.count_sources() { sessions * SOURCE_BYTES } else { 0 },
+            mapping_bytes: mapping_bytes(config),
             port_bytes: u64::try_from(sets).unwrap_or(u64::MAX),
             tcp_closed_per_second: rate(Timeout::TcpTimeWait),
             tcp_unanswered_per_second: rate(Timeout::TcpSynSent),
@@ -179,7 +188,7 @@ impl Estimate {
     /// # Errors
     /// They do not.
     pub fn fits(&self, available: u64) -> Result<(), TooLittleMemory> {
-        let sessions = self.session_bytes + self.source_bytes;
+        let sessions = self.session_bytes + self.source_bytes + self.mapping_bytes;
         if sessions + self.port_bytes <= available {
             return Ok(());
         }
@@ -188,6 +197,23 @@ impl Estimate {
             ports: mebibytes(self.port_bytes),
             available: available >> 20,
         })
+    }
+}
+
+/// Memory of as many mappings as there can be: one for each session, and no more than the addresses have ports.
+fn mapping_bytes(config: &Config) -> u64 {
+    const PROTOCOLS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::ICMP];
+    let ports = |range: &RangeInclusive<u16>, behavior: &Behavior| {
+        let mapped = PROTOCOLS.iter().filter(|protocol| behavior.keeps_mappings(**protocol)).count();
+        range.clone().count() * mapped
+    };
+    let outer = config.interfaces.iter().filter(|interface| interface.realm == Realm::External).count();
+    let pools = config.pools.iter().map(|pool| pool.addresses.len() * ports(&pool.ports, &pool.behavior));
+    let most = pools.sum::<usize>() + outer * ports(&INTERFACE_PORTS, &config.masquerade);
+    let sessions = u64::from(config.conntrack.max_sessions);
+    match u64::try_from(most).unwrap_or(u64::MAX) {
+        0 => 0,
+        most => Mappings::bytes(most.min(sessions), sessions),
     }
 }
 
@@ -231,19 +257,20 @@ mod tests {
         let estimate = Estimate::of(&crate::config::parse(text, "x").unwrap().config);
         assert_eq!(
             estimate.port_bytes,
-            17 * 2 * u64::try_from(PortSpace::address_bytes(&INTERFACE_PORTS)).unwrap()
+            2 * u64::try_from(17 * PortSpace::address_bytes(&INTERFACE_PORTS) + PortSpace::WORKER_BYTES)
+                .unwrap()
         );
-        let needed = estimate.session_bytes + estimate.port_bytes;
+        let needed = estimate.session_bytes + estimate.mapping_bytes + estimate.port_bytes;
         assert_eq!(estimate.fits(needed), Ok(()));
         let error = estimate.fits(needed - 1).unwrap_err().to_string();
-        assert!(error.contains("40 MiB for max_sessions and 2 MiB for the ports"), "{error}");
-        assert!(error.contains("with 41 MiB available"), "{error}");
+        assert!(error.contains("67 MiB for max_sessions, with mappings, and 5 MiB for the ports"), "{error}");
+        assert!(error.contains("with 71 MiB available"), "{error}");
 
         let limited = format!("{text}[conntrack]\nnew_sessions_per_source = \"9/s\"\n");
         let estimate = Estimate::of(&crate::config::parse(&limited, "x").unwrap().config);
         assert_eq!(estimate.source_bytes, 262_144 * SOURCE_BYTES);
         let error = estimate.fits(needed).unwrap_err().to_string();
-        assert!(error.contains("50 MiB for max_sessions"), "{error}");
+        assert!(error.contains("77 MiB for max_sessions"), "{error}");
     }
 
     #[test]

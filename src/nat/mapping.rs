@@ -107,9 +107,12 @@ pub struct Mappings {
 }
 
 impl Mappings {
-    /// Memory for each mapping at capacity, in bytes.
-    pub const BYTES_PER_MAPPING: usize =
-        size_of::<Mapping>() + 2 * size_of::<u32>() + 2 * Peers::BYTES_PER_PEER;
+    /// Memory of `mappings` mappings that are there and of what a table for `sessions` sessions takes beside them, in bytes.
+    /// What is never needed is reserved and not taken.
+    pub fn bytes(mappings: u64, sessions: u64) -> u64 {
+        let chains = 3 * size_of::<u32>() + Peers::BYTES_PER_PEER;
+        mappings * (size_of::<Mapping>() + Peers::BYTES_PER_PEER) as u64 + sessions * chains as u64
+    }
 
     /// A table for `capacity` mappings of `sessions` sessions. `seeds` must be random and secret.
     pub fn new(capacity: u32, sessions: u32, seeds: [u64; 2]) -> Mappings {

@@ -178,6 +178,9 @@ impl PortUpdate {
 }
 
 impl PortSpace {
+    /// Memory of a worker's bitmaps of crowded remote ends and of its ports that rest, in bytes.
+    pub const WORKER_BYTES: usize = Crowds::BYTES + MAX_RESTING * size_of::<(Tick, External)>();
+
     /// Memory of one address of which these ports may be allocated, in bytes.
     pub fn address_bytes(ports: &RangeInclusive<u16>) -> usize {
         3 * if *ports.start() < 1024 { PortSet::BYTES_WITH_LOW } else { PortSet::BYTES }

@@ -107,6 +107,8 @@ pub struct Shape {
     pub inbound: bool,
     /// Its remote end is behind the gateway too: its packets come in again after they were translated.
     pub turns: bool,
+    /// Its external endpoint is a mapping's, and not one that other sessions share.
+    pub mapped: bool,
 }
 
 /// What a session is made of.
@@ -188,6 +190,7 @@ const INBOUND: u8 = 8;
 const PROXIED: u8 = 16;
 const UNANSWERED: u8 = 32;
 const TURNS: u8 = 64;
+const MAPPED: u8 = 128;
 /// Its packets do not go the short way.
 const DETOUR: u8 = PROXIED | UNANSWERED | TURNS;
 
@@ -300,8 +303,11 @@ impl<K: FlowKey> Session<K> {
         self.l4.store(new.l4.0, Ordering::Relaxed);
         self.state.store(new.opening.state as u8, Ordering::Relaxed);
         let flag = |set: bool, bits: u8| if set { bits } else { 0 };
-        let Shape { inbound, turns } = new.shape;
-        let flags = flag(new.protected, PROTECTED) | flag(inbound, INBOUND | UNANSWERED) | flag(turns, TURNS);
+        let Shape { inbound, turns, mapped } = new.shape;
+        let flags = flag(new.protected, PROTECTED)
+            | flag(inbound, INBOUND | UNANSWERED)
+            | flag(turns, TURNS)
+            | flag(mapped, MAPPED);
         self.flags.store(flags, Ordering::Relaxed);
         self.policy.store(new.policy, Ordering::Relaxed);
         self.cold.lease.store(new.lease.map_or(NO_LEASE, |lease| lease.address), Ordering::Relaxed);
@@ -424,6 +430,12 @@ impl<K: FlowKey> Session<K> {
     #[inline]
     pub fn is_inbound(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & INBOUND != 0
+    }
+
+    /// Whether its external endpoint is a mapping's.
+    #[inline]
+    pub fn is_mapped(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & MAPPED != 0
     }
 
     /// Whether it was opened from outside through a mapping and nobody inside has answered yet.

@@ -291,7 +291,7 @@ impl Mappings {
     }
 
     /// Takes out a mapping that no session uses.
-    pub fn remove(&mut self, MappingId(at): MappingId) -> Option<(Internal, External)> {
+    fn remove(&mut self, MappingId(at): MappingId) -> Option<(Internal, External)> {
         let Mapping { internal, external, counted, next_internal, next_external, .. } = *self.entry(at)?;
         if counted {
             self.held.remove(holder(&internal), internal.address);

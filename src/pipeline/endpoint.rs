@@ -3,7 +3,8 @@
 //! Where the address keeps mappings, the endpoint is that of the internal endpoint's mapping, or of a new one with a port of its
 //! own ([`crate::nat::mapping`]). Else it is one that no other session has towards the same remote end.
 //!
-//! A set-up acquires in order: the port, the mapping, the session; [`Core::undo`] gives back what a failure leaves.
+//! A set-up acquires in order: the port, the mapping, its place in that, the session; [`Core::undo`] gives back what a failure
+//! leaves.
 //! [`Core::give_back`] is for a session that was there.
 
 use super::Snapshot;
@@ -33,14 +34,21 @@ const EXHAUSTED: Refusal = out_of_resources(DropReason::PortsExhausted);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Endpoint {
     pub(super) lease: Lease,
-    /// Its mapping, and whether the session is the first one of it.
-    mapping: Option<(MappingId, bool)>,
+    /// Its mapping, if it is one's.
+    mapping: Option<MappingId>,
+}
+
+impl Endpoint {
+    pub(super) fn is_mapped(&self) -> bool {
+        self.mapping.is_some()
+    }
 }
 
 /// What has to be known of a session that ends to give back what it held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     remote: (Ipv4Addr, u16),
+    mapped: bool,
     /// It kept its mapping open.
     strong: bool,
     /// Both ends know that it is over.
@@ -51,7 +59,8 @@ impl Held {
     pub(super) fn by(session: &Session<V4Key>, end: End) -> Held {
         let outer = session.key(session.from_outside()).tuple();
         let ended = end == End::Closed && outer.protocol == protocol::TCP;
-        Held { remote: (outer.src, outer.sport), strong: !session.is_unanswered(), ended }
+        let (mapped, strong) = (session.is_mapped(), !session.is_unanswered());
+        Held { remote: (outer.src, outer.sport), mapped, strong, ended }
     }
 }
 
@@ -83,7 +92,7 @@ impl<D: Device> Core<D> {
             && snap.local.forward(external.number, external.protocol, external.port).is_none()
         {
             (to.src, to.sport) = (address.address, external.port);
-            return Ok(Some(Endpoint { lease: lease(external), mapping: Some((id, false)) }));
+            return Ok(Some(Endpoint { lease: lease(external), mapping: Some(id) }));
         }
         let limit = behavior.ports_of_subscriber(to.protocol);
         if limit != u32::MAX && self.mappings.held(&internal) >= limit {
@@ -127,7 +136,7 @@ impl<D: Device> Core<D> {
                 return None;
             };
             *to = becomes;
-            return Some(Endpoint { lease: lease(external), mapping: Some((id, true)) });
+            return Some(Endpoint { lease: lease(external), mapping: Some(id) });
         }
         None
     }
@@ -152,23 +161,24 @@ impl<D: Device> Core<D> {
         Some(Endpoint { lease: Lease { address: number, port, protocol: to.protocol }, mapping: None })
     }
 
-    /// The session that was to be made is there: from now on it holds the endpoint.
+    /// Holds the endpoint for a session that is about to be made: before another one goes for it, which may be the last that
+    /// the mapping has.
     pub(super) fn hold(&mut self, endpoint: Endpoint, remote: Ipv4Addr, strong: bool) {
-        if let Some((id, _)) = endpoint.mapping {
+        if let Some(id) = endpoint.mapping {
             self.mappings.open(id, remote, strong);
         }
     }
 
-    /// Gives back the endpoint of a session that could not be made.
-    pub(super) fn undo(&mut self, endpoint: Endpoint, remote: (Ipv4Addr, u16)) {
+    /// Gives back the endpoint that was held for a session that could not be made.
+    pub(super) fn undo(&mut self, endpoint: Endpoint, remote: (Ipv4Addr, u16), strong: bool) {
         let Lease { address: number, port, protocol } = endpoint.lease;
         let external = External { number, protocol, port };
         match endpoint.mapping {
-            Some((id, true)) => {
-                self.mappings.remove(id);
-                self.space.release(external, None);
+            Some(id) => {
+                if self.mappings.close(id, remote.0, strong).is_some() {
+                    self.space.release(external, None);
+                }
             }
-            Some((_, false)) => {}
             None => self.space.unshare(external, remote),
         }
     }
@@ -177,11 +187,11 @@ impl<D: Device> Core<D> {
     pub(super) fn give_back(&mut self, lease: Lease, held: Held) {
         let Lease { address: number, port, protocol } = lease;
         let external = External { number, protocol, port };
-        let Some(id) = self.mappings.at(&external) else {
+        if !held.mapped {
             self.space.unshare(external, held.remote);
-            return;
-        };
-        if self.mappings.close(id, held.remote.0, held.strong).is_some() {
+        } else if let Some(id) = self.mappings.at(&external)
+            && self.mappings.close(id, held.remote.0, held.strong).is_some()
+        {
             let now = (!held.ended).then_some(self.now.tick());
             self.space.release(external, now);
         }
@@ -201,7 +211,7 @@ impl<D: Device> Core<D> {
         if !self.mappings.admits(id, filtering, remote, ours) {
             return Err(DropReason::Filtered);
         }
-        Ok((Endpoint { lease: lease(external), mapping: Some((id, false)) }, internal))
+        Ok((Endpoint { lease: lease(external), mapping: Some(id) }, internal))
     }
 
     /// Somebody inside answered a session that came in by a mapping: it keeps the mapping open from now on.

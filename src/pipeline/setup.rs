@@ -66,7 +66,7 @@ impl<D: Device> Core<D> {
             mark,
             protected: admitted.protected,
             lease: endpoint.map(|endpoint| endpoint.lease),
-            shape,
+            shape: Shape { mapped: endpoint.is_some_and(|endpoint| endpoint.is_mapped()), ..shape },
             l3: translation.l3,
             l4: translation.l4,
         };
@@ -84,11 +84,11 @@ impl<D: Device> Core<D> {
     ) -> Result<(), Stop> {
         let inbound = new.shape.inbound;
         let outer = if inbound { new.original } else { new.reply }.tuple();
+        if let Some(endpoint) = endpoint {
+            self.hold(endpoint, outer.src, !inbound);
+        }
         match self.settle(new, admitted) {
             Ok(id) => {
-                if let Some(endpoint) = endpoint {
-                    self.hold(endpoint, outer.src, !inbound);
-                }
                 self.post_timer(id);
                 self.tell_change(id, Change::New);
                 self.counters.sessions_created.increment();
@@ -96,7 +96,7 @@ impl<D: Device> Core<D> {
             }
             Err(error) => {
                 if let Some(endpoint) = endpoint {
-                    self.undo(endpoint, (outer.src, outer.sport));
+                    self.undo(endpoint, (outer.src, outer.sport), !inbound);
                 }
                 Err(match error {
                     InsertError::Full => out_of_resources(DropReason::SessionTableFull).into(),

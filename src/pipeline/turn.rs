@@ -120,7 +120,7 @@ impl<D: Device> Core<D> {
             mark,
             protected: admitted.protected,
             lease: Some(endpoint.lease),
-            shape: Shape { inbound: true, turns: state.turned },
+            shape: Shape { inbound: true, turns: state.turned, mapped: true },
             l3: translation.l3,
             l4: translation.l4,
         };
@@ -145,7 +145,7 @@ impl<D: Device> Core<D> {
         if state.fragment == Fragment::Later {
             return Err(DropReason::FragmentOrphan.into());
         }
-        let translation = self.set_up(snap, now, work, plan, Shape { inbound: false, turns: true })?;
+        let translation = self.set_up(snap, now, work, plan, Shape { turns: true, ..Shape::default() })?;
         rewrite(&mut work.packet, &translation)?;
         Err(Stop::Turn(plan.answers_from.1))
     }

@@ -287,3 +287,33 @@ fn what_a_pool_lets_in_does_not_come_in_by_an_interface_inside() {
         ",
     );
 }
+
+/// Ports that were shared and are one mapping's under another configuration: a session from before holds none.
+#[test]
+fn a_session_that_shared_its_port_takes_no_mapping_with_it_when_it_ends() {
+    const BOTH: &str = "\"address-and-port-dependent\"";
+    let shared = masquerade(&format!("mapping = {BOTH}\nfiltering = {BOTH}"));
+    let mut net = Net::new(&shared, SHAPES[0]);
+    net.play(
+        "
+        lan> udp 192.168.1.10:4000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:4000 > 198.51.100.1:53
+        opened
+        wait 200s
+        ",
+    );
+    net.reload(HOME);
+    net.play(
+        "
+        lan> udp 192.168.1.10:4000 > 198.51.100.2:53
+        wan< udp 203.0.113.2:4000 > 198.51.100.2:53
+        opened
+        wait 105s
+        closed
+        wan> udp 198.51.100.2:54 > 203.0.113.2:4000
+        lan< udp 198.51.100.2:54 > 192.168.1.10:4000
+        opened
+        ",
+    );
+    net.finish();
+}

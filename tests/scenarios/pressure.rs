@@ -560,3 +560,42 @@ fn a_watermark_is_said_once_when_it_is_crossed_however_many_sessions_are_refused
         net.finish();
     }
 }
+
+/// The session that has to go may be the last one of the very mapping that the newcomer uses.
+#[test]
+fn a_session_that_goes_for_another_one_of_its_mapping_does_not_take_the_mapping_with_it() {
+    for shape in FEW {
+        let config = home(shape, 2, PLAIN);
+        let mut net = Net::new(&config, shape);
+        net.play(
+            "
+            lan> udp 192.168.1.10:7 > 198.51.100.1:53
+            wan< udp 203.0.113.2:$p > 198.51.100.1:53
+            opened
+            lan> udp 192.168.1.10:8 > 198.51.100.1:53
+            wan< udp 203.0.113.2:$q > 198.51.100.1:53
+            opened
+            lan> udp 192.168.1.10:7 > 198.51.100.2:53
+            wan< udp 203.0.113.2:$p > 198.51.100.2:53
+            opened
+            closed
+            evicted unreplied
+            lan> udp 192.168.1.10:7 > 198.51.100.3:53
+            wan< udp 203.0.113.2:$p > 198.51.100.3:53
+            opened
+            closed
+            evicted unreplied
+            wan> udp 198.51.100.3:54 > 203.0.113.2:$p
+            lan< udp 198.51.100.3:54 > 192.168.1.10:7
+            opened
+            closed
+            evicted unreplied
+            wait 305s
+            closed 2
+            ",
+        );
+        // All is given back: the port is the host's own again, and nobody is let in by it before that.
+        net.play("wan> udp 198.51.100.3:53 > 203.0.113.2:$p\ndrop no_session");
+        net.finish();
+    }
+}

@@ -14,7 +14,7 @@ use crate::steering::classes::{ClassSet, Classes, class_of};
 use std::hash::{DefaultHasher, Hasher};
 
 /// First port that is not a well-known one.
-pub(super) const REGISTERED: u16 = 1024;
+pub const REGISTERED: u16 = 1024;
 
 /// Which ports a flow may be given: those that bring its replies to this worker.
 #[derive(Clone, Copy, Debug)]

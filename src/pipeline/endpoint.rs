@@ -17,6 +17,7 @@ use crate::device::Device;
 use crate::ids::Realm;
 use crate::nat::behavior::{Behavior, Dependence};
 use crate::nat::mapping::{External, Internal, MappingId};
+use crate::nat::ports::REGISTERED;
 use crate::packet::Tuple;
 use crate::telemetry::DropReason;
 use crate::time::Tick;
@@ -121,9 +122,11 @@ impl<D: Device> Core<D> {
         (to, answers): (&mut Tuple, (Realm, u16)),
     ) -> Option<Endpoint> {
         let address = snap.local.get(number)?.address;
+        // Any port on the same side of 1024.
+        let any = if internal.port < REGISTERED { 0 } else { u16::MAX };
         for turn in 0..TRIES {
             let rng = &mut self.rng;
-            let preferred = if turn == 0 { internal.port } else { 0 };
+            let preferred = if turn == 0 { internal.port } else { any };
             let external = self.space.allocate(number, to.protocol, preferred, now, || rng.next())?;
             let becomes = Tuple { src: address, sport: external.port, ..*to };
             let reply = V4Key::new(becomes.inverse(), answers.0, answers.1);

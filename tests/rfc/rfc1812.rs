@@ -292,34 +292,20 @@ fn transfer(
 #[test]
 fn r1191_pmtu_is_found_through_the_gateway_both_ways() {
     const MEGABYTE: usize = 1_000_000;
-    each(&home(), |net| {
-        net.act(
-            "
-            lan> tcp C1:1000 > S1a:80 S seq=0
-            wan< tcp X:$p > S1a:80 S seq=0
-            wan> tcp S1a:80 > X:$p SA seq=0 ack=1 win=65000
-            lan< tcp S1a:80 > C1:1000 SA seq=0 ack=1 win=65000
-            lan> tcp C1:1000 > S1a:80 A seq=1 ack=1 win=65000
-            wan< tcp X:$p > S1a:80 A seq=1 ack=1 win=65000
-            ",
-        );
-        let (inside, outside) = ("tcp C1:1000 > S1a:80 A win=65000", "tcp S1a:80 > X:$p A win=65000");
-        let out = format!("{inside} ack=1");
-        assert_eq!(transfer(net, ("lan", &out), ("wan", outside), MEGABYTE), MEGABYTE);
-    });
-    each(&home(), |net| {
-        net.act(
-            "
-            lan> tcp C1:1000 > S1a:80 S seq=0
-            wan< tcp X:$p > S1a:80 S seq=0
-            wan> tcp S1a:80 > X:$p SA seq=0 ack=1 win=65000
-            lan< tcp S1a:80 > C1:1000 SA seq=0 ack=1 win=65000
-            lan> tcp C1:1000 > S1a:80 A seq=1 ack=1 win=65000
-            wan< tcp X:$p > S1a:80 A seq=1 ack=1 win=65000
-            ",
-        );
-        let (inside, outside) = ("tcp C1:1000 > S1a:80 A win=65000", "tcp S1a:80 > X:$p A win=65000");
-        let back = format!("{outside} ack=1");
-        assert_eq!(transfer(net, ("wan", &back), ("lan", inside), MEGABYTE), MEGABYTE);
-    });
+    const CONNECT: &str = "
+        lan> tcp C1:1000 > S1a:80 S seq=0
+        wan< tcp X:$p > S1a:80 S seq=0
+        wan> tcp S1a:80 > X:$p SA seq=0 ack=1 win=65000
+        lan< tcp S1a:80 > C1:1000 SA seq=0 ack=1 win=65000
+        lan> tcp C1:1000 > S1a:80 A seq=1 ack=1 win=65000
+        wan< tcp X:$p > S1a:80 A seq=1 ack=1 win=65000
+        ";
+    let (inside, outside) = ("tcp C1:1000 > S1a:80 A win=65000", "tcp S1a:80 > X:$p A win=65000");
+    let (out, back) = (format!("{inside} ack=1"), format!("{outside} ack=1"));
+    for (from, to) in [(("lan", &*out), ("wan", outside)), (("wan", &*back), ("lan", inside))] {
+        each(&home(), |net| {
+            net.act(CONNECT);
+            assert_eq!(transfer(net, from, to, MEGABYTE), MEGABYTE);
+        });
+    }
 }

@@ -136,6 +136,8 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("management", "tcp_loose = true\ntcp_be_liberal = true\nmanagement", &["~ conntrack.tcp_be_liberal: false -> true", "~ conntrack.tcp_loose: false -> true"]),
     ("workers = 2", "workers = 2\nicmp_errors_per_second = 5", &["~ runtime.icmp_errors_per_second: 1000 -> 5"]),
     ("mtu = 1400", "mtu = 1300", &["~ interface lan mtu: 1400 -> 1300"]),
+    ("mtu = 1400", "mtu = 1400\nicmp_errors = false\nmss_clamp = \"auto\"\nunsolicited_syn = \"silent\"", &[
+        "~ interface lan icmp_errors: true -> false", "~ interface lan mss_clamp: none -> auto", "~ interface lan unsolicited_syn: unreachable -> silent"]),
     ("address = \"203.0.113.2/24\"", "addresses = [\"203.0.113.2/24\", \"203.0.113.3/24\"]", &["~ interface wan addresses: 203.0.113.2/24 -> 203.0.113.2/24, 203.0.113.3/24"]),
     ("address = \"203.0.113.2/24\"", "address = \"203.0.113.4/24\"", &["~ interface wan addresses: 203.0.113.2/24 -> 203.0.113.4/24"]),
     ("gateway = \"203.0.113.1\"", "gateway = \"203.0.113.254\"", &["~ route 0.0.0.0/0: 203.0.113.1 on wan -> 203.0.113.254 on wan"]),

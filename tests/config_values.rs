@@ -54,3 +54,24 @@ fn who_may_look_and_where_revisions_are_is_said() {
     assert_eq!(runtime.metrics.unwrap().to_string(), "[::1]:9469");
     assert_eq!(runtime.state.to_str(), Some("/srv/nat"));
 }
+
+#[test]
+fn an_interface_says_what_it_clamps_and_whether_it_is_silent() {
+    use natgate::config::model::{MssClamp, UnsolicitedSyn};
+    let with = |keys: &str| {
+        let text = format!(
+            "[interface.lan]\ndevice = 'tap:lan'\nrealm = 'internal'\naddress = '10.0.0.1/8'\n{keys}"
+        );
+        config::parse(&text, "x").map(|checked| {
+            let lan = &checked.config.interfaces[0];
+            (lan.mss_clamp, lan.icmp_errors, lan.unsolicited_syn)
+        })
+    };
+    assert_eq!(with("").unwrap(), (MssClamp::Off, true, UnsolicitedSyn::Unreachable));
+    let all = with("mss_clamp = 1360\nicmp_errors = false\nunsolicited_syn = 'silent'\n").unwrap();
+    assert_eq!(all, (MssClamp::To(1360), false, UnsolicitedSyn::Silent));
+    assert_eq!(with("mss_clamp = 'auto'\n").unwrap().0, MssClamp::Auto);
+    for wrong in ["mss_clamp = 100", "mss_clamp = 'much'", "mss_clamp = true", "unsolicited_syn = 'later'"] {
+        assert!(with(wrong).is_err(), "{wrong}");
+    }
+}

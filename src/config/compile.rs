@@ -1,7 +1,9 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
-use super::model::{BackendConfig, Config, ConntrackConfig, DnatRule, SourcePool, StaticRule};
+use super::model::{
+    BackendConfig, Config, ConntrackConfig, DnatRule, SourcePool, StaticRule, UnsolicitedSyn,
+};
 use super::notrack;
 use crate::classify::{
     Backend, BySource, Forward, LocalAddresses, PrefixSet, Source, Static, Statics, Target, Targets,
@@ -66,6 +68,9 @@ pub fn compile_after(
             mac: macs.get(interface.device.index()).copied().unwrap_or_default(),
             addresses: interface.addresses.clone(),
             mtu: interface.mtu,
+            icmp_errors: interface.icmp_errors,
+            mss_limit: interface.mss_clamp.limit(interface.mtu).unwrap_or(u16::MAX),
+            answers_syns: interface.icmp_errors && interface.unsolicited_syn == UnsolicitedSyn::Unreachable,
             local: numbers.find(interface.primary(), Some(id)).unwrap_or(u16::MAX),
         })
         .collect();

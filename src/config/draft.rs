@@ -6,7 +6,7 @@
 use crate::classify::Affinity;
 use crate::classify::notrack::{Existing, OpenedBy, PeerPolicy, TcpFlags, Verdict};
 use crate::config::error::Span;
-use crate::config::model::PollMode;
+use crate::config::model::{MssClamp, PollMode, UnsolicitedSyn};
 use crate::config::presets::Preset;
 use crate::config::reader::At;
 use crate::conntrack::policy::{Share, TcpOptions, WhenFull};
@@ -103,6 +103,9 @@ pub(super) struct InterfaceDraft {
     /// 0 if it was not given, `None` if it was wrong.
     pub(super) zone: Option<u16>,
     pub(super) mtu: Option<At<u16>>,
+    pub(super) icmp_errors: bool,
+    pub(super) mss_clamp: MssClamp,
+    pub(super) unsolicited_syn: UnsolicitedSyn,
     pub(super) vlan: Vlan,
     pub(super) mac: Option<At<MacAddr>>,
 }

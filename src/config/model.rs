@@ -155,6 +155,48 @@ pub struct InterfaceConfig {
     pub addresses: Vec<Ipv4Net>,
     /// Largest IPv4 packet in bytes: 576 to 9216.
     pub mtu: u16,
+    /// Whether the gateway makes ICMP errors about packets that come in here.
+    pub icmp_errors: bool,
+    /// The largest segments of TCP connections through here.
+    pub mss_clamp: MssClamp,
+    /// What the gateway says to who opens a connection from here that nobody waits for.
+    pub unsolicited_syn: UnsolicitedSyn,
+}
+
+/// What a SYN may say of the largest segment that its sender takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MssClamp {
+    /// What its sender likes.
+    #[default]
+    Off,
+    /// What the MTU of the interface leaves.
+    Auto,
+    /// So many bytes: 536 to 9176.
+    To(u16),
+}
+
+impl MssClamp {
+    /// IPv4 and TCP header, in bytes: what an MSS does not count (RFC 9293 3.7.1).
+    const HEADERS: u16 = 40;
+
+    /// The most bytes of a segment on an interface with this MTU; `None`: no limit.
+    pub fn limit(self, mtu: u16) -> Option<u16> {
+        match self {
+            MssClamp::Off => None,
+            MssClamp::Auto => Some(mtu.saturating_sub(Self::HEADERS)),
+            MssClamp::To(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// What becomes of a SYN to an external address that nobody waits for (RFC 5382 REQ-4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum UnsolicitedSyn {
+    /// After six seconds its sender is told that the port is unreachable.
+    #[default]
+    Unreachable,
+    /// Nothing is ever said.
+    Silent,
 }
 
 impl InterfaceConfig {

@@ -16,8 +16,9 @@ use crate::time::Time;
 use crate::wire::arp::{self, ArpMessage};
 use crate::wire::ethernet;
 use crate::wire::icmp;
+use crate::wire::ipv4::Ipv4Header;
 use std::net::Ipv4Addr;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 impl<D: Device> Core<D> {
     /// Answers a request for an address of ours, and passes on what a message tells of its sender (RFC 826).
@@ -113,7 +114,7 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// Drops a packet and tells its sender, if it may be told.
+    /// Drops a packet and tells its sender, if it may be told: at once, or later if that is how the answer is.
     pub(super) fn refuse(
         &mut self,
         snap: &Snapshot,
@@ -124,13 +125,30 @@ impl<D: Device> Core<D> {
     ) {
         self.drop_packet(snap, &packet, reason);
         if let Some(answer) = answer
+            && snap.interface(packet.state.interface).icmp_errors
             && may_answer(&packet)
         {
-            if self.icmp_limit.allow(now) {
-                self.send_error(snap, now, &packet, answer);
+            if answer.delayed {
+                self.unsolicited.enter(now, &packet);
             } else {
-                self.counters.icmp_limited.increment();
+                self.tell_sender(snap, now, packet.state.interface, packet.l3_bytes(), answer);
             }
+        }
+    }
+
+    /// Sends an ICMP error about a packet to its sender, within the rate limit.
+    pub(super) fn tell_sender(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        arrival: InterfaceId,
+        offending: &[u8],
+        answer: Answer,
+    ) {
+        if self.icmp_limit.allow(now) {
+            self.send_error(snap, now, arrival, offending, answer);
+        } else {
+            self.counters.icmp_limited.increment();
         }
     }
 
@@ -144,10 +162,17 @@ impl<D: Device> Core<D> {
 
     /// Sends an ICMP error about a packet to its sender, from the address of the interface that it leaves by
     /// (RFC 1812 4.3.2.4).
-    fn send_error(&mut self, snap: &Snapshot, now: Time, packet: &Packet<D::Buf, Parsed>, answer: Answer) {
-        let Ok(header) = packet.ipv4() else { return };
+    fn send_error(
+        &mut self,
+        snap: &Snapshot,
+        now: Time,
+        arrival: InterfaceId,
+        offending: &[u8],
+        answer: Answer,
+    ) {
+        let Ok((header, _)) = Ipv4Header::ref_from_prefix(offending) else { return };
         let sender = header.source();
-        let arrival = snap.interface(packet.state.interface);
+        let arrival = snap.interface(arrival);
         let Some(hop) = snap.route_to(arrival.realm, arrival.zone, sender) else { return };
         let exit = self
             .resolve(now, hop.interface, hop.neighbor(sender))
@@ -158,8 +183,8 @@ impl<D: Device> Core<D> {
             self.counters.generated_lost.increment();
             return;
         };
-        let Answer { kind, code, mtu } = answer;
-        match build_error(&mut buf, packet.l3_bytes(), out.primary(), kind, code, mtu) {
+        let Answer { kind, code, mtu, .. } = answer;
+        match build_error(&mut buf, offending, out.primary(), kind, code, mtu) {
             Ok(()) => {
                 let note = Note { interface: hop.interface, generated: true };
                 self.send(snap, buf, 0, ethernet::IPV4, exit, note);

@@ -43,6 +43,7 @@
 //! | `egress` | link header, transmit, verdict |
 //! | [`update`] | the memory that another configuration needs |
 //! | [`drops`] | drops, counted and some of them kept to look at |
+//! | `unsolicited` | connections that nobody waits for, answered late |
 //! | `waiting` | packets that wait for a neighbour |
 
 mod admission;
@@ -63,6 +64,7 @@ pub mod stateless;
 mod syn_proxy;
 mod timers;
 mod turn;
+mod unsolicited;
 mod untracked;
 pub mod update;
 mod waiting;

@@ -25,12 +25,14 @@ pub struct Answer {
     pub code: u8,
     /// MTU of the next link, for fragmentation needed.
     pub mtu: u16,
+    /// Said only after a while, if by then nobody has begun a connection the other way: see [`super::unsolicited`].
+    pub delayed: bool,
 }
 
 impl Answer {
     /// Destination unreachable, with this code.
     pub const fn unreachable(code: u8) -> Answer {
-        Answer { kind: icmp::UNREACHABLE, code, mtu: 0 }
+        Answer { kind: icmp::UNREACHABLE, code, mtu: 0, delayed: false }
     }
 }
 
@@ -62,6 +64,8 @@ const DRAINED: Refusal = Refusal {
     reason: DropReason::ForwardDrained,
     answer: Some(Answer::unreachable(icmp::CODE_PORT_UNREACHABLE)),
 };
+/// Nobody waits for a connection: the one who opens it is told by ICMP 3/3, after a while.
+pub const UNCLAIMED: Answer = Answer { delayed: true, ..Answer::unreachable(icmp::CODE_PORT_UNREACHABLE) };
 
 /// No session possible: the sender is told by ICMP 3/1 (RFC 6888 REQ-11).
 pub const fn out_of_resources(reason: DropReason) -> Refusal {
@@ -263,7 +267,7 @@ pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
                 Realm::Internal => plan_outbound(snap, arrival, &header.tuple).map(Plan::Turn),
             }
         }
-        (None, Some(number)) => Err(unclaimed(snap, header.kind, number).into()),
+        (None, Some(number)) => Err(unclaimed(snap, arrival, header.kind, number)),
         (None, None) => plan_outbound(snap, arrival, &header.tuple).map(Plan::Session),
     }
 }
@@ -323,7 +327,7 @@ pub fn way_out(snap: &Snapshot, envelope: Envelope, goal: Goal) -> Result<NextHo
 #[inline(always)]
 pub fn check_ttl(envelope: Envelope) -> Result<(), Refusal> {
     if envelope.ttl <= 1 {
-        let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0 };
+        let answer = Answer { kind: icmp::TIME_EXCEEDED, code: 0, mtu: 0, delayed: false };
         let answer = (envelope.ttl == 1).then_some(answer);
         return Err(Refusal { reason: DropReason::TtlExpired, answer });
     }
@@ -412,13 +416,23 @@ pub fn is_visible(snap: &Snapshot, arrival: &Interface, number: u16) -> bool {
 }
 
 /// Why a packet to one of our addresses, without session and forward, is dropped.
-fn unclaimed(snap: &Snapshot, kind: Kind, number: u16) -> DropReason {
+fn unclaimed(snap: &Snapshot, arrival: &Interface, kind: Kind, number: u16) -> Refusal {
     match (snap.local.get(number), kind) {
-        (Some(local), Kind::IcmpRequest) if local.interface.is_some() => DropReason::FragmentToGateway,
-        (Some(local), Kind::IcmpRequest) if local.ports.is_some() => DropReason::GatewayUnsupported,
-        (Some(local), _) if local.ports.is_some() || local.retired => DropReason::NoSession,
-        _ => DropReason::GatewayUnsupported,
+        (Some(local), Kind::IcmpRequest) if local.interface.is_some() => DropReason::FragmentToGateway.into(),
+        (Some(local), Kind::IcmpRequest) if local.ports.is_some() => DropReason::GatewayUnsupported.into(),
+        (Some(local), _) if local.ports.is_some() || local.retired => {
+            kept_out(arrival, kind, DropReason::NoSession)
+        }
+        _ => DropReason::GatewayUnsupported.into(),
     }
+}
+
+/// Refuses what comes to an external endpoint and has no session. Who opens a connection from outside is told that nobody
+/// waits for it, but not at once (RFC 5382 REQ-4, RFC 5597 REQ-4).
+pub fn kept_out(arrival: &Interface, kind: Kind, reason: DropReason) -> Refusal {
+    let opens = matches!(kind, Kind::Tcp { .. } | Kind::Dccp) && may_come_in(kind);
+    let answered = opens && arrival.realm == Realm::External && arrival.answers_syns;
+    Refusal { reason, answer: answered.then_some(UNCLAIMED) }
 }
 
 /// Destination translation, and with `source` full NAT. The backend is in the forward's zone, whatever the client's.

@@ -34,6 +34,12 @@ pub struct Interface {
     pub addresses: Vec<Ipv4Net>,
     /// Largest IPv4 packet in bytes.
     pub mtu: u16,
+    /// Whether ICMP errors are made about packets that come in here.
+    pub icmp_errors: bool,
+    /// The largest segment that a SYN which passes here may offer; `u16::MAX`: any.
+    pub mss_limit: u16,
+    /// Whether somebody who opens a connection from here that nobody waits for is told so, in time.
+    pub answers_syns: bool,
     /// The number of its primary address among the local addresses.
     pub local: u16,
 }

@@ -14,7 +14,7 @@
 use super::Snapshot;
 use super::forward::{Exit, Stop};
 use super::mesh::{Handoff, Work};
-use super::plan::{Envelope, Goal, SessionPlan, check_ttl, may_come_in};
+use super::plan::{Envelope, Goal, SessionPlan, check_ttl, kept_out, may_come_in};
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::{Direction, NewSession, Shape};
@@ -99,7 +99,13 @@ impl<D: Device> Core<D> {
             return Err(DropReason::NoSession.into());
         }
         let external = External { number, protocol, port: dport };
-        let (endpoint, internal) = self.admitting(snap, external, (src, state.turned))?;
+        let admitted = self.admitting(snap, external, (src, state.turned));
+        let (endpoint, internal) = match admitted {
+            Ok(admitted) => admitted,
+            // From inside: the two ends would learn of each other by it.
+            Err(reason) if state.turned => return Err(reason.into()),
+            Err(reason) => return Err(kept_out(snap.interface(state.interface), state.kind, reason).into()),
+        };
         let to = Tuple { dst: internal.address, dport: internal.port, ..state.tuple };
         let reply = V4Key::new(to.inverse(), Realm::Internal, internal.zone);
         let goal = Goal { address: to.dst, realm: Realm::Internal, zone: internal.zone };

@@ -9,6 +9,7 @@ use super::mesh::{HANDOFF_FRAMES, Handoff, Peers, Work};
 use super::message::{FromWorker, ToWorker};
 use super::session_events::{Change, End, SessionEvents};
 use super::syn_proxy::SynProxy;
+use super::unsolicited::Unsolicited;
 use super::update::WorkerUpdate;
 use super::waiting::{PER_NEIGHBOR, WaitingRoom};
 use crate::conntrack::class::Class;
@@ -118,6 +119,7 @@ pub(super) struct Core<D: Device> {
     pub(super) fragments: FragmentTable<D::Buf>,
     pub(super) neighbors: NeighborTable,
     pub(super) waiting: WaitingRoom<D::Buf>,
+    pub(super) unsolicited: Unsolicited,
     pub(super) peers: Peers<D::Buf>,
     pub(super) management: Producer<FromWorker>,
     pub(super) timers: Producer<u32>,
@@ -181,6 +183,7 @@ impl<D: Device> Worker<D> {
             fragments: FragmentTable::new(FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, FRAGMENT_TIMEOUT),
             neighbors: NeighborTable::new(NEIGHBORS),
             waiting: WaitingRoom::new(WAITING),
+            unsolicited: Unsolicited::new(),
             peers,
             management,
             timers: parts.timers,
@@ -380,6 +383,7 @@ impl<D: Device> Core<D> {
         });
         self.look_after_handshakes(snap, now);
         self.space.wake(now.tick());
+        self.answer_unsolicited(snap, now);
         self.count_classes();
         let deadline = Time::from_nanos(
             now.as_nanos().saturating_sub(u64::try_from(WAITING_DEADLINE.as_nanos()).unwrap_or(u64::MAX)),

@@ -27,6 +27,8 @@ pub const RESET: u8 = 7;
 pub const SYNC: u8 = 8;
 /// Packet type: answers [`SYNC`].
 pub const SYNC_ACK: u8 = 9;
+/// Packet type: a server behind a NAT waits for a client (RFC 5596).
+pub const LISTEN: u8 = 10;
 
 /// The part of a DCCP header that every packet has and natgate reads.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -51,7 +53,7 @@ pub struct DccpHeader {
 }
 
 impl DccpHeader {
-    /// The packet type; from 10 on reserved.
+    /// The packet type; from 11 on reserved.
     #[inline]
     pub fn kind(&self) -> u8 {
         self.type_x >> 1 & 0x0f

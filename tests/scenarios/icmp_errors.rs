@@ -191,3 +191,107 @@ fn an_error_does_not_keep_a_session_alive() {
         ",
     );
 }
+
+#[test]
+fn an_extension_behind_a_padded_quote_survives() {
+    use crate::harness::{Net, SHAPES};
+    use crate::packet::{Line, sums_are_right};
+    use etherparse::{Icmpv4Header, Icmpv4Type, IpNumber, Ipv4Header};
+    // RFC 4884: the quote padded with zeros to 128 bytes, then an extension with an MPLS label (RFC 4950).
+    const EXTENSION: [u8; 12] = [0x20, 0, 0xab, 0xcd, 0, 8, 1, 1, 0x12, 0x34, 0x51, 0x40];
+    for shape in SHAPES {
+        let mut net = Net::new(HOME, shape);
+        net.play(
+            "
+            lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S seq=5
+            wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S seq=5
+            opened
+            ",
+        );
+        let mut body =
+            Line::parse("tcp 203.0.113.2:$p > 198.51.100.1:80 S seq=5 ttl=1").encode(&net.bindings);
+        body.resize(128, 0);
+        body.extend(EXTENSION);
+        let kind = Icmpv4Type::Unknown { type_u8: 11, code_u8: 0, bytes5to8: [0, 32, 0, 0] };
+        let message = Icmpv4Header::with_checksum(kind, &body);
+        let len = u16::try_from(message.header_len() + body.len()).unwrap();
+        let mut outer = Ipv4Header::new(len, 60, IpNumber(1), [100, 64, 0, 9], [203, 0, 113, 2]).unwrap();
+        outer.header_checksum = outer.calc_header_checksum();
+        let wan = net.interface("wan");
+        net.send_ipv4(wan, &[&outer.to_bytes()[..], &message.to_bytes(), &body].concat());
+        net.run();
+        let out = &net.seen.last().unwrap().body;
+        assert!(sums_are_right(out));
+        assert_eq!(out[16..20], [192, 168, 1, 10]);
+        let quoted =
+            Line::parse("tcp 192.168.1.10:1000 > 198.51.100.1:80 S seq=5 ttl=1").encode(&net.bindings);
+        assert_eq!(out[28..28 + quoted.len()], quoted);
+        assert!(out[28 + quoted.len()..28 + 128].iter().all(|byte| *byte == 0));
+        assert_eq!((out[25], &out[28 + 128..]), (32, &EXTENSION[..]));
+        net.forget();
+        net.finish();
+    }
+}
+
+#[test]
+fn type_code_and_pointer_stay_and_what_may_not_pass_does_not() {
+    let mut script = "lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        opened
+        "
+    .to_owned();
+    let unreachable = (0..16).map(|code| (3, code));
+    for (kind, code) in unreachable.chain([(11, 0), (11, 1), (12, 0), (4, 0)]) {
+        script += &format!(
+            "wan> icmp {kind}/{code} 100.64.0.9 > 203.0.113.2 id=5120 [udp 203.0.113.2:$p > 198.51.100.1:53]
+            lan< icmp {kind}/{code} 100.64.0.9 > 192.168.1.10 id=5120 [udp 192.168.1.10:1000 > 198.51.100.1:53]
+            "
+        );
+    }
+    // Router discovery, information, address mask, and what nobody knows.
+    for kind in [9, 10, 15, 16, 17, 18, 40, 41, 255] {
+        script += &format!(
+            "wan> icmp {kind}/0 198.51.100.1 > 203.0.113.2
+            drop icmp_type_unsupported
+            lan> icmp {kind}/0 192.168.1.10 > 198.51.100.1
+            drop icmp_type_unsupported
+            "
+        );
+    }
+    // Source routes, outside and in the quote, in both directions.
+    for option in ["83070400000000", "89070400000000"] {
+        script += &format!(
+            "wan> icmp 3/3 198.51.100.1 > 203.0.113.2 [udp 203.0.113.2:$p > 198.51.100.1:53 opts={option}00]
+            drop source_routed
+            lan> icmp echo 192.168.1.10 > 198.51.100.1 opts={option}00
+            drop source_routed
+            lan> icmp 3/3 192.168.1.10 > 198.51.100.1 [udp 198.51.100.1:53 > 192.168.1.10:1000 opts={option}00]
+            drop source_routed
+            "
+        );
+    }
+    play(HOME, &script);
+}
+
+#[test]
+fn an_interface_without_icmp_errors_is_silent_and_the_other_is_not() {
+    play(
+        &HOME.replace("gateway =", "icmp_errors = false\nmtu = 1000\ngateway ="),
+        "
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        opened
+        wan> udp 198.51.100.1:53 > 203.0.113.2:$p ttl=1
+        drop ttl_expired
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 ttl=1
+        lan<+ icmp 11/0 192.168.1.1 > 192.168.1.10 [udp 192.168.1.10:1000 > 198.51.100.1:53 ttl=1]
+        drop ttl_expired
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=1400 df
+        lan<+ icmp 3/4 192.168.1.1 > 192.168.1.10 mtu=1000 quote=528 [udp 192.168.1.10:1000 > 198.51.100.1:53 len=1400 df ttl=64]
+        drop fragmentation_needed
+        # Errors of others pass.
+        wan> icmp 3/3 198.51.100.1 > 203.0.113.2 [udp 203.0.113.2:$p > 198.51.100.1:53]
+        lan< icmp 3/3 198.51.100.1 > 192.168.1.10 [udp 192.168.1.10:1000 > 198.51.100.1:53]
+        ",
+    );
+}

@@ -45,5 +45,6 @@ mod syn_proxy;
 mod timers;
 mod tracking;
 mod translation;
+mod unsolicited;
 mod watching;
 mod zones;

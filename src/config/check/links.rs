@@ -146,6 +146,9 @@ pub(super) fn interfaces(
             zone: draft.zone?,
             addresses: draft.addresses.iter().map(|address| address.value).collect(),
             mtu: draft.mtu_or_default(),
+            icmp_errors: draft.icmp_errors,
+            mss_clamp: draft.mss_clamp,
+            unsolicited_syn: draft.unsolicited_syn,
         })
     });
     complete.collect()

@@ -1,7 +1,8 @@
 //! Devices, interfaces and pools: the same if their names are.
 
 use super::{Diff, words};
-use crate::config::model::{Config, DeviceConfig, InterfaceConfig, PoolConfig};
+use crate::config::model::{Config, DeviceConfig, InterfaceConfig, PoolConfig, UnsolicitedSyn};
+use crate::config::parse::UNSOLICITED_SYN;
 use crate::config::parse::behavior::POOLINGS;
 use crate::device::spec::DeviceSpec;
 use crate::ids::MacAddr;
@@ -83,7 +84,18 @@ fn changed(
     (before, old): (&Config, &InterfaceConfig),
     (after, new): (&Config, &InterfaceConfig),
 ) {
-    let InterfaceConfig { name, device, vlan, realm, zone, addresses, mtu } = old;
+    let InterfaceConfig {
+        name,
+        device,
+        vlan,
+        realm,
+        zone,
+        addresses,
+        mtu,
+        icmp_errors,
+        mss_clamp,
+        unsolicited_syn,
+    } = old;
     let of = |what: &str| format!("interface {name} {what}");
     let why = "sessions and neighbours know the interface as what it was at the start";
     let (old_device, new_device) = (words::device(before, *device), words::device(after, new.device));
@@ -94,6 +106,10 @@ fn changed(
     diff.fixed(of("zone"), zone, &new.zone, u16::to_string, why);
     diff.list(of("addresses"), addresses, &new.addresses);
     diff.value(of("mtu"), mtu, &new.mtu, u16::to_string);
+    diff.value(of("icmp_errors"), icmp_errors, &new.icmp_errors, bool::to_string);
+    diff.value(of("mss_clamp"), mss_clamp, &new.mss_clamp, words::mss_clamp);
+    let word = |value: &UnsolicitedSyn| words::word(UNSOLICITED_SYN, value);
+    diff.value(of("unsolicited_syn"), unsolicited_syn, &new.unsolicited_syn, word);
 }
 
 pub(super) fn pools(diff: &mut Diff, before: &[PoolConfig], after: &[PoolConfig]) {

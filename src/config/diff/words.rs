@@ -2,7 +2,7 @@
 
 use crate::classify::Affinity;
 use crate::config::model::{
-    BackendConfig, Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, SourcePool, StaticRule,
+    BackendConfig, Config, DnatRule, InterfaceConfig, MssClamp, RouteConfig, SnatRule, SourcePool, StaticRule,
 };
 use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
@@ -84,12 +84,20 @@ pub(super) fn source(config: &Config, source: SourcePool) -> String {
 }
 
 pub(super) fn interface(config: &Config, interface: &InterfaceConfig) -> String {
-    let InterfaceConfig { name, device: id, vlan, realm, zone, addresses, mtu } = interface;
+    let InterfaceConfig { name, device: id, vlan, realm, zone, addresses, mtu, .. } = interface;
     let device = device(config, *id);
     let vlan = if *vlan == 0 { String::new() } else { format!(" vlan {vlan}") };
     let zone = if *zone == 0 { String::new() } else { format!(" zone {zone}") };
     let (realm, addresses) = (realm.name(), list(addresses));
     format!("interface {name} on {device}{vlan}{zone}, {realm}, {addresses}, mtu {mtu}")
+}
+
+pub(super) fn mss_clamp(clamp: &MssClamp) -> String {
+    match clamp {
+        MssClamp::Off => "none".into(),
+        MssClamp::Auto => "auto".into(),
+        MssClamp::To(bytes) => bytes.to_string(),
+    }
 }
 
 pub(super) fn route(config: &Config, route: &RouteConfig) -> String {

@@ -216,6 +216,27 @@ static INTERFACE: &[Key] = &[
         "Default gateway: short for a `[[route]]` to `0.0.0.0/0`. It lies in one of the interface's prefixes.",
     ),
     default("mtu", "bytes, 576 to 9216", "1500", "9000", "Largest IPv4 packet."),
+    default(
+        "icmp_errors",
+        BOOLEAN,
+        "true",
+        "false",
+        "Whether the gateway makes ICMP errors about packets that come in here (RFC 5508 REQ-9). With `false` it is silent: no time exceeded, no fragmentation needed (path MTU discovery then fails), no unreachable. Errors of others pass.",
+    ),
+    optional(
+        "mss_clamp",
+        "`\"auto\"`, or bytes, 536 to 9176",
+        "no SYN is changed",
+        "\"auto\"",
+        "Largest TCP segment that a SYN which comes in or leaves here may offer; a larger one is lowered to it, a smaller one stays. `\"auto\"`: `mtu` less 40.",
+    ),
+    default(
+        "unsolicited_syn",
+        "`\"unreachable\"` or `\"silent\"`",
+        "\"unreachable\"",
+        "\"silent\"",
+        "What is said to who opens a TCP or DCCP connection from here to an external address and a port that nobody waits for: port unreachable after six seconds, if no connection the other way began meanwhile (RFC 5382 REQ-4), or nothing at all.",
+    ),
     optional("vlan", "1 to 4094", "untagged frames", "100", "802.1Q VLAN id. Unique on its device."),
     default(
         "zone",

@@ -16,7 +16,7 @@ use crate::config::draft::{
 use crate::config::error::Span;
 use crate::config::keys::Section;
 use crate::config::mistake::Mistake;
-use crate::config::model::PollMode;
+use crate::config::model::{MssClamp, PollMode, UnsolicitedSyn};
 use crate::config::reader::{At, Field, Findings, Table};
 use crate::config::units::{self, ValueError};
 use crate::device::spec::DeviceSpec;
@@ -47,6 +47,10 @@ const MTU: std::ops::RangeInclusive<i64> = 576..=9216;
 const SOCKET_PATH: usize = 107;
 /// What EAL answers with a text on standard output and `exit`.
 const EAL_PRINTS: &[&str] = &["-h", "--help", "-v", "--version"];
+/// What the MTUs leave of a segment.
+const MSS: std::ops::RangeInclusive<i64> = 536..=9176;
+pub(super) const UNSOLICITED_SYN: &[(&str, UnsolicitedSyn)] =
+    &[("unreachable", UnsolicitedSyn::Unreachable), ("silent", UnsolicitedSyn::Silent)];
 const ZONES: std::ops::RangeInclusive<i64> = 0..=u16::MAX as i64;
 const MAX_NAME: usize = 32;
 
@@ -193,9 +197,29 @@ fn interface(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> In
         addresses: addresses.unwrap_or_default(),
         gateway: table.get("gateway").and_then(|field| field.parse(units::address, findings)),
         mtu: table.get("mtu").and_then(|field| field.integer(MTU, findings)),
+        icmp_errors: table
+            .get("icmp_errors")
+            .and_then(|field| field.boolean(findings))
+            .is_none_or(|errors| errors.value),
+        mss_clamp: table.get("mss_clamp").and_then(|field| mss_clamp(&field, findings)).unwrap_or_default(),
+        unsolicited_syn: table
+            .get("unsolicited_syn")
+            .and_then(|field| field.word(UNSOLICITED_SYN, findings))
+            .map_or_else(UnsolicitedSyn::default, |word| word.value),
         vlan,
         zone,
         mac: table.get("mac").and_then(|field| mac(&field, findings)),
+    }
+}
+
+fn mss_clamp(field: &Field<'_>, findings: &mut Findings) -> Option<MssClamp> {
+    match field.value {
+        DeValue::Integer(_) => field.integer(MSS, findings).map(|bytes| MssClamp::To(bytes.value)),
+        DeValue::String(_) => field.word(&[("auto", MssClamp::Auto)], findings).map(|word| word.value),
+        _ => {
+            field.wrong_type(findings);
+            None
+        }
     }
 }
 

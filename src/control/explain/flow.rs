@@ -15,7 +15,7 @@ use crate::nat::ports::Wanted as WantedPorts;
 use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
 use crate::pipeline::plan::{
-    Goal, Header, Plan, Refusal, Rule, SessionPlan, check_ttl, may_come_in, out_of_resources,
+    Goal, Header, Plan, Refusal, Rule, SessionPlan, check_ttl, kept_out, may_come_in, out_of_resources,
 };
 use crate::telemetry::DropReason;
 use crate::time::TICK;
@@ -113,14 +113,16 @@ impl Account<'_> {
                 Dependence::AddressAndPort => false,
             };
         if !admitted {
-            return Err(DropReason::Filtered.into());
+            let reason = DropReason::Filtered;
+            return Err(if ours { reason.into() } else { kept_out(self.arrival(), kind, reason) });
         }
         self.leave(Goal { address: mapped.internal.0, realm: Realm::Internal, zone: mapped.zone })
     }
 
     /// A packet from outside to a port that a mapping may have.
     fn let_in(&mut self, number: u16, owner: WorkerId, found: &Found) -> Result<Outcome, Refusal> {
-        let mapped = found.mapping.ok_or(DropReason::NoSession)?;
+        let unmapped = || kept_out(self.arrival(), self.question.header.kind, DropReason::NoSession);
+        let mapped = found.mapping.ok_or_else(unmapped)?;
         self.admit_to(mapped, number, false)?;
         self.begin(false, owner, found)?;
         let to = Tuple { dst: mapped.internal.0, dport: mapped.internal.1, ..self.tuple() };

@@ -238,6 +238,7 @@ impl<'a> Account<'a> {
     }
 
     fn conclude(self, end: Result<Outcome, Refusal>) -> api::Explanation {
+        let icmp_errors = self.snap().interface(self.question.header.interface).icmp_errors;
         let Account { state, question, mut answer, .. } = self;
         let verdict = &mut answer.verdict;
         match end {
@@ -249,7 +250,9 @@ impl<'a> Account<'a> {
             }
             Err(Refusal { reason, answer: icmp }) => {
                 let header = &question.header;
-                let told = icmp.filter(|_| may_answer_to(header.kind, header.fragment, &header.tuple));
+                let told = icmp
+                    .filter(|_| icmp_errors)
+                    .filter(|_| may_answer_to(header.kind, header.fragment, &header.tuple));
                 verdict.outcome = "dropped".to_owned();
                 verdict.reason = Some(reason.name().to_owned());
                 verdict.help = Some(reason.help().to_owned());

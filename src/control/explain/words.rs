@@ -124,7 +124,7 @@ fn why_owner(snap: &Snapshot, header: &Header) -> &'static str {
 
 /// An ICMP error.
 pub(super) fn icmp_error(answer: Answer) -> String {
-    let Answer { kind, code, mtu } = answer;
+    let Answer { kind, code, mtu, delayed } = answer;
     let meaning = match (kind, code) {
         (icmp::TIME_EXCEEDED, _) => "time exceeded",
         (icmp::UNREACHABLE, icmp::CODE_NET_UNREACHABLE) => "network unreachable",
@@ -135,5 +135,6 @@ pub(super) fn icmp_error(answer: Answer) -> String {
         _ => "error",
     };
     let mtu = if mtu > 0 { format!(", MTU {mtu}") } else { String::new() };
-    format!("{kind}/{code} {meaning}{mtu}")
+    let when = if delayed { ", after six seconds without a connection the other way" } else { "" };
+    format!("{kind}/{code} {meaning}{mtu}{when}")
 }

@@ -139,7 +139,8 @@ pub struct Parsed {
     pub ttl: u8,
     /// Whether the don't-fragment bit is set.
     pub dont_fragment: bool,
-    /// IPv4 identification; names the datagram that a fragment belongs to.
+    /// IPv4 identification; names the datagram that a fragment belongs to. Of a fragment that went through the table of
+    /// fragments: the one that it leaves with if its source is translated ([`crate::nat::ident`]).
     pub id: u16,
     /// It comes from somebody behind the gateway, whose outside form is its source, and was turned around (hairpinning).
     pub turned: bool,

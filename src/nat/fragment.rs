@@ -15,7 +15,7 @@
 //!
 //! An entry lives `timeout` from when it entered its queue; later fragments do not extend that.
 
-use crate::packet::{Fragment, Kind, Packet, PacketBuf, Parsed};
+use crate::packet::{Fragment, Kind, Packet, PacketBuf, Parsed, Tuple};
 use crate::telemetry::DropReason;
 use crate::time::Tick;
 use ahash::RandomState;
@@ -65,11 +65,21 @@ struct Key {
     protocol: u8,
 }
 
+/// What all fragments of a datagram learn from the first one.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    sport: u16,
+    dport: u16,
+    kind: Kind,
+    /// The identification that they leave with if their source is translated.
+    id: u16,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     key: Key,
     /// What the first fragment said; `None` while it is waited for.
-    first: Option<(u16, u16, Kind)>,
+    first: Option<First>,
     since: Tick,
     /// Held fragments: a chain of slots, oldest first.
     head: u32,
@@ -130,36 +140,44 @@ impl<B: PacketBuf> FragmentTable<B> {
         }
     }
 
-    /// Takes note of a first fragment that came in from `zone`. The fragments that waited for it come out, completed, in the order in which
-    /// they came. A packet that is not a first fragment changes nothing.
+    /// Takes note of a first fragment that came in from `zone`, and gives its datagram the identification that it leaves with if its
+    /// source is translated: a `fresh` one, unless it is known. The fragments that waited for it come out, completed, in the
+    /// order in which they came. A packet that is not a first fragment changes nothing.
     ///
     /// # Errors
     /// [`DropReason::FragmentTableFull`] if the table is so small that waiting datagrams fill it.
     pub fn first(
         &mut self,
-        packet: &Packet<B, Parsed>,
+        packet: &mut Packet<B, Parsed>,
         zone: u16,
         now: Tick,
+        fresh: impl FnOnce() -> u16,
         released: &mut impl FnMut(Packet<B, Parsed>),
     ) -> Result<(), DropReason> {
         if packet.state.fragment != Fragment::First {
             return Ok(());
         }
         let key = Key::of(&packet.state, zone);
-        let (sport, dport, kind) = (packet.state.tuple.sport, packet.state.tuple.dport, packet.state.kind);
-        let index = match self.find(key) {
+        let Parsed { tuple: Tuple { sport, dport, .. }, kind, .. } = packet.state;
+        let (index, known) = match self.find(key) {
             Some(index) => {
+                let timeout = self.timeout;
+                // The same again: its other fragments may be on their way, or have been.
+                let known = self.entry(index).filter(|entry| now.since(entry.since) < timeout);
+                let known = known.and_then(|entry| entry.first).map(|first| first.id);
                 self.unlink(index);
-                index
+                (index, known)
             }
-            None => self.take_entry(key).ok_or(DropReason::FragmentTableFull)?,
+            None => (self.take_entry(key).ok_or(DropReason::FragmentTableFull)?, None),
         };
+        let first = First { sport, dport, kind, id: known.unwrap_or_else(fresh) };
+        packet.state.id = first.id;
         if let Some(entry) = self.entry(index) {
-            entry.first = Some((sport, dport, kind));
+            entry.first = Some(first);
         }
         self.append(index, now);
         while let Some(mut held) = self.pop_held(index) {
-            complete(&mut held.state, (sport, dport, kind));
+            complete(&mut held.state, first);
             released(held);
         }
         Ok(())
@@ -395,10 +413,11 @@ impl Entry {
     }
 }
 
-fn complete(state: &mut Parsed, (sport, dport, kind): (u16, u16, Kind)) {
+fn complete(state: &mut Parsed, First { sport, dport, kind, id }: First) {
     state.tuple.sport = sport;
     state.tuple.dport = dport;
     state.kind = kind;
+    state.id = id;
 }
 
 /// The index as a number; [`NONE`] is beyond the end of every list.

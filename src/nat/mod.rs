@@ -10,6 +10,9 @@
 //! | [`mod@rewrite`] | addresses, ports, TTL and checksums of a packet (RFC 3022 4.1, RFC 1624) |
 //! | [`icmp_error`] | ICMP errors in transit: the outside and the quote (RFC 5508 4) |
 //! | [`icmp_make`] | ICMP that the gateway says itself: errors, echo replies, and how often (RFC 1812 4.3) |
+//! | [`split`] | packets that are larger than the next link takes, cut into fragments (RFC 791, RFC 1812 5.2.6) |
+//! | [`ident`] | identifications of datagrams in fragments (RFC 7857 10, RFC 6864) |
+//! | [`mss`] | the segment size that a SYN offers, lowered |
 //! | [`fragment`] | the ports of fragments that do not carry them (RFC 4787 REQ-14) |
 //! | [`syn_cookie`] | a TCP handshake answered without state (RFC 4987 3.6) |
 //! | [`sequence`] | TCP sequence numbers and timestamps that the two ends count differently |
@@ -24,13 +27,16 @@ pub mod crowd;
 pub mod fragment;
 pub mod icmp_error;
 pub mod icmp_make;
+pub mod ident;
 pub mod mapping;
+pub mod mss;
 mod peers;
 pub mod ports;
 pub mod proxied;
 pub mod rewrite;
 pub mod sequence;
 pub mod space;
+pub mod split;
 pub mod syn_cookie;
 pub mod tcp_make;
 #[cfg(test)]

@@ -75,6 +75,9 @@ pub fn rewrite<B: PacketBuf>(
     }
     if fragment != Fragment::Whole {
         check_fragment(&packet.state, to)?;
+        if to.src != tuple.src {
+            renumber_datagram(packet)?;
+        }
     }
     let (l3, l4) = packet.l3_l4_mut()?;
     let header: &mut Ipv4Header = view_mut(l3)?;
@@ -103,6 +106,19 @@ pub fn check_fragment(state: &Parsed, to: Tuple) -> Result<(), DropReason> {
     if kind == Kind::Sctp && fragment != Fragment::Whole && !kept {
         return Err(DropReason::SctpFragmented);
     }
+    Ok(())
+}
+
+/// Writes `packet.state.id`, the identification that its datagram leaves with ([`super::ident`]), into the header.
+///
+/// # Errors
+/// [`DropReason::Truncated`] if the parser is wrong.
+pub fn renumber_datagram<B: PacketBuf>(packet: &mut Packet<B, Parsed>) -> Result<(), DropReason> {
+    let id = packet.state.id;
+    let (l3, _) = packet.l3_l4_mut()?;
+    let header: &mut Ipv4Header = view_mut(l3)?;
+    header.checksum.set(Delta::word(header.id.get(), id).apply(header.checksum.get()));
+    header.id.set(id);
     Ok(())
 }
 

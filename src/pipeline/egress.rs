@@ -1,6 +1,7 @@
 //! Frames out: link header, transmit queue, verdict.
 
 use super::Snapshot;
+use super::fit::is_plain;
 use super::forward::Exit;
 use super::mesh::{Handoff, Note};
 use super::worker::Core;
@@ -18,6 +19,9 @@ const TX_TRIES: usize = 4;
 impl<D: Device> Core<D> {
     /// Sends a received packet on.
     pub(super) fn send_packet(&mut self, snap: &Snapshot, packet: Packet<D::Buf, Parsed>, exit: Exit) {
+        if !is_plain(&packet.state, snap.interface(exit.interface)) {
+            return self.send_fitted(snap, packet, exit);
+        }
         let note = Note { interface: exit.interface, generated: false };
         self.send(snap, packet.buf, usize::from(packet.state.l3), ethernet::IPV4, exit, note);
     }

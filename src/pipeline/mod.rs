@@ -40,6 +40,7 @@
 //! | `admission` | who may have a session, and who has to go for it |
 //! | `syn_proxy` | handshakes that the gateway makes before the backend hears of them |
 //! | `answer` | ARP, echo, ICMP errors |
+//! | `fit` | what has to fit a link: segments that a SYN offers, packets that are cut |
 //! | `egress` | link header, transmit, verdict |
 //! | [`update`] | the memory that another configuration needs |
 //! | [`drops`] | drops, counted and some of them kept to look at |
@@ -51,6 +52,7 @@ mod answer;
 pub mod drops;
 mod egress;
 mod endpoint;
+mod fit;
 mod forward;
 pub mod handover;
 pub mod mesh;

@@ -334,13 +334,12 @@ pub fn check_ttl(envelope: Envelope) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses a packet that is too large for the next link.
+/// Refuses a packet that is too large for the next link and may not be cut.
 #[inline(always)]
 pub(super) fn check_size(snap: &Snapshot, envelope: Envelope, hop: NextHop) -> Result<(), Refusal> {
     let mtu = snap.interface(hop.interface).mtu;
-    if envelope.total_len > mtu {
-        let answer = Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) };
-        let answer = envelope.dont_fragment.then_some(answer);
+    if envelope.total_len > mtu && envelope.dont_fragment {
+        let answer = Some(Answer { mtu, ..Answer::unreachable(icmp::CODE_FRAGMENTATION_NEEDED) });
         return Err(Refusal { reason: DropReason::FragmentationNeeded, answer });
     }
     Ok(())

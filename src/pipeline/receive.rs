@@ -71,7 +71,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Learns a datagram's ports from its first fragment, fills them into the others, and passes all of them on.
-    pub(super) fn collect(&mut self, snap: &Snapshot, now: Time, packet: Packet<D::Buf, Parsed>) {
+    pub(super) fn collect(&mut self, snap: &Snapshot, now: Time, mut packet: Packet<D::Buf, Parsed>) {
         // Before anything is learned: a fragment with a false source must not tell the ports of another's datagram.
         let arrival = snap.interface(packet.state.interface);
         if let Err(reason) = check_source(snap, arrival, packet.state.tuple.src) {
@@ -81,8 +81,10 @@ impl<D: Device> Core<D> {
         if packet.state.fragment == Fragment::First {
             let mut released = ArrayVec::<_, { HELD_MAX as usize }>::new();
             // The table holds no more than that for one datagram.
+            let (zone, tuple) = (arrival.zone, packet.state.tuple);
+            let fresh = || self.identifications.draw(tuple.dst, tuple.protocol);
             let learned =
-                self.fragments.first(&packet, arrival.zone, now.tick(), &mut |later| released.push(later));
+                self.fragments.first(&mut packet, zone, now.tick(), fresh, &mut |later| released.push(later));
             if let Err(reason) = learned {
                 self.drop_early(&packet, reason);
                 return;

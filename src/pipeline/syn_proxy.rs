@@ -140,7 +140,10 @@ impl<D: Device> Core<D> {
         let out = snap.route_to(realm, zone, address).ok_or(NO_ROUTE)?.interface;
         let Some(proxy) = &self.syn_proxy else { return Err(DropReason::NoRule.into()) };
         let known = proxy.backends.get(address, port);
-        let room = |interface: InterfaceId| snap.interface(interface).mtu.saturating_sub(HEADERS);
+        let room = |interface: InterfaceId| {
+            let interface = snap.interface(interface);
+            interface.mtu.saturating_sub(HEADERS).min(interface.mss_limit)
+        };
         let mut options = TcpOptions {
             mss: Some(known.mss.min(room(exit.interface)).min(room(out))),
             ..TcpOptions::default()
@@ -185,6 +188,8 @@ impl<D: Device> Core<D> {
             return Err(DropReason::SynProxyFull.into());
         }
         let exit = self.exit_to(snap, now, plan.goal())?;
+        let limit = |interface| snap.interface(interface).mss_limit;
+        let mss = mss.min(limit(work.packet.state.interface)).min(limit(exit.interface));
         let cookie = heard.segment.ack.wrapping_sub(1);
         let mut handshake = Handshake {
             session: (0, 0),

@@ -20,6 +20,7 @@ use crate::device::{BURST, Burst, Device};
 use crate::ids::{DeviceId, WorkerId};
 use crate::nat::fragment::FragmentTable;
 use crate::nat::icmp_make::RateLimit;
+use crate::nat::ident::Identifications;
 use crate::nat::mapping::Mappings;
 use crate::nat::ports::Rng;
 use crate::nat::space::PortSpace;
@@ -117,6 +118,7 @@ pub(super) struct Core<D: Device> {
     pub(super) mappings: Mappings,
     pub(super) rng: Rng,
     pub(super) fragments: FragmentTable<D::Buf>,
+    pub(super) identifications: Identifications,
     pub(super) neighbors: NeighborTable,
     pub(super) waiting: WaitingRoom<D::Buf>,
     pub(super) unsolicited: Unsolicited,
@@ -180,6 +182,7 @@ impl<D: Device> Worker<D> {
             shard,
             space,
             rng,
+            identifications: Identifications::new(id, snapshot.steering.workers().into()),
             fragments: FragmentTable::new(FRAGMENT_DATAGRAMS, FRAGMENTS_HELD, FRAGMENT_TIMEOUT),
             neighbors: NeighborTable::new(NEIGHBORS),
             waiting: WaitingRoom::new(WAITING),

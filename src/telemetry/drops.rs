@@ -88,12 +88,13 @@ drop_reasons! {
     SubscriberPortsLimit, "subscriber_ports_limit", "The subscriber holds as many ports of the pool as `ports_per_subscriber` allows.";
     PortsExhausted, "ports_exhausted", "No free external port for this subscriber's address on this worker; add addresses to the pool.";
     TupleCollision, "tuple_collision", "A session with the same reply tuple exists already.";
-    FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU. With DF set the sender was told by ICMP within the rate limit; natgate does not fragment yet.";
+    FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU, and DF forbids to cut it: the sender was told by ICMP within the rate limit. Without DF: it would be more than 18 fragments.";
     NeighborUnresolved, "neighbor_unresolved", "The next hop did not answer ARP; the sender was told by ICMP within the rate limit.";
     NeighborQueueFull, "neighbor_queue_full", "Too many packets wait for the next hop's Ethernet address, or for too many next hops.";
     GatewayUnsupported, "gateway_unsupported", "To the gateway itself, but not something that it answers.";
     HandoffFull, "handoff_full", "The ring to the worker that owns the packet is full: that worker is overloaded.";
     TxFull, "tx_full", "The transmit queue of the device did not take the frame.";
+    NoBuffer, "no_buffer", "No free frame for the fragments of a packet that is larger than the next link's MTU; raise runtime.frames.";
     NoHeadroom, "no_headroom", "The frame has no room in front for a VLAN tag.";
     Shutdown, "shutdown", "Was still held (fragments, neighbour queue, rings) when the gateway stopped.";
 }

@@ -24,6 +24,11 @@ impl Names {
     fn rename(&mut self, words: &str) -> String {
         let words: Vec<&str> = words.split(' ').collect();
         let mut out: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        // Workers number the datagrams in fragments that they send.
+        let is_part = words.iter().any(|word| word.starts_with("part="));
+        out.iter_mut()
+            .filter(|word| is_part && word.starts_with("ipid="))
+            .for_each(|word| *word = "ipid=?".into());
         // Of the packet, or of the one that it quotes.
         let mut ends = None;
         for (at, word) in words.iter().enumerate() {

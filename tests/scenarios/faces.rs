@@ -81,7 +81,8 @@ fn a_later_fragment_opens_no_session_when_the_first_one_was_refused() {
     play(
         &HOME.replace("gateway =", "mtu = 1000\ngateway ="),
         "
-        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=4 part=0-1480
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=4 part=0-1480 df
+        lan<+ icmp 3/4 192.168.1.1 > 192.168.1.10 mtu=1000 quote=528 [udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=4 part=0-1480 df ttl=64]
         drop fragmentation_needed
         lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=4 part=1480-2008
         drop fragment_orphan

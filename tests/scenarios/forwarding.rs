@@ -34,7 +34,7 @@ fn narrow() -> String {
 }
 
 #[test]
-fn a_packet_that_is_too_large_is_dropped_and_with_df_its_sender_told_the_size() {
+fn a_packet_that_is_too_large_and_may_not_be_cut_is_dropped_and_its_sender_told_the_size() {
     play(
         &narrow(),
         "
@@ -43,8 +43,6 @@ fn a_packet_that_is_too_large_is_dropped_and_with_df_its_sender_told_the_size() 
         opened
         lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=973 df
         lan<+ icmp 3/4 192.168.1.1 > 192.168.1.10 mtu=1000 quote=528 [udp 192.168.1.10:1000 > 198.51.100.1:53 len=973 df ttl=64]
-        drop fragmentation_needed
-        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=973
         drop fragmentation_needed
         lan> udp 192.168.1.11:1000 > 198.51.100.1:53 len=973 df           # no session is made for it
         lan<+ icmp 3/4 192.168.1.1 > 192.168.1.11 mtu=1000 quote=528 [udp 192.168.1.11:1000 > 198.51.100.1:53 len=973 df ttl=64]
@@ -226,4 +224,65 @@ fn frames_that_are_not_for_the_gateway_or_not_whole_are_dropped_by_name() {
         }
         net.finish();
     }
+}
+
+#[test]
+fn options_of_every_length_are_passed_and_the_ports_behind_them_found() {
+    // Record route, timestamp, router alert, one that nobody knows, and as many as a header holds.
+    let longest = format!("{}{}", "9e28", "00".repeat(38));
+    for options in ["0707040000000000", "4408050000000000", "94040000", "9e04abcd", &longest] {
+        play(
+            HOME,
+            &format!(
+                "
+                lan> udp 192.168.1.10:1000 > 198.51.100.1:53 opts={options}
+                wan< udp 203.0.113.2:$p > 198.51.100.1:53 opts={options}
+                opened
+                wan> udp 198.51.100.1:53 > 203.0.113.2:$p opts={options}
+                lan< udp 198.51.100.1:53 > 192.168.1.10:1000 opts={options}
+                "
+            ),
+        );
+    }
+}
+
+#[test]
+fn nothing_is_said_about_errors_later_fragments_and_impossible_addresses() {
+    let mut script = String::new();
+    for (src, dst, reason) in [
+        ("0.0.0.0", "198.51.100.1", "martian_source"),
+        ("127.0.0.1", "198.51.100.1", "martian_source"),
+        ("240.0.0.1", "198.51.100.1", "martian_source"),
+        ("224.0.0.1", "198.51.100.1", "martian_source"),
+        ("192.168.1.255", "198.51.100.1", "martian_source"),
+        ("192.168.1.10", "224.0.0.1", "martian_destination"),
+        ("192.168.1.10", "255.255.255.255", "martian_destination"),
+        ("192.168.1.10", "203.0.113.255", "martian_destination"),
+    ] {
+        script += &format!("lan> udp {src}:1000 > {dst}:53 ttl=1\ndrop {reason}\n");
+    }
+    script += "
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=3 part=0-1480
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=2000 ipid=$id part=0-1480
+        opened
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=3 part=1480-2008 ttl=1
+        drop ttl_expired
+        ";
+    play(HOME, &script);
+}
+
+#[test]
+fn port_zero_is_no_port_to_be_given_and_does_no_harm() {
+    play(
+        HOME,
+        "
+        lan> udp 192.168.1.10:0 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        opened
+        wan> udp 198.51.100.1:53 > 203.0.113.2:0
+        drop no_session
+        wan> tcp 198.51.100.1:0 > 203.0.113.2:0 A
+        drop no_session
+        ",
+    );
 }

@@ -14,8 +14,10 @@ fn parts(head: usize) -> [String; 3] {
 /// first was there, else with the first.
 fn datagram(order: [usize; 3], head: usize, (entry, from): (&str, &str), (exit, to): (&str, &str)) -> String {
     let parts = parts(head);
+    // The gateway numbers what leaves in its own name.
+    let id = if exit == "wan" { "$id" } else { "9" };
     let first = order.iter().position(|part| *part == 0).unwrap();
-    let mut script = String::new();
+    let mut script = "forget $id\n".to_owned();
     for (place, part) in order.into_iter().enumerate() {
         script += &format!("{entry}> {from} len=3000 ipid=9 part={}\n", parts[part]);
         if place < first {
@@ -24,12 +26,12 @@ fn datagram(order: [usize; 3], head: usize, (entry, from): (&str, &str), (exit, 
         if place == first {
             // The first one tells the variables of the line, so it has to be compared first.
             for out in std::iter::once(0).chain(order[..first].iter().copied()) {
-                script += &format!("{exit}< {to} len=3000 ipid=9 part={}\n", parts[out]);
+                script += &format!("{exit}< {to} len=3000 ipid={id} part={}\n", parts[out]);
             }
             script += &format!("held -{first}\n");
         }
         if place > first {
-            script += &format!("{exit}< {to} len=3000 ipid=9 part={}\n", parts[part]);
+            script += &format!("{exit}< {to} len=3000 ipid={id} part={}\n", parts[part]);
         }
     }
     script
@@ -120,7 +122,7 @@ fn a_later_fragment_whose_first_does_not_come_is_dropped_after_two_seconds() {
         drop fragment_timeout
         # Then the first is without effect on it.
         lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=3000 ipid=9 part=0-1480
-        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=3000 ipid=9 part=0-1480
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=3000 ipid=$id part=0-1480
         opened
         # What was known of a datagram is forgotten, too: the same identification may be another.
         wait 2100ms
@@ -164,13 +166,13 @@ fn more_than_eight_early_fragments_of_a_datagram_are_not_held() {
         "lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=100 ipid=3 {}
         drop fragment_table_full
         lan> udp 192.168.1.10:1000 > 198.51.100.1:53 len=100 ipid=3 part=0-8
-        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=100 ipid=3 part=0-8
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=100 ipid=$id part=0-8
         opened
         held -8\n",
         early(9)
     );
     for n in 1..=8 {
-        script += &format!("wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=100 ipid=3 {}\n", early(n));
+        script += &format!("wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=100 ipid=$id {}\n", early(n));
     }
     play(HOME, &script);
 }
@@ -203,8 +205,8 @@ fn fragments_that_wait_for_a_neighbour_keep_their_order() {
         wait 1s
         held -2
         opened
-        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=2000 ipid=9 part=0-1480
-        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=2000 ipid=9 part=1480-2008
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=2000 ipid=$id part=0-1480
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53 len=2000 ipid=$id part=1480-2008
         ",
     );
 }

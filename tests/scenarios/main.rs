@@ -27,6 +27,7 @@ mod equality;
 mod explain;
 mod faces;
 mod faults;
+mod fitting;
 mod forwarding;
 mod fragments;
 mod icmp_errors;

@@ -17,7 +17,7 @@
 //! | `df` | don't fragment | not set |
 //! | `len=` | bytes of payload, of a fixed pattern | 8; TCP 0 |
 //! | `seq=` `ack=` `id=` `mtu=` | of TCP, of ICMP | 0 |
-//! | `win=` `ws=` | window of TCP, window scale option | 1000, none |
+//! | `win=` `ws=` `mss=` | window of TCP, window scale and segment size options | 1000, none, none |
 //! | `csum=0`, `csum=bad` | no UDP checksum; one that is wrong by a fixed amount | right |
 //! | `part=A-B` | a fragment: these bytes of the datagram that the rest of the line describes | all |
 //! | `quote=` | bytes of transport header and payload that an ICMP error quotes | all |
@@ -145,9 +145,9 @@ impl Line {
         for word in words {
             match word.split_once('=') {
                 Some((key, value)) => {
-                    const KEYS: [&str; 19] = [
+                    const KEYS: [&str; 20] = [
                         "ttl", "tos", "ipid", "opts", "len", "seq", "ack", "id", "mtu", "csum", "part",
-                        "quote", "pad", "df", "tag", "itag", "cover", "win", "ws",
+                        "quote", "pad", "df", "tag", "itag", "cover", "win", "ws", "mss",
                     ];
                     assert!(KEYS.contains(&key), "no field {key}, in: {text}");
                     line.fields.insert(key.into(), value.into());
@@ -263,9 +263,11 @@ impl Line {
                     self.number("seq", bindings),
                     self.field("win").map_or(1000, |win| bindings.number(win)),
                 );
-                if let Some(scale) = self.field("ws") {
-                    header.set_options(&[TcpOptionElement::WindowScale(bindings.number(scale))]).unwrap();
-                }
+                let mss =
+                    self.field("mss").map(|mss| TcpOptionElement::MaximumSegmentSize(bindings.number(mss)));
+                let scale =
+                    self.field("ws").map(|scale| TcpOptionElement::WindowScale(bindings.number(scale)));
+                header.set_options(&mss.into_iter().chain(scale).collect::<Vec<_>>()).unwrap();
                 header.acknowledgment_number = self.number("ack", bindings);
                 let has = |flag: char| self.flags.contains(flag);
                 (header.syn, header.ack, header.fin, header.rst) = (has('S'), has('A'), has('F'), has('R'));
@@ -338,6 +340,9 @@ impl Line {
         }
         if let Some(ttl) = self.field("ttl") {
             bindings.meet(ttl, header.time_to_live)?;
+        }
+        if let Some(id) = self.field("ipid") {
+            bindings.meet(id, header.identification)?;
         }
         if let (Proto::Icmp(..), Some(quote)) = (&self.proto, &self.quote) {
             let quoted = payload.get(8..).ok_or("no room for a quote")?;

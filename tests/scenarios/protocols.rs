@@ -104,9 +104,9 @@ fn an_sctp_packet_in_fragments_passes_with_its_own_port() {
         wan> sctp 198.51.100.1:2905 > 203.0.113.2:2905 INIT_ACK tag=11 itag=22
         lan< sctp 198.51.100.1:2905 > 192.168.1.10:2905 INIT_ACK tag=11 itag=22
         lan> sctp 192.168.1.10:2905 > 198.51.100.1:2905 COOKIE_ECHO DATA tag=22 len=100 part=0-48 ipid=7
-        wan< sctp 203.0.113.2:2905 > 198.51.100.1:2905 COOKIE_ECHO DATA tag=22 len=100 part=0-48 ipid=7
+        wan< sctp 203.0.113.2:2905 > 198.51.100.1:2905 COOKIE_ECHO DATA tag=22 len=100 part=0-48 ipid=$id
         lan> sctp 192.168.1.10:2905 > 198.51.100.1:2905 COOKIE_ECHO DATA tag=22 len=100 part=48-144 ipid=7
-        wan< sctp 203.0.113.2:2905 > 198.51.100.1:2905 COOKIE_ECHO DATA tag=22 len=100 part=48-144 ipid=7
+        wan< sctp 203.0.113.2:2905 > 198.51.100.1:2905 COOKIE_ECHO DATA tag=22 len=100 part=48-144 ipid=$id
         ",
         // Whether a worker has the port to give depends on how many there are.
         &crate::harness::SHAPES[..1],
@@ -253,8 +253,8 @@ fn fragments_of_a_protocol_without_ports_follow_their_first() {
         lan> proto 50 192.168.1.10 > 198.51.100.1 len=100 part=48-100 ipid=9
         held +1
         lan> proto 50 192.168.1.10 > 198.51.100.1 len=100 part=0-48 ipid=9
-        wan< proto 50 203.0.113.2 > 198.51.100.1 len=100 part=0-48 ipid=9
-        wan< proto 50 203.0.113.2 > 198.51.100.1 len=100 part=48-100 ipid=9
+        wan< proto 50 203.0.113.2 > 198.51.100.1 len=100 part=0-48 ipid=$id
+        wan< proto 50 203.0.113.2 > 198.51.100.1 len=100 part=48-100 ipid=$id
         opened
         held -1
         wan> proto 50 198.51.100.1 > 203.0.113.2 len=100 part=0-48 ipid=3

@@ -17,6 +17,7 @@
 //! | `lost [N]`, `limited [N]` | packets of the gateway's own that it could not, or would not, send |
 //! | `wait 301s` | time passes |
 //! | `silent A`, `speaks A` | a host stops, or begins again, to answer ARP |
+//! | `differ $a $b` | the variables have different values |
 //! | `forget $p` | the variable has no value any more |
 //!
 //! What stands between two lines with `>` (or `wait`) belongs to the first of them; its order does not matter.
@@ -43,7 +44,8 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             let rest = rest.trim();
             let count = || if rest.is_empty() { 1 } else { rest.parse::<i64>().unwrap() };
-            let is_act = word.ends_with('>') || matches!(word, "wait" | "silent" | "speaks" | "forget");
+            let is_act =
+                word.ends_with('>') || matches!(word, "wait" | "silent" | "speaks" | "forget" | "differ");
             if is_act {
                 self.settle(&mut step);
                 step.line = number + 1;
@@ -53,6 +55,10 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                 "wait" => self.wait(humantime::parse_duration(rest).unwrap()),
                 "silent" => drop(self.silent.insert(rest.parse().unwrap())),
                 "speaks" => drop(self.silent.remove(&rest.parse().unwrap())),
+                "differ" => {
+                    let (one, other) = rest.split_once(' ').unwrap();
+                    assert_ne!(self.bindings.get(one).unwrap(), self.bindings.get(other).unwrap(), "{rest}");
+                }
                 "forget" => self.bindings.forget(rest),
                 "opened" | "closed" | "lost" | "limited" | "held" => step.expect(word, count()),
                 "drop" => {

@@ -322,10 +322,10 @@ fn fragments_of_a_static_hosts_datagrams_follow_it() {
         &office(""),
         "
         lan> udp 192.168.1.66:1000 > 198.51.100.1:53 len=2000 ipid=9 part=0-1480
-        wan< udp 203.0.113.66:1000 > 198.51.100.1:53 len=2000 ipid=9 part=0-1480
+        wan< udp 203.0.113.66:1000 > 198.51.100.1:53 len=2000 ipid=$id part=0-1480
         opened
         lan> udp 192.168.1.66:1000 > 198.51.100.1:53 len=2000 ipid=9 part=1480-2008
-        wan< udp 203.0.113.66:1000 > 198.51.100.1:53 len=2000 ipid=9 part=1480-2008
+        wan< udp 203.0.113.66:1000 > 198.51.100.1:53 len=2000 ipid=$id part=1480-2008
         wan> udp 198.51.100.1:53 > 203.0.113.66:1000 len=2000 ipid=9 part=0-1480
         lan< udp 198.51.100.1:53 > 192.168.1.66:1000 len=2000 ipid=9 part=0-1480
         wan> udp 198.51.100.1:53 > 203.0.113.66:1000 len=2000 ipid=9 part=1480-2008

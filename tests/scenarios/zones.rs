@@ -284,15 +284,15 @@ fn fragments_of_two_zones_with_the_same_identification_do_not_mix() {
         one> udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=9 part=1480-2008
         held +1
         two> udp 192.168.1.10:2000 > 198.51.100.1:54 len=2000 ipid=9 part=0-1480
-        wan< udp 203.0.113.2:$two > 198.51.100.1:54 len=2000 ipid=9 part=0-1480
+        wan< udp 203.0.113.2:$two > 198.51.100.1:54 len=2000 ipid=$id_two part=0-1480
         opened
         one> udp 192.168.1.10:1000 > 198.51.100.1:53 len=2000 ipid=9 part=0-1480
-        wan< udp 203.0.113.2:$one > 198.51.100.1:53 len=2000 ipid=9 part=0-1480
-        wan< udp 203.0.113.2:$one > 198.51.100.1:53 len=2000 ipid=9 part=1480-2008
+        wan< udp 203.0.113.2:$one > 198.51.100.1:53 len=2000 ipid=$id_one part=0-1480
+        wan< udp 203.0.113.2:$one > 198.51.100.1:53 len=2000 ipid=$id_one part=1480-2008
         held -1
         opened
         two> udp 192.168.1.10:2000 > 198.51.100.1:54 len=2000 ipid=9 part=1480-2008
-        wan< udp 203.0.113.2:$two > 198.51.100.1:54 len=2000 ipid=9 part=1480-2008
+        wan< udp 203.0.113.2:$two > 198.51.100.1:54 len=2000 ipid=$id_two part=1480-2008
         ",
     );
 }

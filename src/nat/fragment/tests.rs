@@ -5,6 +5,8 @@ use crate::device::membuf::{MemBuf, MemPool};
 use crate::nat::testing::{fragments, frame, parse, tuple};
 
 const TIMEOUT: u32 = 100;
+/// The identification that every datagram gets.
+const NEW: u16 = 0xabcd;
 
 struct Lab {
     pool: MemPool,
@@ -25,7 +27,7 @@ impl Lab {
     }
 
     /// Lets a packet through; returns those that go on, in order: (source port, fragment).
-    fn pass(&mut self, packet: Packet<MemBuf, Parsed>, now: u32) -> Vec<(u16, Fragment)> {
+    fn pass(&mut self, mut packet: Packet<MemBuf, Parsed>, now: u32) -> Vec<(u16, Fragment)> {
         let mut on = Vec::new();
         if packet.state.fragment == Fragment::First {
             on.push((packet.state.tuple.sport, Fragment::First));
@@ -33,7 +35,7 @@ impl Lab {
                 assert_eq!((held.state.tuple.dport, held.state.kind), (53, Kind::Udp));
                 on.push((held.state.tuple.sport, held.state.fragment));
             };
-            self.table.first(&packet, 0, Tick(now), &mut released).unwrap();
+            self.table.first(&mut packet, 0, Tick(now), || NEW, &mut released).unwrap();
         } else {
             match self.table.later(packet, 0, Tick(now)) {
                 Later::Ready(packet) => on.push((packet.state.tuple.sport, packet.state.fragment)),
@@ -70,7 +72,7 @@ fn three_fragments_pass_in_every_order_and_the_first_goes_first() {
 fn held_fragments_come_out_in_the_order_in_which_they_came() {
     let mut lab = Lab::new(4, 8);
     let mut parts = lab.parts(1, 4);
-    let first = parts.remove(0);
+    let mut first = parts.remove(0);
     parts.rotate_left(1);
     let offsets: Vec<_> = parts.iter().map(|part| part.ipv4().unwrap().fragment_offset()).collect();
     for part in parts {
@@ -78,7 +80,9 @@ fn held_fragments_come_out_in_the_order_in_which_they_came() {
     }
     let mut released = Vec::new();
     lab.table
-        .first(&first, 0, Tick(0), &mut |held| released.push(held.ipv4().unwrap().fragment_offset()))
+        .first(&mut first, 0, Tick(0), || NEW, &mut |held| {
+            released.push(held.ipv4().unwrap().fragment_offset());
+        })
         .unwrap();
     assert_eq!(released, offsets);
 }
@@ -171,12 +175,12 @@ fn the_books_balance_under_random_use() {
     for step in 0..20_000u32 {
         let n = u16::try_from(rng.next() % 40).unwrap();
         let mut parts = lab.parts(n, 3);
-        let part = parts.swap_remove(usize::try_from(rng.next() % 4).unwrap());
+        let mut part = parts.swap_remove(usize::try_from(rng.next() % 4).unwrap());
         drop(parts);
         given += 1;
         if part.state.fragment == Fragment::First {
             on += 1;
-            lab.table.first(&part, 0, Tick(step), &mut |_| on += 1).unwrap();
+            lab.table.first(&mut part, 0, Tick(step), || NEW, &mut |_| on += 1).unwrap();
             drop(part);
         } else {
             match lab.table.later(part, 0, Tick(step)) {
@@ -201,6 +205,30 @@ fn a_table_without_room_refuses_and_does_not_fail() {
     let mut lab = Lab::new(0, 0);
     let mut parts = lab.parts(1, 2);
     assert!(matches!(lab.table.later(parts.remove(1), 0, Tick(0)), Later::Refused(..)));
-    let full = lab.table.first(&parts[0], 0, Tick(0), &mut |_| ());
+    let full = lab.table.first(&mut parts[0], 0, Tick(0), || NEW, &mut |_| ());
     assert_eq!(full, Err(DropReason::FragmentTableFull));
+}
+
+#[test]
+fn all_fragments_of_a_datagram_get_one_new_identification_and_another_datagram_another() {
+    let mut lab = Lab::new(4, 8);
+    let (mut early, mut rest) = (lab.parts(1, 3), lab.parts(2, 3));
+    assert!(matches!(lab.table.later(early.remove(1), 0, Tick(0)), Later::Held));
+    let mut ids = Vec::new();
+    for (fresh, part) in [(101, early.remove(0)), (102, rest.remove(0))] {
+        let (mut first, mut held) = (part, None);
+        lab.table.first(&mut first, 0, Tick(0), || fresh, &mut |part| held = Some(part.state.id)).unwrap();
+        ids.push((first.state.id, held));
+    }
+    assert_eq!(ids, [(101, Some(101)), (102, None)]);
+    for (part, id) in [(early.remove(0), 101), (rest.remove(0), 102)] {
+        let Later::Ready(part) = lab.table.later(part, 0, Tick(50)) else { panic!("its first was there") };
+        assert_eq!(part.state.id, id);
+    }
+    // The first again is of the same datagram; after its time it is of another one.
+    for (now, id) in [(60, 101), (160, 200)] {
+        let mut again = lab.parts(1, 3).remove(0);
+        lab.table.first(&mut again, 0, Tick(now), || 200, &mut |_| ()).unwrap();
+        assert_eq!(again.state.id, id);
+    }
 }

@@ -309,3 +309,17 @@ fn r1191_pmtu_is_found_through_the_gateway_both_ways() {
         });
     }
 }
+
+#[test]
+fn r1812_frag_options_are_in_the_fragments_that_their_copy_bit_says() {
+    // Record route, which is not copied, and router alert, which is.
+    play(
+        &gateway("", "mtu = 576", "interface", ""),
+        "
+        lan> udp C1:1000 > S1a:1 len=1400 opts=070704000000000194040000
+        wan< udp X:$p > S1a:1 len=1400 ipid=$id opts=070704000000000194040000 part=0-544
+        wan<+ udp X:$p > S1a:1 len=1400 ipid=$id opts=94040000 part=544-1096
+        wan<+ udp X:$p > S1a:1 len=1400 ipid=$id opts=94040000 part=1096-1408
+        ",
+    );
+}

@@ -449,3 +449,16 @@ fn r4787_11_the_class_does_not_change_with_load() {
         });
     }
 }
+
+#[test]
+fn r4787_13a_without_df_a_packet_is_cut_in_order_and_makes_the_datagram_again() {
+    play(
+        &gateway("", "mtu = 576", "interface", ""),
+        "
+        lan> udp C1:1000 > S1a:1 len=1400 ipid=9
+        wan< udp X:$p > S1a:1 len=1400 ipid=$id part=0-552
+        wan<+ udp X:$p > S1a:1 len=1400 ipid=$id part=552-1104
+        wan<+ udp X:$p > S1a:1 len=1400 ipid=$id part=1104-1408
+        ",
+    );
+}

@@ -1,7 +1,8 @@
 //! RFC 5382: what a NAT does with TCP.
 
 use crate::lab::{
-    REACH, WORDS, cast, each, filtering, home, home_and, ipv4, play, pool, transport_sum, who_reaches,
+    REACH, WORDS, cast, each, filtering, gateway, home, home_and, ipv4, play, pool, transport_sum,
+    who_reaches,
 };
 
 /// A connection from C1:1000 to S1a:80, at 101 and 501.
@@ -446,4 +447,51 @@ fn r5382_8a_the_source_of_a_hairpin_by_mapping_is_the_senders_mapping() {
         let seen = net.pass("lan", &format!("tcp C2:6000 > {address}:{port} S seq=100"));
         assert_eq!((seen.source(), seen.dst().to_string()), (own, cast("C1")));
     });
+}
+
+#[test]
+fn r5382_4_an_unsolicited_syn_is_told_so_after_six_seconds() {
+    play(
+        &home(),
+        "
+        wan> tcp S1a:4000 > X:9999 S seq=77
+        wait 5900ms
+        wait 200ms
+        wan<+ icmp 3/3 X > S1a [tcp S1a:4000 > X:9999 S seq=77 ttl=64]
+        wait 30s
+        ",
+    );
+}
+
+#[test]
+fn r5382_4_if_the_other_syn_comes_in_time_nothing_is_said_and_the_handshake_completes() {
+    play(
+        &home(),
+        "
+        lan> tcp C1:1000 > S1b:80 S seq=1
+        wan< tcp X:$p > S1b:80 S seq=1
+        wan> tcp S1a:4000 > X:$p S seq=70
+        wait 3s
+        lan> tcp C1:1000 > S1a:4000 S seq=10
+        wan< tcp X:$p > S1a:4000 S seq=10
+        wan> tcp S1a:4000 > X:$p S seq=70
+        lan< tcp S1a:4000 > C1:1000 S seq=70
+        lan> tcp C1:1000 > S1a:4000 SA seq=10 ack=71
+        wan< tcp X:$p > S1a:4000 SA seq=10 ack=71
+        wan> tcp S1a:4000 > X:$p SA seq=70 ack=11
+        lan< tcp S1a:4000 > C1:1000 SA seq=70 ack=11
+        wait 30s
+        ",
+    );
+}
+
+#[test]
+fn r5382_4a_where_the_operator_says_so_nothing_is_ever_said() {
+    play(
+        &gateway("", "unsolicited_syn = \"silent\"", "interface", ""),
+        "
+        wan> tcp S1a:4000 > X:9999 S
+        wait 30s
+        ",
+    );
 }

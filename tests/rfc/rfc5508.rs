@@ -584,3 +584,17 @@ fn r5508_7_errors_about_hairpinned_packets_reach_their_sender() {
         assert_eq!(error.body()[8..], net.packet(&format!("udp C2:2000 > {address}:{port}")));
     });
 }
+
+#[test]
+fn r5508_9_errors_can_be_silenced_for_one_interface() {
+    play(
+        &gateway("", "icmp_errors = false", "interface", ""),
+        "
+        lan> udp C1:1000 > S1a:1
+        wan< udp X:$p > S1a:1
+        wan> udp S1a:1 > X:$p ttl=1
+        lan> udp C1:1000 > S1a:1 ttl=1
+        lan<+ icmp 11/0 G > C1 [udp C1:1000 > S1a:1 ttl=1]
+        ",
+    );
+}

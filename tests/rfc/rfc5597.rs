@@ -43,19 +43,23 @@ fn r5597_2_the_valid_sequences_pass() {
 }
 
 #[test]
-fn r5597_4_nothing_is_said_about_what_nobody_asked_for() {
+fn r5597_4_nothing_is_said_for_six_seconds_about_what_nobody_asked_for() {
     play(
         &home(),
         "
         wan> dccp S1a:5002 > X:5001 Request seq=1
-        wan> dccp S1a:5002 > X:5001 Sync seq=1
+        wan> dccp S1a:5003 > X:5001 Sync seq=1
+        wait 5900ms
+        wait 200ms
+        wan<+ icmp 3/3 X > S1a [dccp S1a:5002 > X:5001 Request seq=1 ttl=64]
+        wan<+ icmp 3/3 X > S1a [dccp S1a:5003 > X:5001 Sync seq=1 ttl=64]
         wait 30s
         ",
     );
     each(&home(), |net| {
         let outs = net.send_bytes("wan", &listen("S1a", 5002, "X", 5001));
         assert_eq!(outs, []);
-        net.act("wait 6s");
+        net.act("wait 5900ms");
     });
 }
 

@@ -315,3 +315,21 @@ fn r7857_7_1_what_a_closed_port_answers_keeps_no_mapping() {
         });
     }
 }
+
+#[test]
+fn r7857_10_fragments_of_two_hosts_with_one_identification_leave_with_two() {
+    play(
+        &home(),
+        "
+        lan> udp C1:1000 > S1a:1 len=2900 ipid=9 part=0-1480
+        wan< udp X:$p > S1a:1 len=2900 ipid=$a part=0-1480
+        lan> udp C2:1000 > S1a:1 len=2900 ipid=9 part=0-1480
+        wan< udp X:$q > S1a:1 len=2900 ipid=$b part=0-1480
+        lan> udp C1:1000 > S1a:1 len=2900 ipid=9 part=1480-2908
+        wan< udp X:$p > S1a:1 len=2900 ipid=$a part=1480-2908
+        lan> udp C2:1000 > S1a:1 len=2900 ipid=9 part=1480-2908
+        wan< udp X:$q > S1a:1 len=2900 ipid=$b part=1480-2908
+        differ $a $b
+        ",
+    );
+}

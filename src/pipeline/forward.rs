@@ -129,7 +129,10 @@ impl<D: Device> Core<D> {
                     Plan::Session(_) if state.fragment == Fragment::Later => {
                         return Err(DropReason::FragmentOrphan.into());
                     }
-                    Plan::Session(session) => self.set_up(snap, now, work, &session, Shape::default())?,
+                    Plan::Session(session) => {
+                        let shape = Shape { turns: state.turned, ..Shape::default() };
+                        self.set_up(snap, now, work, &session, shape)?
+                    }
                 };
                 rewrite(&mut work.packet, &translation)?;
                 Ok(exit)
@@ -190,9 +193,11 @@ impl<D: Device> Core<D> {
                 if let Some(treatment) = classify(snap, &Header::of(&state)) {
                     return self.translate_untracked(snap, now, &mut work.packet, treatment);
                 }
+                let dst = state.tuple.dst;
+                let is_turned_to = |number| is_mapped(snap, number, state.tuple.protocol);
                 if arrival.realm == Realm::Internal
-                    && let Some(number) = snap.local_on(arrival, state.tuple.dst)
-                    && is_mapped(snap, number, state.tuple.protocol)
+                    && (snap.local_on(arrival, dst).is_some_and(is_turned_to)
+                        || snap.local.statics().of_external(dst).is_some())
                 {
                     self.check_turn(snap, &state.tuple, arrival.zone).map_err(|stop| match stop {
                         Stop::HandOver(_) => stop,

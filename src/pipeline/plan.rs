@@ -260,7 +260,7 @@ pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
         }
     }
     match (snap.local.statics().of_external(dst), local) {
-        (Some(fixed), _) => plan_inbound(snap, arrival, &header.tuple, fixed).map(Plan::Session),
+        (Some(fixed), _) => plan_inbound(snap, arrival, header, fixed),
         (None, Some(number)) if opens_by_mapping(header.kind) && is_mapped(snap, number, protocol) => {
             match arrival.realm {
                 Realm::External => Ok(Plan::Inbound(number)),
@@ -486,35 +486,40 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
         return Err(DropReason::NoRule.into());
     }
     let hop = snap.route_in(arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
-    let out = snap.interface(hop.interface);
-    let answers_from = (out.realm, out.zone);
-    let (dst, dport) = (tuple.dst, tuple.dport);
     if let Some(fixed) = snap.local.statics().of_internal(arrival.zone, tuple.src, hop.interface) {
-        let (rule, address) = (Rule::Static(fixed.rule), fixed.outside(tuple.src));
+        let (out, address) = (snap.interface(hop.interface), fixed.outside(tuple.src));
         check_free(snap, out, tuple, address)?;
-        let (source, fixed) = (None, Some(address));
-        return Ok(SessionPlan { rule, dst, dport, source, fixed, answers_from, syn_proxy: false });
+        return Ok(SessionPlan {
+            rule: Rule::Static(fixed.rule),
+            dst: tuple.dst,
+            dport: tuple.dport,
+            source: None,
+            fixed: Some(address),
+            answers_from: (out.realm, out.zone),
+            syn_proxy: false,
+        });
     }
-    let (rule, source) = outbound_source(snap, arrival, tuple, hop)?;
-    let (source, fixed) = (Some(source), None);
-    Ok(SessionPlan { rule, dst, dport, source, fixed, answers_from, syn_proxy: false })
+    plan_leased(snap, arrival, tuple, hop)
 }
 
-/// The rule that translates a packet from inside that leaves by `hop`, and what its source becomes.
-fn outbound_source(
+/// A packet from inside that leaves by `hop` with an address that a rule gives its source.
+fn plan_leased(
     snap: &Snapshot,
     arrival: &Interface,
     tuple: &Tuple,
     hop: NextHop,
-) -> Result<(Rule, Translated), Refusal> {
+) -> Result<SessionPlan, Refusal> {
+    let out = snap.interface(hop.interface);
     let (number, rule) = snap.snat_for(arrival.zone, (tuple.src, tuple.dst), hop.interface).ok_or(NO_SNAT)?;
     let source = match rule.source {
-        Source::Interface => {
-            Translated { number: snap.interface(hop.interface).local, pool: None, closed: false }
-        }
+        Source::Interface => Translated { number: out.local, pool: None, closed: false },
         Source::Pool(pool) => from_pool(snap, pool, (tuple.src, tuple.sport))?,
     };
-    Ok((Rule::Snat(number), source))
+    let (source, fixed) = (Some(source), None);
+    let answers_from = (out.realm, out.zone);
+    let (dst, dport) = (tuple.dst, tuple.dport);
+    let rule = Rule::Snat(number);
+    Ok(SessionPlan { rule, dst, dport, source, fixed, answers_from, syn_proxy: false })
 }
 
 /// Refuses a packet whose translated source is an endpoint that a forward has for another host: its answers would go there.
@@ -531,12 +536,27 @@ fn check_free(snap: &Snapshot, out: &Interface, tuple: &Tuple, address: Ipv4Addr
 
 /// A packet to the external address of a host that is translated one to one. From inside, the host must see what the other
 /// one is outside, or it would answer directly (hairpin: RFC 4787 REQ-9, RFC 5508 REQ-7).
+///
+/// Of two such hosts one session knows both ends. A host that has a mapping goes outside by it and is turned; another
+/// one, and what no mapping is for, gets an endpoint outside for this session alone.
 fn plan_inbound(
     snap: &Snapshot,
     arrival: &Interface,
-    tuple: &Tuple,
+    header: &Header,
     fixed: &Static,
-) -> Result<SessionPlan, Refusal> {
+) -> Result<Plan, Refusal> {
+    let tuple = &header.tuple;
+    let statics = snap.local.statics();
+    let mut leased = None;
+    if arrival.realm == Realm::Internal && statics.any_of_internal(arrival.zone, tuple.src).is_none() {
+        let outside = snap.route_to(Realm::External, arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
+        let plan = plan_leased(snap, arrival, tuple, outside)?;
+        let mapped = plan.source.is_some_and(|source| is_mapped(snap, source.number, tuple.protocol));
+        if mapped && opens_by_mapping(header.kind) {
+            return Ok(Plan::Turn(plan));
+        }
+        leased = plan.source.map(|source| Translated { closed: true, ..source });
+    }
     if !fixed.inbound {
         return Err(DropReason::NoSession.into());
     }
@@ -550,7 +570,7 @@ fn plan_inbound(
         rule: Rule::Static(fixed.rule),
         dst: host,
         dport: tuple.dport,
-        source: None,
+        source: leased,
         fixed: None,
         answers_from: (out.realm, out.zone),
         syn_proxy: false,
@@ -561,15 +581,10 @@ fn plan_inbound(
         if seen != Some(Realm::External) {
             return Err(DropReason::SpoofedSource.into());
         }
-    } else if let Some(own) = snap.local.statics().any_of_internal(arrival.zone, tuple.src) {
+    } else if let Some(own) = statics.any_of_internal(arrival.zone, tuple.src) {
         let address = own.outside(tuple.src);
         check_free(snap, out, tuple, address)?;
         plan.fixed = Some(address);
-    } else {
-        let outside = snap.route_to(Realm::External, arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
-        // It is where the host's sessions are, and its mappings are where its own are.
-        let (_, source) = outbound_source(snap, arrival, tuple, outside)?;
-        plan.source = Some(Translated { closed: true, ..source });
     }
-    Ok(plan)
+    Ok(Plan::Session(plan))
 }

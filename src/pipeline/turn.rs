@@ -10,6 +10,9 @@
 //! | the owner of X:x | C2:q > X:x, from inside, without a session | handed to the owner of C2, if X:x is a mapping's |
 //! | the owner of C2 | the same | X:y > X:x, turned |
 //! | the owner of X:x | X:y > X:x, from outside | X:y > C1:p, sent |
+//!
+//! X:x may also be an address that C1 has outside alone (`[[static]]`), and so may X:y be C2's. Where both are, one session knows
+//! both ends and nothing is turned.
 
 use super::Snapshot;
 use super::forward::{Exit, Stop};
@@ -159,7 +162,8 @@ impl<D: Device> Core<D> {
     /// Whether a packet from inside to an external endpoint goes on here: at the owner of its sender, if it can come to
     /// anything.
     pub(super) fn check_turn(&mut self, snap: &Snapshot, tuple: &Tuple, zone: u16) -> Result<(), Stop> {
-        if snap.steering.owner(tuple, zone, &snap.local) == self.id {
+        let is_static = snap.local.statics().of_external(tuple.dst).is_some();
+        if !is_static && snap.steering.owner(tuple, zone, &snap.local) == self.id {
             let number = snap.local.find(zone, tuple.dst).ok_or(DropReason::NoSession)?;
             let external = External { number, protocol: tuple.protocol, port: tuple.dport };
             if self.mappings.at(&external).is_none() {

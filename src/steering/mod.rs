@@ -29,7 +29,8 @@
 //! one owner; of others each worker may give out any, to flows whose replies come to it.
 //!
 //! A packet from inside to a mapping of somebody else inside (hairpinning) comes to the owner of that mapping, who hands it to
-//! the owner of the sender's: there its source is translated, and it comes back as if from outside (`pipeline::turn`).
+//! the owner of the sender's: there its source is translated, and it comes back as if from outside (`pipeline::turn`). So it is
+//! with one that goes from a host with a mapping to a static address.
 //!
 //! Without ports a subscriber's sessions may be with any worker, so that what limits each source allow, they allow of
 //! such sessions on each worker. So it is with sessions that are opened to static addresses, which are where their host's
@@ -281,7 +282,11 @@ impl Steering {
             let outward = portless && number.is_none() && statics.any_of_internal(zone, tuple.src).is_some();
             return outward.then(|| self.remote(tuple.src));
         };
-        if number.is_some_and(|number| local.forward(number, tuple.protocol, tuple.dport).is_some()) {
+        let is_forwarded = |number| {
+            local.forward(number, tuple.protocol, tuple.dport).is_some()
+                || local.former_request(number, tuple).is_some()
+        };
+        if number.is_some_and(is_forwarded) {
             return None;
         }
         let answer = Tuple { src: fixed.inside(tuple.dst), ..tuple.inverse() };

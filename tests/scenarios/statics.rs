@@ -1,6 +1,7 @@
 //! Addresses that are translated one to one (RFC 3022 basic NAT): any protocol, both ways, and between two such hosts.
 
-use crate::harness::play;
+use crate::harness::{Net, play};
+use crate::shape::by_host;
 use crate::translation::HOME;
 
 /// Eight hosts that have an address outside each, beside others that share one.
@@ -145,7 +146,9 @@ fn static_hosts_reach_each_other_by_their_outside_addresses_and_see_no_other() {
 #[test]
 fn a_host_without_an_address_of_its_own_reaches_a_static_one_as_from_outside() {
     play(
-        &office(""),
+        &office(
+            "[masquerade]\nmapping = \"address-and-port-dependent\"\nfiltering = \"address-and-port-dependent\"",
+        ),
         "
         lan> udp 192.168.1.10:1000 > 203.0.113.65:53
         lan< udp 203.0.113.2:$p > 192.168.1.65:53
@@ -162,6 +165,73 @@ fn a_host_without_an_address_of_its_own_reaches_a_static_one_as_from_outside() {
         opened
         lan> ip50 192.168.1.65 > 203.0.113.2
         lan< ip50 203.0.113.65 > 192.168.1.10
+        ",
+    );
+}
+
+/// In the shapes in which hosts have mappings.
+fn play_by_host(config: &str, script: &str) {
+    for shape in by_host() {
+        let mut net = Net::new(config, shape);
+        net.play(script);
+        net.finish();
+    }
+}
+
+#[test]
+fn a_host_with_a_mapping_shows_a_static_one_what_it_shows_others() {
+    play_by_host(
+        &office(""),
+        "
+        # A session for each of them, as if the other one were outside.
+        lan> udp 192.168.1.10:1000 > 203.0.113.65:53
+        lan< udp 203.0.113.2:$p > 192.168.1.65:53
+        opened 2
+        lan> udp 192.168.1.65:53 > 203.0.113.2:$p
+        lan< udp 203.0.113.65:53 > 192.168.1.10:1000
+        lan> udp 192.168.1.10:1000 > 203.0.113.65:53
+        lan< udp 203.0.113.2:$p > 192.168.1.65:53
+        lan> icmp 3/3 192.168.1.65 > 203.0.113.2 [udp 203.0.113.2:$p > 192.168.1.65:53]
+        lan< icmp 3/3 203.0.113.65 > 192.168.1.10 [udp 192.168.1.10:1000 > 203.0.113.65:53]
+        lan> icmp 3/3 192.168.1.10 > 203.0.113.65 [udp 203.0.113.65:53 > 192.168.1.10:1000]
+        lan< icmp 3/3 203.0.113.2 > 192.168.1.65 [udp 192.168.1.65:53 > 203.0.113.2:$p]
+        lan> udp 192.168.1.10:1000 > 198.51.100.1:53
+        wan< udp 203.0.113.2:$p > 198.51.100.1:53
+        opened
+        lan> icmp echo 192.168.1.10 > 203.0.113.65 id=7 seq=1
+        lan< icmp echo 203.0.113.2 > 192.168.1.65 id=$i seq=1
+        opened
+        lan> icmp reply 192.168.1.65 > 203.0.113.2 id=$i seq=1
+        lan< icmp reply 203.0.113.65 > 192.168.1.10 id=7 seq=1
+        ",
+    );
+}
+
+#[test]
+fn a_static_host_reaches_the_mapping_of_one_that_has_no_address_of_its_own() {
+    play_by_host(
+        &office(""),
+        "
+        lan> udp 192.168.1.10:1000 > 203.0.113.65:53
+        lan< udp 203.0.113.2:$p > 192.168.1.65:53
+        opened 2
+        # Filtering is by address: whom it has sent to may come by another port.
+        lan> udp 192.168.1.65:54 > 203.0.113.2:$p
+        lan< udp 203.0.113.65:54 > 192.168.1.10:1000
+        opened 2
+        lan> udp 192.168.1.10:1000 > 203.0.113.65:54
+        lan< udp 203.0.113.2:$p > 192.168.1.65:54
+        lan> udp 192.168.1.65:54 > 203.0.113.2:$p
+        lan< udp 203.0.113.65:54 > 192.168.1.10:1000
+        # One that takes only answers takes them from inside too.
+        lan> udp 192.168.1.10:1000 > 203.0.113.80:7
+        drop no_session
+        opened
+        lan> udp 192.168.1.80:7 > 203.0.113.2:$p
+        lan< udp 203.0.113.80:7 > 192.168.1.10:1000
+        opened
+        lan> udp 192.168.1.10:1000 > 203.0.113.80:7
+        lan< udp 203.0.113.2:$p > 192.168.1.80:7
         ",
     );
 }

@@ -1,51 +1,35 @@
 //! Finds the first entry for a packet.
 //!
-//! Two steps. The `gate` says at once of most packets that no entry is for them. What is left is looked up in
-//! *aggregated bit vectors* (Baboescu and Varghese, SIGCOMM 2001): each dimension of a packet - arrival interface, TCP flags,
-//! source and destination address, source and destination port - maps it to a row with one bit for each entry that it
-//! satisfies in this dimension, and the first bit that is set in all six rows is the first entry. Rows have a summary, a bit
-//! for each 64 entries, so that one word is looked at and seldom more. The answer is exact, and the work bounded: at
-//! most 64 words of each row, whatever the entries are.
-//!
-//! | file | what |
-//! |---|---|
-//! | `gate` | whether any entry can be for a packet |
-//! | `rows` | rows of bits, one for each entry, that are stored once if they are equal |
-//! | `atoms` | address to *atom*: addresses that are in the same sets are of one atom |
-//! | `address_rows` | sets of prefixes to atoms and their rows |
-//! | `port_rows` | protocol and port to row |
-//! | `spans` | ranges of ports and of /16s |
+//! Two steps. The `gate` says at once of most packets that no entry is for them. What is left is looked up in the rows of
+//! [`vectors`]: by arrival interface, TCP flags, source and destination address, source and destination port. At most 64
+//! words of each row are looked at, whatever the entries are.
 //!
 //! # Memory
 //!
-//! With E entries and P prefixes in the sets that entries name there are at most 2P + 1 atoms. A pair of classifiers takes
-//! 0.25 MiB and at most 187 bytes a prefix for the way from address to atom, 64 bytes an atom, and E/8 bytes for each
-//! *different* row. Sets that do not overlap have as many rows as there are sets: 100,000 prefixes in 1,000 such sets and
-//! 4,000 entries take 8 MB. With lengths of 8 to 32 at random, every address in dozens of sets, it is 170 MB; and if no two
-//! atoms of 4,096 entries are alike, 440 MB. Ports take 1 KiB for each 256 that are not alike, and rows likewise.
+//! A pair of classifiers has one way from address to atom, and 64 bytes an atom. Sets that do not overlap have as many rows as
+//! there are sets: 100,000 prefixes in 1,000 such sets and 4,000 entries take 8 MB. With lengths of 8 to 32 at random, every
+//! address in dozens of sets, it is 170 MB; and if no two atoms of 4,096 entries are alike, 440 MB.
 //!
 //! Immutable once built; workers only read.
 
-mod address_rows;
-mod atoms;
 mod gate;
-mod port_rows;
-mod rows;
-mod spans;
 
 use super::Match;
 use crate::classify::PrefixSet;
+use crate::classify::vectors::{
+    self, Atoms, Conditions, Interner, PortRows, Rows, Sides, address_rows, first_in_all, rows,
+};
 use crate::ids::{InterfaceId, MAX_INTERFACES};
 use crate::packet::Tuple;
-use address_rows::Sides;
-use atoms::Atoms;
 use gate::Gate;
-use port_rows::PortRows;
-use rows::{Interner, Row, Rows};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// The most entries of a classifier: a summary has a bit for each 64 of them.
-pub const MAX_ENTRIES: usize = 64 * 64;
+/// Words of a row's summary: one, which every packet that an entry may be for pays for.
+const SUMMARY: usize = 1;
+
+/// The most entries of a classifier.
+pub const MAX_ENTRIES: usize = vectors::capacity(SUMMARY);
 
 /// Entries, compiled for a quick answer.
 #[derive(Debug, Default)]
@@ -59,13 +43,13 @@ pub struct Classifier {
 struct Table {
     atoms: Arc<Atoms>,
     /// By interface.
-    arrivals: Rows,
+    arrivals: Rows<SUMMARY>,
     /// By the flags of a TCP packet; the last is for packets without.
-    flags: Rows,
+    flags: Rows<SUMMARY>,
     /// By atom.
-    sides: Sides,
-    sports: PortRows,
-    dports: PortRows,
+    sides: Sides<SUMMARY>,
+    sports: PortRows<SUMMARY>,
+    dports: PortRows<SUMMARY>,
 }
 
 /// The row of packets that can not be asked for flags.
@@ -129,23 +113,8 @@ impl Classifier {
     }
 }
 
-/// The number of the first bit that all rows have.
-#[inline(always)]
-fn first_in_all(rows: &[Row<'_>; 6]) -> Option<u16> {
-    let mut left = rows.iter().fold(u64::MAX, |all, row| all & row.summary);
-    while left != 0 {
-        let at = left.trailing_zeros();
-        let word = rows.iter().fold(u64::MAX, |all, row| all & row.word(at as usize));
-        if word != 0 {
-            return u16::try_from(at * u64::BITS + word.trailing_zeros()).ok();
-        }
-        left &= left - 1;
-    }
-    None
-}
-
 impl Table {
-    fn new(entries: &[Match], atoms: Arc<Atoms>, sides: Sides) -> Table {
+    fn new(entries: &[Match], atoms: Arc<Atoms>, sides: Sides<SUMMARY>) -> Table {
         let arrivals = (0u8..64).map(|id| rows::of(entries, |entry| entry.arrive.contains(InterfaceId(id))));
         let with_flags = (0..=u8::MAX)
             .map(|flags| rows::of(entries, |entry| entry.flags.is_none_or(|wanted| wanted.hold(flags))));
@@ -155,9 +124,31 @@ impl Table {
             arrivals: Interner::rows_of_all(arrivals),
             flags: Interner::rows_of_all(with_flags.chain([without])),
             sides,
-            sports: PortRows::new(entries, |entry| &entry.sports),
-            dports: PortRows::new(entries, |entry| &entry.dports),
+            sports: PortRows::new(entries, Match::sports),
+            dports: PortRows::new(entries, Match::dports),
         }
+    }
+}
+
+impl Conditions for Match {
+    fn protocols(&self) -> &[u8] {
+        &self.protocols
+    }
+
+    fn src(&self) -> Option<usize> {
+        self.src
+    }
+
+    fn dst(&self) -> Option<usize> {
+        self.dst
+    }
+
+    fn sports(&self) -> &[RangeInclusive<u16>] {
+        &self.sports
+    }
+
+    fn dports(&self) -> &[RangeInclusive<u16>] {
+        &self.dports
     }
 }
 

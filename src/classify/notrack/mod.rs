@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`class`] | a class, as the config says it once defaults, presets and names are resolved |
 //! | [`entry`] | what a class becomes: which packets, which treatment |
-//! | [`classifier`] | finds the first entry for a packet |
+//! | [`classifier`] | finds the first entry for a packet, by way of [`super::vectors`] |
 //! | [`translate`] | addresses of one prefix to those of another |
 //!
 //! Immutable: it belongs to the snapshot. What changes while a class runs (its counters, say) is not here.
@@ -23,11 +23,12 @@ pub mod classifier;
 pub mod entry;
 pub mod translate;
 
+pub use super::InterfaceMask;
 pub use class::{
     Addresses, Answers, Existing, NotrackClass, OpenedBy, PeerPolicy, TcpFlags, UNTRACKED_CLASSES, Verdict,
 };
 pub use classifier::Classifier;
-pub use entry::{Entry, InterfaceMask, Match, Treatment, Way};
+pub use entry::{Entry, Match, Treatment, Way};
 pub use translate::PrefixMap;
 
 use super::PrefixSet;

@@ -6,9 +6,9 @@
 //! filed under. Of a class of one service, packets there are filed by destination port and answers by source port, so that a
 //! packet of no class takes two loads as a rule.
 
-use super::spans::{self, Spans};
 use crate::classify::PrefixSet;
 use crate::classify::notrack::Match;
+use crate::classify::vectors::spans::{self, Spans};
 use crate::packet::Tuple;
 use crate::wire::protocol;
 use std::collections::HashSet;

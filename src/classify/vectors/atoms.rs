@@ -19,7 +19,7 @@ const BORDERS: usize = 8;
 
 /// Which atom an address is of.
 #[derive(Debug)]
-pub(super) struct Atoms {
+pub(in crate::classify) struct Atoms {
     /// By the first 16 bits.
     top: Box<[Place]>,
     blocks: Slab<Block>,
@@ -60,7 +60,7 @@ impl Atoms {
 
     /// The atom of an address.
     #[inline(always)]
-    pub(super) fn find(&self, address: Ipv4Addr) -> usize {
+    pub(in crate::classify) fn find(&self, address: Ipv4Addr) -> usize {
         let address = address.to_bits();
         let mut place = self.top.get((address >> 16) as usize).copied().unwrap_or(0);
         for shift in [12, 8, 4, 0] {
@@ -78,7 +78,7 @@ impl Atoms {
     }
 
     /// Bytes of memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::classify) fn bytes(&self) -> usize {
         size_of_val(&*self.top) + size_of_val(&*self.blocks) + size_of_val(&*self.leaves)
     }
 }

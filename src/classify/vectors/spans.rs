@@ -4,10 +4,10 @@ use crate::classify::PrefixSet;
 use std::ops::RangeInclusive;
 
 /// First and last value of ranges that neither overlap nor touch, ascending.
-pub(super) type Spans = Vec<(u16, u16)>;
+pub(in crate::classify) type Spans = Vec<(u16, u16)>;
 
-/// The ports of an entry; none in the config are all.
-pub(super) fn of_ports(ports: &[RangeInclusive<u16>]) -> Spans {
+/// The ports of a rule; none in the config are all.
+pub(in crate::classify) fn of_ports(ports: &[RangeInclusive<u16>]) -> Spans {
     if ports.is_empty() {
         return vec![(0, u16::MAX)];
     }
@@ -18,7 +18,7 @@ pub(super) fn of_ports(ports: &[RangeInclusive<u16>]) -> Spans {
 }
 
 /// The numbers of the /16s that a set has addresses in.
-pub(super) fn of_set(set: &PrefixSet) -> Spans {
+pub(in crate::classify) fn of_set(set: &PrefixSet) -> Spans {
     let high = |address: u32| {
         let [first, second, _, _] = address.to_be_bytes();
         u16::from_be_bytes([first, second])
@@ -27,7 +27,7 @@ pub(super) fn of_set(set: &PrefixSet) -> Spans {
 }
 
 /// How many values there are.
-pub(super) fn width(spans: &[(u16, u16)]) -> u32 {
+pub(in crate::classify) fn width(spans: &[(u16, u16)]) -> u32 {
     spans.iter().map(|(first, last)| u32::from(*last) - u32::from(*first) + 1).sum()
 }
 

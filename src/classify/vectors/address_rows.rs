@@ -1,34 +1,39 @@
 //! Sets of prefixes to atoms, and to the rows of each atom.
 //!
 //! One sweep over the borders of all ranges, ascending. What changes at a border is which sets the address is in; an
-//! entry's source is in one set at most, so a border of a set turns over the bits of the entries that name the set, and
+//! rule's source is in one set at most, so a border of a set turns over the bits of the rules that name the set, and
 //! entering and leaving are the same. After each border the rows as they are then are looked up among those that were
 //! there before.
 
+use super::Conditions;
 use super::atoms::{Atoms, Start};
 use super::rows::{self, Bits, Interner, Rows};
 use crate::classify::PrefixSet;
-use crate::classify::notrack::Match;
 use std::collections::HashMap;
 
-/// The rows of a classifier, by atom.
+/// The rows of one list of rules, by atom.
 #[derive(Debug)]
-pub(super) struct Sides {
-    pub(super) src: Rows,
-    pub(super) dst: Rows,
+pub(in crate::classify) struct Sides<const S: usize> {
+    pub(in crate::classify) src: Rows<S>,
+    pub(in crate::classify) dst: Rows<S>,
 }
 
-/// Source and destination of an entry.
-const SIDES: [fn(&Match) -> Option<usize>; 2] = [|entry| entry.src, |entry| entry.dst];
+/// The set that a rule names on one side.
+type Side<R> = fn(&R) -> Option<usize>;
 
-/// The rows of one side of one classifier while the sweep goes on.
-struct Facet {
+/// Source and destination.
+fn both_sides<R: Conditions>() -> [Side<R>; 2] {
+    [R::src, R::dst]
+}
+
+/// The rows of one side of one list while the sweep goes on.
+struct Facet<const S: usize> {
     /// At the present address.
     now: Bits,
     /// Since `number` was looked up.
     changed: bool,
     number: u32,
-    interner: Interner,
+    interner: Interner<S>,
 }
 
 /// A word of a facet, and the bits of it that a border turns over.
@@ -38,10 +43,13 @@ struct Flip {
     bits: u64,
 }
 
-/// Atoms for all of these classifiers, and the rows of each.
-pub(super) fn compile<const N: usize>(lists: [&[Match]; N], sets: &[PrefixSet]) -> (Atoms, Vec<Sides>) {
-    let mut facets: Vec<Facet> =
-        lists.iter().flat_map(|list| SIDES.map(|side| Facet::anywhere(list, side))).collect();
+/// Atoms for all of these lists, and the rows of each. `sets` are those that rules name by number.
+pub(in crate::classify) fn compile<R: Conditions, const S: usize, const N: usize>(
+    lists: [&[R]; N],
+    sets: &[PrefixSet],
+) -> (Atoms, Vec<Sides<S>>) {
+    let mut facets: Vec<Facet<S>> =
+        lists.iter().flat_map(|list| both_sides().map(|side| Facet::anywhere(list, side))).collect();
     let flips = flips_of(lists, sets.len());
     let mut borders = borders_of(sets, &flips);
     borders.sort_unstable();
@@ -70,11 +78,11 @@ pub(super) fn compile<const N: usize>(lists: [&[Match]; N], sets: &[PrefixSet]) 
     (Atoms::new(&starts), sides)
 }
 
-impl Facet {
+impl<const S: usize> Facet<S> {
     /// Where the address is in no set.
-    fn anywhere(list: &[Match], side: fn(&Match) -> Option<usize>) -> Facet {
+    fn anywhere<R>(list: &[R], side: Side<R>) -> Facet<S> {
         let mut facet = Facet {
-            now: rows::of(list, |entry| side(entry).is_none()),
+            now: rows::of(list, |rule| side(rule).is_none()),
             changed: true,
             number: 0,
             interner: Interner::default(),
@@ -96,13 +104,13 @@ impl Facet {
 }
 
 /// By set: what its borders turn over.
-fn flips_of<const N: usize>(lists: [&[Match]; N], sets: usize) -> Vec<Vec<Flip>> {
+fn flips_of<R: Conditions, const N: usize>(lists: [&[R]; N], sets: usize) -> Vec<Vec<Flip>> {
     let mut flips: Vec<Vec<Flip>> = (0..sets).map(|_| Vec::new()).collect();
-    let facets = lists.into_iter().flat_map(|list| SIDES.map(|side| (list, side)));
+    let facets = lists.into_iter().flat_map(|list| both_sides().map(|side| (list, side)));
     for (facet, (list, side)) in facets.enumerate() {
-        for (number, entry) in list.iter().enumerate() {
+        for (number, rule) in list.iter().enumerate() {
             // A set that is not there has no addresses.
-            let Some(flips) = side(entry).and_then(|set| flips.get_mut(set)) else { continue };
+            let Some(flips) = side(rule).and_then(|set| flips.get_mut(set)) else { continue };
             let (word, bits) = rows::place(number);
             match flips.last_mut() {
                 Some(last) if (last.facet, last.word) == (facet, word) => last.bits |= bits,
@@ -113,7 +121,7 @@ fn flips_of<const N: usize>(lists: [&[Match]; N], sets: usize) -> Vec<Vec<Flip>>
     flips
 }
 
-/// The first addresses in and behind each range of the sets that entries name, with the set.
+/// The first addresses in and behind each range of the sets that rules name, with the set.
 fn borders_of(sets: &[PrefixSet], flips: &[Vec<Flip>]) -> Vec<(u32, usize)> {
     let named = sets.iter().zip(flips).enumerate().filter(|(_, (_, flips))| !flips.is_empty());
     let ranges = named.flat_map(|(number, (set, _))| set.ranges().map(move |range| (number, range)));
@@ -132,7 +140,7 @@ struct Numbered {
 
 impl Numbered {
     /// The atom of the present address.
-    fn number(&mut self, facets: &[Facet]) -> u32 {
+    fn number<const S: usize>(&mut self, facets: &[Facet<S>]) -> u32 {
         let key: Box<[u32]> = facets.iter().map(|facet| facet.number).collect();
         let next = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
         *self.numbers.entry(key).or_insert_with_key(|key| {

@@ -1,42 +1,41 @@
 //! Protocol and port to row.
 //!
-//! Protocols that entries name have a table of their own each, all others share one. A table is 256 pages, one for each
+//! Protocols that rules name have a table of their own each, all others share one. A table is 256 pages, one for each
 //! first byte of a port; pages that are alike are stored once, so that a few ports cost a few KiB and stay in the cache.
 
 use super::rows::{self, Interner, Row, Rows};
-use super::spans;
-use crate::classify::notrack::Match;
+use super::{Conditions, spans};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 /// The row of each port, by its second byte.
 type Page = [u32; 256];
 
-/// Which entries a packet satisfies by its protocol and one of its ports.
+/// Which rules a packet satisfies by its protocol and one of its ports.
 #[derive(Debug)]
-pub(super) struct PortRows {
+pub(in crate::classify) struct PortRows<const S: usize> {
     /// By protocol.
     tables: [u8; 256],
     /// The page of each first byte.
     pages_of: Box<[[u16; 256]]>,
     pages: Box<[Page]>,
-    rows: Rows,
+    rows: Rows<S>,
 }
 
-/// The ports that an entry asks for.
-type PortsOf = fn(&Match) -> &[RangeInclusive<u16>];
+/// The ports that a rule asks for.
+type PortsOf<R> = fn(&R) -> &[RangeInclusive<u16>];
 
-impl PortRows {
-    /// For one of the two ports of these entries.
-    pub(super) fn new(entries: &[Match], ports_of: PortsOf) -> PortRows {
+impl<const S: usize> PortRows<S> {
+    /// For one of the two ports of these rules.
+    pub(in crate::classify) fn new<R: Conditions>(rules: &[R], ports_of: PortsOf<R>) -> PortRows<S> {
         let mut builder = Builder::default();
         let mut tables = [0; 256];
         let mut shared = None;
         for (table, protocol) in tables.iter_mut().zip(0..=u8::MAX) {
-            let is_named = entries.iter().any(|entry| entry.protocols.contains(&protocol));
+            let is_named = rules.iter().any(|rule| rule.protocols().contains(&protocol));
             *table = match shared {
                 Some(shared) if !is_named => shared,
-                _ => builder.table(entries, ports_of, protocol),
+                _ => builder.table(rules, ports_of, protocol),
             };
             if !is_named {
                 shared = Some(*table);
@@ -48,7 +47,7 @@ impl PortRows {
 
     /// The row of a packet.
     #[inline(always)]
-    pub(super) fn row(&self, protocol: u8, port: u16) -> Row<'_> {
+    pub(in crate::classify) fn row(&self, protocol: u8, port: u16) -> Row<'_, S> {
         let [high, low] = port.to_be_bytes().map(usize::from);
         let pages = self.pages_of.get(usize::from(self.tables[usize::from(protocol)]));
         let page = pages.and_then(|pages| self.pages.get(usize::from(pages[high])));
@@ -56,29 +55,29 @@ impl PortRows {
     }
 
     /// Bytes of memory.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::classify) fn bytes(&self) -> usize {
         size_of_val(&*self.pages_of) + size_of_val(&*self.pages) + self.rows.bytes()
     }
 }
 
 #[derive(Default)]
-struct Builder {
+struct Builder<const S: usize> {
     pages_of: Vec<[u16; 256]>,
     pages: Vec<Page>,
     /// The number of each page.
     numbers: HashMap<Page, u16, ahash::RandomState>,
-    interner: Interner,
+    interner: Interner<S>,
 }
 
-impl Builder {
+impl<const S: usize> Builder<S> {
     /// Adds the table of a protocol; its number.
-    fn table(&mut self, entries: &[Match], ports_of: PortsOf, protocol: u8) -> u8 {
-        let admits = |entry: &Match| entry.protocols.is_empty() || entry.protocols.contains(&protocol);
-        let mut now = rows::of(entries, |entry| admits(entry) && ports_of(entry).is_empty());
-        let with_ports = |entry: &Match| admits(entry) && !ports_of(entry).is_empty();
+    fn table<R: Conditions>(&mut self, rules: &[R], ports_of: PortsOf<R>, protocol: u8) -> u8 {
+        let admits = |rule: &R| rule.protocols().is_empty() || rule.protocols().contains(&protocol);
+        let mut now = rows::of(rules, |rule| admits(rule) && ports_of(rule).is_empty());
+        let with_ports = |rule: &R| admits(rule) && !ports_of(rule).is_empty();
         let mut borders: Vec<(u32, usize)> = Vec::new();
-        for (number, entry) in entries.iter().enumerate().filter(|(_, entry)| with_ports(entry)) {
-            for (first, last) in spans::of_ports(ports_of(entry)) {
+        for (number, rule) in rules.iter().enumerate().filter(|(_, rule)| with_ports(rule)) {
+            for (first, last) in spans::of_ports(ports_of(rule)) {
                 borders.extend([(u32::from(first), number), (u32::from(last) + 1, number)]);
             }
         }
@@ -91,8 +90,8 @@ impl Builder {
             let mut page = [0; 256];
             for to in &mut page {
                 let mut changed = false;
-                while let Some((_, entry)) = borders.next_if(|(border, _)| *border == port) {
-                    let (word, bit) = rows::place(entry);
+                while let Some((_, rule)) = borders.next_if(|(border, _)| *border == port) {
+                    let (word, bit) = rows::place(rule);
                     now[word] ^= bit;
                     changed = true;
                 }

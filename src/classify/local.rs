@@ -13,7 +13,7 @@
 //! backend that goes by another name, as sessions of an earlier configuration know it by that, is left out until they are
 //! over. Whoever may be chosen then, request and answer have one owner, and no change of weights or drains moves a session.
 
-use super::{AddressMap, Statics, Target, Targets};
+use super::{AddressMap, Statics, Target, Targets, Untranslated};
 use crate::ids::InterfaceId;
 use crate::nat::behavior::Behavior;
 use crate::packet::Tuple;
@@ -146,6 +146,7 @@ pub struct LocalAddresses {
     /// Backend address to its first entry in `backends`, which is sorted by address.
     backend_index: AddressMap,
     statics: Statics,
+    untranslated: Untranslated,
 }
 
 /// Whether a port of ours leads to one of the backend's ports.
@@ -269,6 +270,7 @@ impl LocalAddresses {
             backends: backends.into(),
             declared: declared.into_iter().collect(),
             statics: Statics::default(),
+            untranslated: Untranslated::default(),
         };
         local.settle();
         local
@@ -310,6 +312,17 @@ impl LocalAddresses {
     #[inline]
     pub fn statics(&self) -> &Statics {
         &self.statics
+    }
+
+    /// The same with hosts whose sources may leave as they are.
+    #[must_use]
+    pub fn with_untranslated(self, untranslated: Untranslated) -> Self {
+        LocalAddresses { untranslated, ..self }
+    }
+
+    /// The hosts whose sources may leave as they are.
+    pub fn untranslated(&self) -> &Untranslated {
+        &self.untranslated
     }
 
     /// The number of the local address that a packet from `zone` means by `address`.

@@ -12,6 +12,7 @@
 //! | [`service`] | the backends of a forward, and which of them a client gets |
 //! | [`statics`] | addresses and networks that are translated one to one |
 //! | [`source_rules`] | source translation rules |
+//! | [`untranslated`] | hosts whose sources may leave as they are |
 //! | `vectors` | finds the first of many rules: what both classifiers are made of |
 
 pub mod address_map;
@@ -22,8 +23,9 @@ pub mod martian;
 pub mod notrack;
 pub mod prefix_set;
 pub mod service;
-pub mod statics;
 pub mod source_rules;
+pub mod statics;
+pub mod untranslated;
 mod vectors;
 
 pub use address_map::AddressMap;
@@ -32,5 +34,6 @@ pub use interface_mask::InterfaceMask;
 pub use local::{Backend, Declared, Forward, LocalAddress, LocalAddresses, Source};
 pub use prefix_set::PrefixSet;
 pub use service::{Affinity, Target, Targets};
-pub use statics::{Static, Statics};
 pub use source_rules::SourceRules;
+pub use statics::{Static, Statics};
+pub use untranslated::Untranslated;

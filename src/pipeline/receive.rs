@@ -119,7 +119,7 @@ impl<D: Device> Core<D> {
             self.own(snap, now, work);
             return;
         }
-        let owner = snap.steering.owner(&work.packet.state.tuple, arrival.zone, &snap.local);
+        let owner = snap.steering.owner(&work.packet.state.tuple, (arrival.realm, arrival.zone), &snap.local);
         self.count_steering(snap, arrival.realm, owner, &work.packet.state);
         if owner == self.id {
             self.own(snap, now, work);

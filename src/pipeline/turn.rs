@@ -163,7 +163,7 @@ impl<D: Device> Core<D> {
     /// anything.
     pub(super) fn check_turn(&mut self, snap: &Snapshot, tuple: &Tuple, zone: u16) -> Result<(), Stop> {
         let is_static = snap.local.statics().of_external(tuple.dst).is_some();
-        if !is_static && snap.steering.owner(tuple, zone, &snap.local) == self.id {
+        if !is_static && snap.steering.owner(tuple, (Realm::Internal, zone), &snap.local) == self.id {
             let number = snap.local.find(zone, tuple.dst).ok_or(DropReason::NoSession)?;
             let external = External { number, protocol: tuple.protocol, port: tuple.dport };
             if self.mappings.at(&external).is_none() {
@@ -186,7 +186,7 @@ impl<D: Device> Core<D> {
         (state.interface, state.turned) = (hop.interface, true);
         work.key = V4Key::new(state.tuple, Realm::External, zone);
         work.hash = self.shard.hash(&work.key);
-        let owner = snap.steering.owner(&work.packet.state.tuple, zone, &snap.local);
+        let owner = snap.steering.owner(&work.packet.state.tuple, (Realm::External, zone), &snap.local);
         if owner == self.id {
             self.own(snap, now, work);
         } else {

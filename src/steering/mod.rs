@@ -7,6 +7,7 @@
 //! | other protocols and ICMP identifiers | the port or identifier alone |
 //! | to a forwarded port (DNAT) | the whole flow; where sources are counted, its source alone |
 //! | from a backend of a forward | as the request that it answers, by whichever forward that came and whichever backend it got |
+//! | from outside to an address that is not ours | as the packet that it answers, whose source was not translated |
 //! | to a static address (1:1) | as what the host behind it sends to the source |
 //! | from one static host to the external address of another | as the one of both directions whose source is lower |
 //! | of a protocol without ports | the address of the remote end: its source if the destination is ours, else its destination |
@@ -232,14 +233,14 @@ impl Steering {
         mine
     }
 
-    /// The owner of the session that a packet with this tuple, which came in from `zone`, belongs to.
+    /// The owner of the session that a packet with this tuple, which came in from this side and zone, belongs to.
     #[inline]
-    pub fn owner(&self, tuple: &Tuple, zone: u16, local: &LocalAddresses) -> WorkerId {
+    pub fn owner(&self, tuple: &Tuple, (realm, zone): (Realm, u16), local: &LocalAddresses) -> WorkerId {
         if self.workers == 1 {
             return WorkerId(0);
         }
         if !local.statics().is_empty()
-            && let Some(owner) = self.of_static(tuple, zone, local)
+            && let Some(owner) = self.of_static(tuple, (realm, zone), local)
         {
             return owner;
         }
@@ -256,6 +257,9 @@ impl Steering {
                 self.pick(self.rest(tuple, mapped) ^ class)
             };
         }
+        if realm == Realm::External {
+            return self.of_answer(tuple, zone, local);
+        }
         if protocol::is_portless(tuple.protocol) {
             return self.remote(tuple.dst);
         }
@@ -267,6 +271,15 @@ impl Steering {
         self.outbound(tuple)
     }
 
+    /// The owner of a packet from outside to an address that is not ours: that of the packet which it answers, whose source was
+    /// not translated.
+    #[cold]
+    #[inline(never)]
+    fn of_answer(&self, tuple: &Tuple, zone: u16, local: &LocalAddresses) -> WorkerId {
+        let inside = local.untranslated().zone_of(zone, tuple.dst).unwrap_or(zone);
+        self.owner(&tuple.inverse(), (Realm::Internal, inside), local)
+    }
+
     /// The owner of a packet to the external address of a network that is translated one to one, and of one without ports from
     /// such a network. `None`: it goes by the other rules, as what such hosts send does.
     ///
@@ -274,12 +287,18 @@ impl Steering {
     /// follows. Without ports the host's address decides: of a third one inside that speaks to it, nothing else is in both.
     #[cold]
     #[inline(never)]
-    fn of_static(&self, tuple: &Tuple, zone: u16, local: &LocalAddresses) -> Option<WorkerId> {
+    fn of_static(
+        &self,
+        tuple: &Tuple,
+        (realm, zone): (Realm, u16),
+        local: &LocalAddresses,
+    ) -> Option<WorkerId> {
         let statics = local.statics();
         let portless = protocol::is_portless(tuple.protocol);
         let number = local.find(zone, tuple.dst);
         let Some(fixed) = statics.of_external(tuple.dst) else {
-            let outward = portless && number.is_none() && statics.any_of_internal(zone, tuple.src).is_some();
+            let outward = portless && realm == Realm::Internal && number.is_none();
+            let outward = outward && statics.any_of_internal(zone, tuple.src).is_some();
             return outward.then(|| self.remote(tuple.src));
         };
         let is_forwarded = |number| {

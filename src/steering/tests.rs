@@ -42,6 +42,10 @@ fn reply(steering: &Steering, local: &LocalAddresses, owner: WorkerId, flow: &Tu
     out.inverse()
 }
 
+/// Where packets come from.
+const INSIDE: (Realm, u16) = (Realm::Internal, 0);
+const OUTSIDE: (Realm, u16) = (Realm::External, 0);
+
 fn any_spread() -> impl Strategy<Value = Spread> {
     prop_oneof![Just(Spread::Source), Just(Spread::Flow)]
 }
@@ -72,7 +76,11 @@ proptest! {
         random: u64,
     ) {
         let (plain, full) = (local(None), local(Some(Source::Interface)));
-        let owner = |tuple: &Tuple, local| steering.owner(tuple, 0, local);
+        // What is from one of ours is from inside, and so is what is for nobody of ours.
+        let owner = |tuple: &Tuple, local: &LocalAddresses| {
+            let realm = if local.find(0, tuple.dst).is_some() { Realm::External } else { Realm::Internal };
+            steering.owner(tuple, (realm, 0), local)
+        };
 
         // SNAT: the worker picks a port.
         for protocol in [protocol::TCP, protocol::UDP, protocol::UDP_LITE, protocol::SCTP, protocol::DCCP, protocol::ICMP] {
@@ -97,6 +105,15 @@ proptest! {
             let mine = owner(&tuple(client, cport, ours, 80), &full);
             let to_backend = tuple(client, cport, BACKEND, 8080);
             prop_assert_eq!(owner(&reply(&steering, &full, mine, &to_backend, random), &full), mine);
+        }
+
+        // A source that is not translated: the answer comes to the host's own address, which may be a backend's.
+        for protocol in [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::ICMP, protocol::GRE, 50] {
+            for (host, port) in [(client, cport), (BACKEND, 8080), (BACKEND, cport)] {
+                let out = Tuple { protocol, ..tuple(host, port, server, sport) };
+                let mine = steering.owner(&out, INSIDE, &plain);
+                prop_assert_eq!(steering.owner(&out.inverse(), OUTSIDE, &plain), mine);
+            }
         }
 
         // Without ports: whichever of our addresses it is, and whichever host inside.
@@ -169,7 +186,7 @@ proptest! {
             table[hash % table.len()]
         };
         let out = tuple(client, cport, server, sport);
-        let owner = steering.owner(&out, 0, &local);
+        let owner = steering.owner(&out, INSIDE, &local);
         prop_assert_eq!(nic(&out, Realm::Internal), owner);
         prop_assert_eq!(steering.placement(&out, Realm::Internal), owner);
         let back = reply(&steering, &local, owner, &out, random);
@@ -178,7 +195,7 @@ proptest! {
         if !together {
             // A client's request too, if it goes to the first of several addresses.
             let request = tuple(client, cport, OURS, 80);
-            prop_assert_eq!(nic(&request, Realm::External), steering.owner(&request, 0, &local));
+            prop_assert_eq!(nic(&request, Realm::External), steering.owner(&request, OUTSIDE, &local));
         }
     }
 
@@ -208,13 +225,13 @@ proptest! {
         let (all, some) = (compiled(3), compiled(drained));
         for (dst, dport) in [(OURS, 80), (SERVICE, 80), (SERVICE, 81)] {
             let request = tuple(client, cport, dst, dport);
-            let owner = steering.owner(&request, 0, &all);
-            prop_assert_eq!(steering.owner(&request, 0, &some), owner, "a drain moves nothing");
+            let owner = steering.owner(&request, OUTSIDE, &all);
+            prop_assert_eq!(steering.owner(&request, OUTSIDE, &some), owner, "a drain moves nothing");
             let number = all.find(0, dst).unwrap();
             prop_assert!(all.forward(number, protocol::TCP, dport).unwrap().targets.choose(client, cport).is_some());
             for backend in backends {
                 let answer = tuple(backend, 8080, client, cport);
-                prop_assert_eq!(steering.owner(&answer, 0, &all), owner);
+                prop_assert_eq!(steering.owner(&answer, INSIDE, &all), owner);
             }
         }
     }
@@ -243,7 +260,7 @@ proptest! {
         let local = LocalAddresses::new(vec![(OURS, Some(InterfaceId(1)), None)], &[(OURS, backend)])
             .with_statics(Statics::new([fixed]));
         let (sport, dport) = if protocol::is_portless(protocol) { (0, 0) } else { ports };
-        let owner = |src, sport, dst, dport| steering.owner(&Tuple { src, dst, sport, dport, protocol }, 0, &local);
+        let owner = |src, sport, dst, dport| steering.owner(&Tuple { src, dst, sport, dport, protocol }, INSIDE, &local);
         for sport in [sport, if protocol == protocol::TCP { 8080 } else { sport }] {
             prop_assert_eq!(owner(one, sport, peer, dport), owner(peer, dport, one_outside, sport));
             prop_assert_eq!(owner(one, sport, two_outside, dport), owner(two, dport, one_outside, sport));
@@ -259,7 +276,7 @@ proptest! {
     ) {
         let steering = Steering::new(workers, seed).sources_together(true);
         let local = local(None);
-        let owner = |port, to, dport| steering.owner(&tuple(client, port, to, dport), 0, &local);
+        let owner = |port, to, dport| steering.owner(&tuple(client, port, to, dport), INSIDE, &local);
         prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, OURS, 80));
         prop_assert_eq!(owner(ports.0, OURS, 80), owner(ports.1, [198, 51, 100, 1].into(), 443));
     }
@@ -271,7 +288,8 @@ fn a_port_of_a_mapping_has_one_owner_whoever_sends_to_it() {
         let steering = Steering::new(workers, 9);
         let local = local(None).behaving(Behavior::DEFAULT);
         for port in (1024..=65_535).step_by(77) {
-            let owner = |server: [u8; 4]| steering.owner(&tuple(server.into(), 443, OURS, port), 0, &local);
+            let owner =
+                |server: [u8; 4]| steering.owner(&tuple(server.into(), 443, OURS, port), OUTSIDE, &local);
             assert_eq!(owner([198, 51, 100, 1]), owner([192, 0, 2, 77]));
             assert_eq!(owner([198, 51, 100, 1]).0, u8::try_from(port % 128 % u16::from(workers)).unwrap());
         }
@@ -325,7 +343,7 @@ fn subscribers_spread_evenly_over_any_number_of_workers() {
             let local = local(None);
             for host in 0..70_000u32 {
                 let client = Ipv4Addr::from_bits(0x0a00_0000 | host);
-                counts[steering.owner(&tuple(client, 1, BACKEND, 2), 0, &local).index()] += 1;
+                counts[steering.owner(&tuple(client, 1, BACKEND, 2), INSIDE, &local).index()] += 1;
             }
             let fair = 70_000 / u32::from(workers);
             assert!(counts.iter().all(|n| n.abs_diff(fair) < fair / 10), "{workers}: {counts:?}");
@@ -346,7 +364,7 @@ proptest! {
         let mut counts = vec![0u32; usize::from(workers)];
         for host in 0..1u32 << bits {
             let client = Ipv4Addr::from_bits(subnet >> bits << bits | host);
-            counts[steering.owner(&tuple(client, 1, [198, 51, 100, 1].into(), 2), 0, &local).index()] += 1;
+            counts[steering.owner(&tuple(client, 1, [198, 51, 100, 1].into(), 2), INSIDE, &local).index()] += 1;
         }
         let (least, most) = (counts.iter().min(), counts.iter().max());
         prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{counts:?}");

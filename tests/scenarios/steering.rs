@@ -6,7 +6,7 @@ use crate::harness::{Net, RING, SHAPES, Shape};
 use crate::packet::Line;
 use crate::translation::{HOME, forwards};
 use natgate::device::mem_nic::Habit;
-use natgate::ids::WorkerId;
+use natgate::ids::{Realm, WorkerId};
 use natgate::management::events::EventKind;
 use natgate::packet::Tuple;
 use natgate::steering::Spread;
@@ -316,7 +316,7 @@ fn a_flood_that_overfills_one_ring_costs_flows_of_that_owner_alone() {
             dport: 53,
             protocol: 17,
         };
-        let owner = net.snapshot.steering.owner(&tuple, 0, &net.snapshot.local);
+        let owner = net.snapshot.steering.owner(&tuple, (Realm::Internal, 0), &net.snapshot.local);
         flows.entry(owner).or_default().push(format!("192.168.1.{host}:1000 > 198.51.100.1:53"));
         net.play(&format!(
             "lan> udp 192.168.1.{host}:1000 > 198.51.100.1:53\nwan< udp 203.0.113.2:$p{host} > 198.51.100.1:53\nopened"

@@ -298,7 +298,7 @@ impl Account<'_> {
         if random {
             (ends.dport, ends.icmp_id) = (None, None);
         }
-        let worker = (!random).then(|| snap.steering.owner(&back, zone, &snap.local));
+        let worker = (!random).then(|| snap.steering.owner(&back, (realm, zone), &snap.local));
         self.answer.answers = Some(api::ExplainedAnswers {
             ends,
             realm: Realm::name(realm).to_owned(),

@@ -161,7 +161,7 @@ impl<'a> Account<'a> {
             return Ok(self.of_class(treatment, true));
         }
         let planned = plan(snap, &header);
-        let mut owner = snap.steering.owner(&header.tuple, arrival.zone, &snap.local);
+        let mut owner = snap.steering.owner(&header.tuple, (arrival.realm, arrival.zone), &snap.local);
         let key = V4Key::new(header.tuple, arrival.realm, arrival.zone);
         let mut mapping = None;
         if let Ok(Plan::Turn(_)) = planned {

@@ -55,7 +55,7 @@ impl Account<'_> {
         effect?;
         self.answer.sent = Some(words::ends_of(to, kind));
         let back = other.tuple();
-        let worker = self.snap().steering.owner(&back, other.zone(), &self.snap().local);
+        let worker = self.snap().steering.owner(&back, (other.realm(), other.zone()), &self.snap().local);
         let answer_kind = match kind {
             Kind::IcmpRequest => Kind::IcmpReply,
             Kind::IcmpReply => Kind::IcmpRequest,

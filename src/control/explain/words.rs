@@ -6,6 +6,7 @@ use crate::ids::{Realm, WorkerId};
 use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
 use crate::pipeline::plan::{Answer, Header, is_for_gateway, stays_inside};
+use crate::pipeline::snapshot::Interface;
 use crate::steering::Spread;
 use crate::steering::plan::Plan;
 use crate::steering::toeplitz::hashes_ports;
@@ -87,7 +88,7 @@ pub(super) fn owner(
 /// What decides who the owner is: see the table in [`crate::steering`].
 fn why_owner(snap: &Snapshot, header: &Header) -> &'static str {
     let Header { interface, tuple, .. } = header;
-    let zone = snap.interface(*interface).zone;
+    let Interface { realm, zone, .. } = *snap.interface(*interface);
     let steering = &snap.steering;
     let portless = protocol::is_portless(tuple.protocol);
     let local = snap.local.find(zone, tuple.dst);
@@ -98,6 +99,7 @@ fn why_owner(snap: &Snapshot, header: &Header) -> &'static str {
         _ if !is_forwarded && statics.of_external(tuple.dst).is_some() => {
             "as what the static host that it goes to sends back"
         }
+        None if realm == Realm::External => "as the packet that it answers, whose source was not translated",
         None if portless && statics.any_of_internal(zone, tuple.src).is_some() => {
             "by its source: the protocol has no ports, and the host has a static address"
         }

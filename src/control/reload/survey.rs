@@ -127,8 +127,8 @@ pub fn is_moved(before: &Snapshot, after: &Snapshot, session: &SessionSnapshot<V
         return false;
     }
     [session.original, session.reply].iter().any(|key| {
-        let (tuple, zone) = (key.tuple(), key.zone());
-        before.steering.owner(&tuple, zone, &before.local) != after.steering.owner(&tuple, zone, &after.local)
+        let (tuple, from) = (key.tuple(), (key.realm(), key.zone()));
+        before.steering.owner(&tuple, from, &before.local) != after.steering.owner(&tuple, from, &after.local)
     })
 }
 

@@ -184,7 +184,7 @@ impl<D: Device> Core<D> {
                 let (translation, goal) = self.way_of(id, direction);
                 if self.shard.session(id).turns() && goal.realm == Realm::External {
                     check_ttl(Envelope::of(&state))?;
-                    rewrite_error_to(snap, &mut work.packet, translation.to)?;
+                    rewrite_error_to(snap, &mut work.packet, translation.to, false)?;
                     return Err(Stop::Turn(goal.zone));
                 }
                 (translation.to, goal, self.quote_shift(id, direction))
@@ -212,7 +212,7 @@ impl<D: Device> Core<D> {
             }
         };
         let exit = self.check_exit(snap, now, &state, goal)?;
-        rewrite_error_to(snap, &mut work.packet, to)?;
+        rewrite_error_to(snap, &mut work.packet, to, goal.realm == Realm::External)?;
         if quote_shift != 0 {
             renumber_quote(work.packet.l3_l4_mut()?.1, quote_shift);
         }
@@ -294,18 +294,20 @@ pub(super) fn check_reporter<B: PacketBuf>(
     check_source(snap, snap.interface(packet.state.interface), header.source())
 }
 
-/// Translates an ICMP error whose tuple becomes `to`.
+/// Translates an ICMP error whose tuple becomes `to`. `exposed`: it goes outside although its source may be an internal
+/// address, and only sessions have addresses that may be seen there.
 pub(super) fn rewrite_error_to<B: PacketBuf>(
     snap: &Snapshot,
     packet: &mut Packet<B, Parsed>,
     to: Tuple,
+    exposed: bool,
 ) -> Result<(), DropReason> {
     let state = packet.state;
     let reporter = packet.ipv4()?.source();
     let from_endpoint = reporter == state.tuple.src;
     // A router inside must not be seen outside (RFC 5508 REQ-5c); one outside stays who it is.
     let arrival = snap.interface(state.interface);
-    let hide = arrival.realm == Realm::Internal && to.src != state.tuple.src;
+    let hide = arrival.realm == Realm::Internal && (exposed || to.src != state.tuple.src);
     let source = if from_endpoint {
         Some(to.src)
     } else if hide {

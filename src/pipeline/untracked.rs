@@ -93,7 +93,7 @@ impl<D: Device> Core<D> {
             return Err(Stop::Wait(hop.interface, neighbor));
         };
         if is_error {
-            rewrite_error_to(snap, packet, passage.to)?;
+            rewrite_error_to(snap, packet, passage.to, false)?;
         } else {
             rewrite(packet, &Translation::new(state.tuple, passage.to))?;
         }

@@ -95,8 +95,8 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
     // What a key needs beside it.
     let companion = |section: Section, key: &str, value: &str| match (section, key) {
         (Section::Conntrack, "new_sessions_burst") => "new_sessions_per_source = \"50/s\"\n",
-        (Section::TrackRule | Section::Notrack, "port") => "protocol = \"udp\"\n",
-        (Section::Notrack, "from_port") => "protocol = \"udp\"\n",
+        (Section::TrackRule | Section::Notrack | Section::Snat, "port") => "protocol = \"udp\"\n",
+        (Section::Notrack | Section::Snat, "from_port") => "protocol = \"udp\"\n",
         (Section::Notrack, "tcp_flags") => "protocol = \"tcp\"\nsymmetric = false\n",
         (Section::Notrack, "translate_to") => "to = \"203.0.113.9\"\n",
         (Section::Notrack, "translate_from") => "from = \"192.168.1.64/26\"\n",

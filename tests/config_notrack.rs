@@ -288,7 +288,7 @@ fn what_is_shared_with_sessions_by_port_is_no_mistake() {
 fn what_is_allowed_and_probably_not_meant_is_a_warning() {
     let site = SITE.split("[pool").next().unwrap();
     for (more, says) in [
-        ("[set.«a»]\nprefixes = '10.0.0.0/8'\n", "set \"a\" is used by no class"),
+        ("[set.«a»]\nprefixes = '10.0.0.0/8'\n", "set \"a\" is used by no rule"),
         ("[set.«a»]\nprefixes = []\n[[notrack]]\nname = 'x'\nfrom = 'set.a'\n", "set \"a\" is empty"),
         ("«[[notrack]]»\nname = 'x'\n", "class \"x\" takes in every packet"),
         (

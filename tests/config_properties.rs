@@ -133,7 +133,7 @@ proptest! {
         prop_assert_eq!(config.conntrack.rules[1].mark, site.mark);
         prop_assert_eq!(config.pools[0].addresses.len(), usize::from(site.pool));
         prop_assert_eq!(config.pools[0].ports.clone(), site.ports.0..=site.ports.1);
-        prop_assert_eq!(config.snat[0].source, SourcePool::Pool(0));
+        prop_assert_eq!(config.snat[0].source, Some(SourcePool::Pool(0)));
         prop_assert_eq!(config.dnat.len(), site.forwards.len());
         for (rule, (port, to_port)) in config.dnat.iter().zip(&site.forwards) {
             prop_assert_eq!((rule.ports.clone(), rule.backends[0].port), (*port..=*port, to_port.unwrap_or(*port)));

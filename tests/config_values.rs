@@ -18,7 +18,7 @@ fn a_ban_has_prefixes_and_perhaps_a_zone() {
     let config = read(
         "[[ban]]\nfrom = '198.51.100.7'\n[[ban]]\nzone = 0\nfrom = ['192.0.2.0/24', '198.51.100.8/32']\n",
     );
-    let bans: Vec<_> = config.bans.iter().map(|ban| (ban.zone, format!("{:?}", ban.from))).collect();
+    let bans: Vec<_> = config.bans.iter().map(|ban| (ban.zone, format!("{:?}", ban.from.nets))).collect();
     let all = "[198.51.100.7/32]".to_owned();
     assert_eq!(bans, [(None, all), (Some(0), "[192.0.2.0/24, 198.51.100.8/32]".to_owned())]);
     assert_eq!(read("").bans, []);

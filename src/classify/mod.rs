@@ -3,7 +3,6 @@
 //! | file | what |
 //! |---|---|
 //! | [`address_map`] | IPv4 address to a small number, for tests on every packet |
-//! | [`by_source`] | rules by source prefix |
 //! | [`interface_mask`] | some of the interfaces |
 //! | [`local`] | the addresses that natgate answers to, and the forwards (DNAT) behind them |
 //! | [`martian`] | addresses that can not be forwarded |
@@ -16,7 +15,6 @@
 //! | `vectors` | finds the first of many rules: what both classifiers are made of |
 
 pub mod address_map;
-pub mod by_source;
 pub mod interface_mask;
 pub mod local;
 pub mod martian;
@@ -29,7 +27,6 @@ pub mod untranslated;
 mod vectors;
 
 pub use address_map::AddressMap;
-pub use by_source::BySource;
 pub use interface_mask::InterfaceMask;
 pub use local::{Backend, Declared, Forward, LocalAddress, LocalAddresses, Source};
 pub use prefix_set::PrefixSet;

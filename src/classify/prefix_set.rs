@@ -46,6 +46,16 @@ impl PrefixSet {
     }
 }
 
+impl PrefixSet {
+    /// Whether every address of another set is in this one.
+    pub fn covers(&self, other: &PrefixSet) -> bool {
+        other.ranges().all(|(first, last)| {
+            let after = self.ranges.partition_point(|(start, _)| *start <= first);
+            after.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|(_, end)| last <= *end)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +71,9 @@ mod tests {
         for outside in ["10.0.1.1", "9.255.255.255", "1.0.0.0", "255.255.255.254"] {
             assert!(!holds(outside), "{outside}");
         }
+        let part = |nets: &[&str]| PrefixSet::new(nets.iter().map(|net| net.parse().unwrap()));
+        assert!(set.covers(&part(&["10.0.0.64/26", "10.0.1.0/32"])) && set.covers(&PrefixSet::default()));
+        assert!(!set.covers(&part(&["10.0.0.64/26", "10.0.1.0/31"])) && !set.covers(&part(&["0.0.0.0/0"])));
         assert!(PrefixSet::default().is_empty() && !PrefixSet::default().contains(Ipv4Addr::LOCALHOST));
     }
 }

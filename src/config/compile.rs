@@ -1,12 +1,17 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
+use super::address_sets::AddressSets;
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
 use super::model::{
-    BackendConfig, Config, ConntrackConfig, DnatRule, SourcePool, StaticRule, UnsolicitedSyn,
+    BackendConfig, Config, ConntrackConfig, DnatRule, InterfaceConfig, SnatRule, SourcePool, StaticRule,
+    UnsolicitedSyn,
 };
 use super::notrack;
+use crate::classify::source_rules::Match;
+use crate::classify::untranslated::{Hosts, Untranslated};
 use crate::classify::{
-    Backend, BySource, Forward, LocalAddresses, PrefixSet, Source, Static, Statics, Target, Targets,
+    Backend, Forward, InterfaceMask, LocalAddresses, PrefixSet, Source, SourceRules, Static, Statics, Target,
+    Targets,
 };
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
@@ -87,17 +92,6 @@ pub fn compile_after(
         .iter()
         .map(|pool| pool.addresses.iter().filter_map(|address| numbers.find(*address, None)).collect())
         .collect();
-    let snat = config
-        .snat
-        .iter()
-        .map(|rule| Snat {
-            zone: rule.zone,
-            from: rule.from.clone(),
-            to: rule.to.clone(),
-            out: rule.out,
-            source: source(rule.source),
-        })
-        .collect();
     let notrack = notrack::compile(config, &routes);
     let local = local_addresses(config, numbers, backends(heritage), &routes);
     Snapshot {
@@ -108,8 +102,8 @@ pub fn compile_after(
         by_device,
         routes,
         local,
-        snat_by_source: BySource::new(config.snat.iter().map(|rule| rule.from.as_slice())),
-        snat,
+        snat: config.snat.iter().map(|rule| Snat { source: rule.source.map(source) }).collect(),
+        source_rules: source_rules(config),
         pools,
         conntrack: policy(&config.conntrack, &sets),
         set_names: sets.names.into(),
@@ -133,11 +127,66 @@ fn policy(conntrack: &ConntrackConfig, sets: &Sets) -> Policy {
 fn bans(config: &Config) -> ZoneMap<PrefixSet> {
     ZoneMap::new(config.zones(), |zone| {
         let here = config.bans.iter().filter(|ban| ban.zone.is_none_or(|only| only == zone));
-        PrefixSet::new(here.flat_map(|ban| ban.from.iter().copied()))
+        PrefixSet::new(here.flat_map(|ban| config.prefixes(&ban.from)))
     })
 }
 
-fn interface_ids(config: &Config) -> impl Iterator<Item = (InterfaceId, &super::model::InterfaceConfig)> {
+/// Which packets each source translation rule is for.
+fn source_rules(config: &Config) -> SourceRules {
+    let mut sets = AddressSets::default();
+    let mut rule = |rule: &SnatRule| Match {
+        arrive: arrivals(config, rule),
+        leave: rule.out.map_or(InterfaceMask::ALL, |out| [out].into_iter().collect()),
+        protocols: rule.protocols.clone(),
+        src: sets.number(config, &rule.from),
+        dst: sets.number(config, &rule.to),
+        sports: rule.from_ports.clone(),
+        dports: rule.ports.clone(),
+    };
+    let rules: Vec<Match> = config.snat.iter().map(&mut rule).collect();
+    SourceRules::new(&rules, &sets.list)
+}
+
+/// The hosts whose sources may leave as they are.
+fn untranslated(config: &Config) -> Untranslated {
+    let is_in =
+        |zone: u16, id: InterfaceId| config.interfaces.get(id.index()).is_some_and(|i| i.zone == zone);
+    let hosts = |zone: u16| {
+        let is_for = |rule: &&SnatRule| {
+            rule.source.is_none()
+                && rule.zone.is_none_or(|only| only == zone)
+                && (rule.on.is_empty() || rule.on.iter().any(|id| is_in(zone, *id)))
+        };
+        let mut rules = config.snat.iter().filter(is_for).peekable();
+        rules.peek()?;
+        let nets = |rule: &SnatRule| match rule.from.is_any() {
+            true => vec![Ipv4Net::default()],
+            false => config.prefixes(&rule.from).collect(),
+        };
+        let from = PrefixSet::new(rules.flat_map(nets));
+        let inner =
+            |interface: &InterfaceConfig| interface.realm == Realm::Internal && interface.zone == zone;
+        let connected = config.interfaces.iter().filter(|interface| inner(interface));
+        let connected = connected.flat_map(|interface| interface.addresses.iter().map(Ipv4Net::trunc));
+        let routed = config
+            .routes
+            .iter()
+            .filter(|route| config.interfaces.get(route.interface.index()).is_some_and(inner));
+        let inside = PrefixSet::new(connected.chain(routed.map(|route| route.to)));
+        Some(Hosts { zone, from, inside })
+    };
+    Untranslated::new(config.zones().into_iter().filter_map(hosts))
+}
+
+/// The interfaces that packets of a rule come in by.
+fn arrivals(config: &Config, rule: &SnatRule) -> InterfaceMask {
+    let named = if rule.on.is_empty() { InterfaceMask::ALL } else { rule.on.iter().copied().collect() };
+    let Some(zone) = rule.zone else { return named };
+    let in_zone = interface_ids(config).filter(|(_, interface)| interface.zone == zone);
+    named.and(in_zone.map(|(id, _)| id).collect())
+}
+
+fn interface_ids(config: &Config) -> impl Iterator<Item = (InterfaceId, &InterfaceConfig)> {
     config.interfaces.iter().zip(0u8..).map(|(interface, n)| (InterfaceId(n), interface))
 }
 
@@ -191,6 +240,7 @@ fn local_addresses(
         seen(config, &owners, routes, zone)
     })
     .with_statics(statics(config))
+    .with_untranslated(untranslated(config))
 }
 
 fn statics(config: &Config) -> Statics {

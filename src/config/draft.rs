@@ -183,6 +183,8 @@ impl BehaviorDraft {
 pub(super) enum SourceName {
     Interface,
     Pool(String),
+    /// They stay as they are.
+    Untranslated,
 }
 
 #[derive(Debug)]
@@ -197,9 +199,13 @@ pub(super) struct StaticDraft {
 #[derive(Debug)]
 pub(super) struct SnatDraft {
     pub(super) at: Span,
+    pub(super) on: Option<Vec<At<String>>>,
     pub(super) zone: Option<At<u16>>,
-    pub(super) from: Vec<At<Ipv4Net>>,
-    pub(super) to: Vec<At<Ipv4Net>>,
+    pub(super) from: Option<Members>,
+    pub(super) from_ports: Option<At<Vec<RangeInclusive<u16>>>>,
+    pub(super) to: Option<Members>,
+    pub(super) ports: Option<At<Vec<RangeInclusive<u16>>>>,
+    pub(super) protocols: Option<At<Vec<u8>>>,
     pub(super) out: Option<At<String>>,
     pub(super) source: Option<At<SourceName>>,
 }
@@ -228,7 +234,7 @@ pub(super) struct BackendDraft {
 #[derive(Debug)]
 pub(super) struct BanDraft {
     pub(super) zone: Option<At<u16>>,
-    pub(super) from: Vec<At<Ipv4Net>>,
+    pub(super) from: Option<Members>,
 }
 
 #[derive(Debug)]
@@ -237,7 +243,7 @@ pub(super) struct SetDraft {
     pub(super) prefixes: Vec<At<Ipv4Net>>,
 }
 
-/// Addresses that a class names: a prefix, or a set by its name.
+/// Addresses that a rule names: a prefix, or a set by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Member {
     Net(Ipv4Net),
@@ -255,6 +261,9 @@ impl Member {
 }
 
 /// A list without entries stands for one that was wrong: it means not any.
+pub(super) type Members = At<Vec<At<Member>>>;
+
+/// As [`Members`], lists without entries stand for such as were wrong.
 #[derive(Debug)]
 pub(super) struct NotrackDraft {
     pub(super) at: Span,
@@ -262,9 +271,9 @@ pub(super) struct NotrackDraft {
     pub(super) preset: Option<&'static Preset>,
     pub(super) on: Option<Vec<At<String>>>,
     pub(super) zone: Option<At<u16>>,
-    pub(super) from: Option<At<Vec<At<Member>>>>,
+    pub(super) from: Option<Members>,
     pub(super) from_ports: Option<At<Vec<RangeInclusive<u16>>>>,
-    pub(super) to: Option<At<Vec<At<Member>>>>,
+    pub(super) to: Option<Members>,
     pub(super) to_zone: Option<At<u16>>,
     pub(super) ports: Option<At<Vec<RangeInclusive<u16>>>>,
     pub(super) protocols: Option<At<Vec<u8>>>,

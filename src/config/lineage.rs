@@ -7,6 +7,7 @@
 //! it; [`InUse`] says which ones are used.
 
 use super::model::{BackendConfig, Config, DnatRule, SnatRule, SourcePool, StaticRule};
+use crate::classify::notrack::Addresses;
 use crate::classify::{Affinity, Backend, Declared, LocalAddress};
 use crate::conntrack::timeouts::Timeouts;
 use crate::ids::InterfaceId;
@@ -252,8 +253,20 @@ fn pool_name(config: &Config, source: SourcePool) -> Option<&str> {
     }
 }
 
-fn snat_key<'c>(config: &'c Config, rule: &SnatRule) -> (SnatRule, Option<&'c str>) {
-    (SnatRule { source: SourcePool::Interface, ..rule.clone() }, pool_name(config, rule.source))
+/// What a rule is, with names in place of numbers that another configuration may give to others.
+type SnatKey<'c> = (SnatRule, [Vec<&'c str>; 2], Option<Option<&'c str>>);
+
+fn snat_key<'c>(config: &'c Config, rule: &SnatRule) -> SnatKey<'c> {
+    let names = |addresses: &Addresses| {
+        let sets = addresses.sets.iter().filter_map(|set| config.sets.get(*set));
+        sets.map(|set| set.name.as_str()).collect()
+    };
+    let sets = [names(&rule.from), names(&rule.to)];
+    let mut rule = rule.clone();
+    rule.from.sets.clear();
+    rule.to.sets.clear();
+    let pool = rule.source.take().map(|source| pool_name(config, source));
+    (rule, sets, pool)
 }
 
 /// Interfaces keep their numbers.

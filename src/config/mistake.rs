@@ -133,6 +133,10 @@ pub enum Mistake {
     StaticOverlap { first: Ipv4Net, second: Ipv4Net },
     #[error("{net} holds {address}, which belongs to {owner}")]
     StaticHolds { net: Ipv4Net, address: Ipv4Addr, owner: String },
+    #[error("\"{interface}\" is external: sources are translated that come in by an internal interface")]
+    OnExternal { interface: String },
+    #[error("\"{interface}\" is in zone {of}, and the rule is for packets from zone {zone}")]
+    OnOutsideZone { interface: String, of: u16, zone: u16 },
     #[error("the backend {0} is an address of the gateway itself")]
     BackendSelf(Ipv4Addr),
     #[error("{count} ports from {first} on end behind 65535")]
@@ -297,6 +301,10 @@ impl Mistake {
                 "list each address once; one inside may have several outside if each has an `on` of its own".into()
             }
             Mistake::StaticHolds { .. } => "use smaller prefixes, without it".into(),
+            Mistake::OnExternal { .. } => {
+                "name an internal interface, or write the interface to leave by in `out`".into()
+            }
+            Mistake::OnOutsideZone { .. } => "correct `on` or `zone`, or leave `zone` out".into(),
             Mistake::BackendSelf(_) => "use the address of the server".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
             Mistake::DnatOverlap { .. } => "a port is forwarded to one backend: remove or change one rule".into(),
@@ -384,6 +392,8 @@ pub enum Caution {
     SourceNotInternal(Ipv4Net),
     #[error("this rule never applies: an earlier one takes all that it matches")]
     Shadowed,
+    #[error("packets of this rule leave with their internal addresses, and not for private networks alone")]
+    LeavesUntranslated,
     #[error("pool \"{0}\" is used by no rule")]
     PoolUnused(String),
     #[error("pool \"{pool}\" has only {each} ports of each address for each of {workers} workers")]
@@ -439,6 +449,9 @@ impl Caution {
             }
             Caution::SourceNotInternal(net) => {
                 format!("add a [[route]] to {net} by an internal interface, or correct the prefix")
+            }
+            Caution::LeavesUntranslated => {
+                "whoever is there sees them, and answers come back only if routes to them lead here: write the networks that are meant in `to`".into()
             }
             Caution::Shadowed => "put the narrower rule first, or remove it".into(),
             Caution::PoolUnused(name) => format!("use it: source = \"pool.{name}\", or remove it"),

@@ -7,6 +7,7 @@
 //! `check` (the values against one another, into the model). None of them stops at an error: all are reported at
 //! once, each with its place and its cure. [`keys`] is the one list of what may be written.
 
+mod address_sets;
 mod check;
 pub mod compile;
 pub mod diff;
@@ -29,6 +30,7 @@ pub mod units;
 pub use error::{ConfigErrors, Diagnostic, LoadError, Place, Problem};
 pub use mistake::{Caution, ClassCaution, ClassMistake, Mistake};
 pub use model::Config;
+pub(crate) use parse::UNTRANSLATED;
 
 use error::{Found, Lines, Span};
 use reader::Findings;

@@ -1,7 +1,7 @@
 //! The checked configuration. Every index in it is valid, every name unique, every list within its bound.
 
 use crate::classify::Affinity;
-use crate::classify::notrack::NotrackClass;
+use crate::classify::notrack::{Addresses, NotrackClass};
 use crate::conntrack::policy::{Limits, TcpOptions, TrackRule};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
@@ -36,7 +36,7 @@ pub struct Config {
     pub masquerade: Behavior,
     /// Addresses and networks that are translated one to one.
     pub statics: Vec<StaticRule>,
-    /// Source translation: the first rule that matches decides.
+    /// Source translation: the first rule that matches decides. At most [`crate::classify::source_rules::MAX_RULES`].
     pub snat: Vec<SnatRule>,
     /// Destination translation (port forwarding, full NAT): the first rule that matches decides.
     pub dnat: Vec<DnatRule>,
@@ -59,6 +59,12 @@ impl Config {
             }
         }
         zones
+    }
+
+    /// The prefixes of some addresses: those that are named, and those of named sets. None: any address, or nobody.
+    pub fn prefixes<'c>(&'c self, addresses: &'c Addresses) -> impl Iterator<Item = Ipv4Net> {
+        let sets = addresses.sets.iter().filter_map(|set| self.sets.get(*set));
+        sets.flat_map(|set| &set.prefixes).chain(&addresses.nets).copied()
     }
 }
 
@@ -258,16 +264,24 @@ pub struct StaticRule {
 /// A source translation rule, for new sessions from an internal to an external interface.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnatRule {
+    /// Interfaces that the packet comes in by, internal ones; empty: any.
+    pub on: Vec<InterfaceId>,
     /// Zone that the packet comes in from; `None`: any.
     pub zone: Option<u16>,
-    /// Source prefixes; empty: any.
-    pub from: Vec<Ipv4Net>,
-    /// Destination prefixes; empty: any.
-    pub to: Vec<Ipv4Net>,
+    /// Sources.
+    pub from: Addresses,
+    /// Source ports; empty: any. Ascending, without overlap.
+    pub from_ports: Vec<RangeInclusive<u16>>,
+    /// Destinations.
+    pub to: Addresses,
+    /// Destination ports; empty: any. Ascending, without overlap.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// IANA protocol numbers; empty: any. With ports only such as have them.
+    pub protocols: Vec<u8>,
     /// Interface that the packet leaves by; `None`: any external one.
     pub out: Option<InterfaceId>,
-    /// What the source becomes.
-    pub source: SourcePool,
+    /// What the source becomes; `None`: it stays as it is, an internal address outside.
+    pub source: Option<SourcePool>,
 }
 
 /// A destination translation rule, one protocol each (`protocol = ["tcp", "udp"]` makes two of them).
@@ -314,8 +328,8 @@ pub struct BackendConfig {
 pub struct BanRule {
     /// Zone that the packets come in from; `None`: any.
     pub zone: Option<u16>,
-    /// Source prefixes; at least one.
-    pub from: Vec<Ipv4Net>,
+    /// Sources; not any.
+    pub from: Addresses,
 }
 
 /// Prefixes under a name.

@@ -4,6 +4,7 @@
 //! lead to it and by no others, and leave by those that clients come in by. A class that translates the service is not
 //! for clients on the service's own side, whose answers would go past the gateway: they are left to the rules.
 
+use super::address_sets::AddressSets;
 use super::lineage::Heritage;
 use super::model::Config;
 use crate::classify::PrefixSet;
@@ -25,7 +26,7 @@ use std::sync::atomic::AtomicBool;
 
 /// Compiles the classes.
 pub(super) fn compile(config: &Config, routes: &ZonedRoutes) -> Notrack {
-    let mut compiler = Compiler { config, routes, sets: Sets::default() };
+    let mut compiler = Compiler { config, routes, sets: AddressSets::default() };
     let mut packets: Vec<Entry> = Vec::new();
     let mut errors: Vec<Entry> = Vec::new();
     for (number, class) in (0u16..).zip(&config.notrack) {
@@ -97,31 +98,6 @@ pub(super) fn classes(config: &Config, heritage: Option<Heritage<'_>>, workers: 
     config.notrack.iter().map(class).collect()
 }
 
-/// The sets of addresses that entries name, each once.
-#[derive(Default)]
-struct Sets {
-    list: Vec<PrefixSet>,
-    known: HashMap<Addresses, usize>,
-}
-
-impl Sets {
-    /// The number of a set; `None`: any address.
-    fn number(&mut self, config: &Config, addresses: &Addresses) -> Option<usize> {
-        if addresses.is_any() {
-            return None;
-        }
-        if let Some(number) = self.known.get(addresses) {
-            return Some(*number);
-        }
-        let named = addresses.sets.iter().filter_map(|set| config.sets.get(*set));
-        let nets = named.flat_map(|set| set.prefixes.iter()).chain(&addresses.nets).copied();
-        self.list.push(PrefixSet::new(nets));
-        let number = self.list.len() - 1;
-        self.known.insert(addresses.clone(), number);
-        Some(number)
-    }
-}
-
 /// One of the two sides of a class.
 struct Side {
     /// Its addresses as the other side sees them, and as they are.
@@ -140,7 +116,7 @@ struct Side {
 struct Compiler<'c> {
     config: &'c Config,
     routes: &'c ZonedRoutes,
-    sets: Sets,
+    sets: AddressSets,
 }
 
 impl Compiler<'_> {

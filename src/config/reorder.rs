@@ -53,7 +53,14 @@ pub fn reorder(config: Config, running: &Config) -> Config {
         pools,
         masquerade,
         statics: statics.into_iter().map(|rule| StaticRule { out: rule.out.map(to), ..rule }).collect(),
-        snat: snat.into_iter().map(|rule| SnatRule { out: rule.out.map(to), ..rule }).collect(),
+        snat: snat
+            .into_iter()
+            .map(|rule| SnatRule {
+                on: rule.on.iter().copied().map(to).collect(),
+                out: rule.out.map(to),
+                ..rule
+            })
+            .collect(),
         dnat: dnat.into_iter().map(|rule| DnatRule { interface: rule.interface.map(to), ..rule }).collect(),
         bans,
         sets,

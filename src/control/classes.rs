@@ -7,6 +7,7 @@ use super::rules::{interface_name, protocol, row};
 use super::running::Running;
 use crate::classify::notrack::{Addresses, Answers, NotrackClass, Verdict, Way};
 use crate::config::model::{Config, SetConfig};
+use crate::ids::InterfaceId;
 use crate::telemetry::notrack::ClassTotals;
 use crate::time::{TICK, Tick};
 use crate::wire::protocol as ip;
@@ -60,17 +61,14 @@ pub(super) fn class(config: &Config, class: &NotrackClass) -> String {
 
 /// Which packets.
 fn who(table: &mut Inline, config: &Config, class: &NotrackClass) {
-    let on: Vec<_> = class.on.iter().map(|id| quoted(interface_name(config, *id))).collect();
-    let protocols: Vec<_> = class.protocols.iter().map(|number| protocol(*number)).collect();
-    let range = |ranges: &[RangeInclusive<u16>]| ranges.iter().map(ports).collect::<Vec<_>>();
-    table.list("on", &on);
+    table.list("on", &interfaces(config, &class.on));
     table.zone("zone", config, class.zone);
     table.list("from", &addresses(config, &class.from));
-    table.list("from_port", &range(&class.from_ports));
+    table.list("from_port", &port_list(&class.from_ports));
     table.list("to", &addresses(config, &class.to));
     table.zone("to_zone", config, Some(class.to_zone));
-    table.list("port", &range(&class.ports));
-    table.list("protocol", &protocols);
+    table.list("port", &port_list(&class.ports));
+    table.list("protocol", &protocols(&class.protocols));
     if let Some(wanted) = class.flags {
         table.array("tcp_flags", &wanted.words().map(quoted).collect::<Vec<_>>());
     }
@@ -100,9 +98,21 @@ fn what(table: &mut Inline, class: &NotrackClass) {
     table.text("existing", class.existing.name());
 }
 
-fn addresses(config: &Config, Addresses { nets, sets }: &Addresses) -> Vec<String> {
+pub(super) fn addresses(config: &Config, Addresses { nets, sets }: &Addresses) -> Vec<String> {
     let set = |number: &usize| quoted(format_args!("set.{}", set_name(config, *number)));
     nets.iter().map(prefix).chain(sets.iter().map(set)).collect()
+}
+
+pub(super) fn interfaces(config: &Config, ids: &[InterfaceId]) -> Vec<String> {
+    ids.iter().map(|id| quoted(interface_name(config, *id))).collect()
+}
+
+pub(super) fn port_list(ranges: &[RangeInclusive<u16>]) -> Vec<String> {
+    ranges.iter().map(ports).collect()
+}
+
+pub(super) fn protocols(numbers: &[u8]) -> Vec<String> {
+    numbers.iter().map(|number| protocol(*number)).collect()
 }
 
 fn set_name(config: &Config, number: usize) -> &str {

@@ -39,11 +39,6 @@ impl Inline {
         self.value(key, format_args!("[{}]", values.join(", ")));
     }
 
-    /// Nothing for an empty list, which means any.
-    pub(super) fn prefixes(&mut self, key: &str, nets: &[Ipv4Net]) {
-        self.list(key, &nets.iter().map(prefix).collect::<Vec<_>>());
-    }
-
     pub(super) fn finish(self) -> String {
         format!("{{ {} }}", self.0.join(", "))
     }

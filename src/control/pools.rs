@@ -84,7 +84,7 @@ fn is_translated_to(running: &Running, id: InterfaceId) -> bool {
     let snap = &*running.snapshot;
     let outside = snap.interface(id).realm == Realm::External;
     let by_snat = running.config.snat.iter().any(|rule| {
-        rule.source == SourcePool::Interface && outside && rule.out.is_none_or(|only| only == id)
+        rule.source == Some(SourcePool::Interface) && outside && rule.out.is_none_or(|only| only == id)
     });
     let towards = |zone, to| snap.route_in(zone, to).is_some_and(|hop| hop.interface == id);
     by_snat

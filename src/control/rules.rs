@@ -3,11 +3,12 @@
 //!
 //! A rule is written as an inline table of the config file, so that what is shown can be searched for there, or copied.
 
-use super::inline::{Inline, ports, quoted};
+use super::inline::{Inline, ports, prefix, quoted};
 use super::one_way::Known;
 use super::running::Running;
 use super::{api, classes};
 use crate::classify::Affinity;
+use crate::config::UNTRANSLATED;
 use crate::config::model::{BackendConfig, BanRule, Config, DnatRule, SnatRule, SourcePool, StaticRule};
 use crate::ids::InterfaceId;
 use crate::pipeline::plan::Rule;
@@ -87,7 +88,8 @@ pub(super) fn row(kind: &str, number: u32, text: Option<String>) -> api::Rule {
 /// The first ban that names a source in this zone.
 pub fn ban_of(running: &Running, zone: u16, source: std::net::Ipv4Addr) -> Option<api::Rule> {
     let names = |ban: &BanRule| {
-        ban.zone.is_none_or(|only| only == zone) && ban.from.iter().any(|net| net.contains(&source))
+        ban.zone.is_none_or(|only| only == zone)
+            && running.config.prefixes(&ban.from).any(|net| net.contains(&source))
     };
     let (number, ban) = (0..).zip(&running.config.bans).find(|(_, ban)| names(ban))?;
     Some(ban_row(running, number, ban))
@@ -96,15 +98,15 @@ pub fn ban_of(running: &Running, zone: u16, source: std::net::Ipv4Addr) -> Optio
 fn ban_row(running: &Running, number: u32, ban: &BanRule) -> api::Rule {
     let mut table = Inline::default();
     table.zone("zone", &running.config, ban.zone);
-    table.prefixes("from", &ban.from);
+    table.list("from", &classes::addresses(&running.config, &ban.from));
     row("ban", number, Some(table.finish()))
 }
 
 /// A translation of addresses one to one in the words of the config.
 fn fixed(config: &Config, rule: &StaticRule) -> String {
     let mut table = Inline::default();
-    table.prefixes("external", &[rule.external]);
-    table.prefixes("internal", &[rule.internal]);
+    table.value("external", prefix(&rule.external));
+    table.value("internal", prefix(&rule.internal));
     table.zone("zone", config, Some(rule.zone));
     if let Some(out) = rule.out {
         table.text("on", interface_name(config, out));
@@ -118,13 +120,17 @@ fn fixed(config: &Config, rule: &StaticRule) -> String {
 /// A source translation rule in the words of the config.
 fn snat(config: &Config, rule: &SnatRule) -> String {
     let mut table = Inline::default();
+    table.list("on", &classes::interfaces(config, &rule.on));
     table.zone("zone", config, rule.zone);
-    table.prefixes("from", &rule.from);
-    table.prefixes("to", &rule.to);
+    table.list("from", &classes::addresses(config, &rule.from));
+    table.list("from_port", &classes::port_list(&rule.from_ports));
+    table.list("to", &classes::addresses(config, &rule.to));
+    table.list("port", &classes::port_list(&rule.ports));
+    table.list("protocol", &classes::protocols(&rule.protocols));
     if let Some(out) = rule.out {
         table.text("out", interface_name(config, out));
     }
-    table.text("source", source(config, rule.source));
+    table.text("source", rule.source.map_or_else(|| UNTRANSLATED.to_owned(), |pool| source(config, pool)));
     table.finish()
 }
 
@@ -217,19 +223,23 @@ gateway = "203.0.113.1"
 
 [pool.web]
 addresses = "203.0.113.16-203.0.113.20"
+
+[set.hosts]
+prefixes = ["10.8.0.0/16"]
 "#;
 
     const RULES: &str = r#"
 snat = [
   { zone = 7, from = ["10.0.0.0/24", "10.0.0.9"], to = "198.51.100.0/24", source = "pool.web" },
   { out = "wan", source = "interface" },
+  { on = ["lan", "shop"], from = "set.hosts", from_port = "1024-65535", to = ["198.51.100.9", "set.hosts"], port = [25, "465-587"], protocol = ["tcp", "sctp"], source = "untranslated" },
 ]
 dnat = [
   { on = "wan", protocol = ["tcp", "udp"], port = 53, to = "192.168.1.10", zone = 0 },
   { address = "203.0.113.3", protocol = "tcp", port = "8000-8010", to = "10.0.0.7:80", zone = 7, source = "interface", syn_proxy = true, drain = true },
   { address = "203.0.113.17", protocol = "tcp", port = 443, to = ["192.168.1.11:8443", { address = "192.168.1.12", weight = 3, drain = true }], affinity = "source", zone = 0, source = "pool.web" },
 ]
-ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
+ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }, { from = ["192.0.2.1", "set.hosts"] }]
 "#;
 
     fn read(rules: &str) -> Config {
@@ -256,9 +266,9 @@ ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }]
             text(0),
             "{ zone = 7, from = [\"10.0.0.0/24\", \"10.0.0.9\"], to = \"198.51.100.0/24\", source = \"pool.web\" }"
         );
-        assert!(text(4).ends_with("source = \"interface\", syn_proxy = true, drain = true }"), "{}", text(4));
+        assert!(text(5).ends_with("source = \"interface\", syn_proxy = true, drain = true }"), "{}", text(5));
         assert_eq!(
-            (text(6), text(7)),
+            (text(7), text(8)),
             ("{ from = \"192.168.1.66\" }", "{ zone = 7, from = \"10.0.0.64/26\" }")
         );
         let list = |kind: &str| {
@@ -370,16 +380,19 @@ comment = "no more"
         let expected = [
             ("snat", 1, Some(0), false),
             ("snat", 2, Some(0), false),
+            ("snat", 3, Some(0), false),
             ("dnat", 1, Some(0), false),
             ("dnat", 2, Some(5), false),
             ("dnat", 3, Some(0), true),
             ("dnat", 4, Some(0), false),
             ("ban", 1, None, false),
             ("ban", 2, None, false),
+            ("ban", 3, None, false),
+            ("set", 1, None, false),
         ];
         assert_eq!(heads, expected);
         let few = answer(&running, 3);
-        assert_eq!((few.total, &few.rules[..]), (8, &shown.rules[..3]));
+        assert_eq!((few.total, &few.rules[..]), (11, &shown.rules[..3]));
     }
 
     #[test]
@@ -389,5 +402,10 @@ comment = "no more"
             |zone, source: &str| ban_of(&running, zone, source.parse().unwrap()).map(|ban| ban.number);
         assert_eq!(number(0, "192.168.1.66"), Some(1));
         assert_eq!((number(7, "10.0.0.65"), number(0, "10.0.0.65")), (Some(2), None));
+        assert_eq!(
+            (number(0, "10.8.1.1"), number(0, "192.0.2.1")),
+            (Some(3), Some(3)),
+            "of a set, and beside it"
+        );
     }
 }

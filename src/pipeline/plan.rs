@@ -260,15 +260,19 @@ pub fn plan(snap: &Snapshot, header: &Header) -> Result<Plan, Refusal> {
         }
     }
     match (snap.local.statics().of_external(dst), local) {
-        (Some(fixed), _) => plan_inbound(snap, arrival, header, fixed),
+        (Some(fixed), _) => plan_inbound(snap, header, fixed),
         (None, Some(number)) if opens_by_mapping(header.kind) && is_mapped(snap, number, protocol) => {
             match arrival.realm {
                 Realm::External => Ok(Plan::Inbound(number)),
-                Realm::Internal => plan_outbound(snap, arrival, &header.tuple).map(Plan::Turn),
+                // What comes in again to somebody inside must not have an internal source.
+                Realm::Internal => match plan_outbound(snap, header)? {
+                    plan if plan.source.is_none() && plan.fixed.is_none() => Err(NO_SNAT),
+                    plan => Ok(Plan::Turn(plan)),
+                },
             }
         }
         (None, Some(number)) => Err(unclaimed(snap, arrival, header.kind, number)),
-        (None, None) => plan_outbound(snap, arrival, &header.tuple).map(Plan::Session),
+        (None, None) => plan_outbound(snap, header).map(Plan::Session),
     }
 }
 
@@ -481,7 +485,8 @@ fn plan_forward(
 }
 
 /// A packet from inside to outside: source translation.
-fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<SessionPlan, Refusal> {
+fn plan_outbound(snap: &Snapshot, header: &Header) -> Result<SessionPlan, Refusal> {
+    let (arrival, tuple) = (snap.interface(header.interface), &header.tuple);
     if arrival.realm == Realm::External {
         return Err(DropReason::NoRule.into());
     }
@@ -499,27 +504,45 @@ fn plan_outbound(snap: &Snapshot, arrival: &Interface, tuple: &Tuple) -> Result<
             syn_proxy: false,
         });
     }
-    plan_leased(snap, arrival, tuple, hop)
+    let plan = plan_ruled(snap, header, hop)?;
+    if plan.source.is_none() {
+        check_untranslated(snap, arrival, snap.interface(hop.interface), tuple.src)?;
+    }
+    Ok(plan)
 }
 
-/// A packet from inside that leaves by `hop` with an address that a rule gives its source.
-fn plan_leased(
+/// A packet from inside that leaves by `hop`, with what a rule makes of its source.
+fn plan_ruled(snap: &Snapshot, header: &Header, hop: NextHop) -> Result<SessionPlan, Refusal> {
+    let (out, tuple) = (snap.interface(hop.interface), &header.tuple);
+    let (number, rule) = snap.snat_for(header.interface, tuple, hop.interface).ok_or(NO_SNAT)?;
+    let source = match rule.source {
+        Some(Source::Interface) => Some(Translated { number: out.local, pool: None, closed: false }),
+        Some(Source::Pool(pool)) => Some(from_pool(snap, pool, (tuple.src, tuple.sport))?),
+        None => None,
+    };
+    Ok(SessionPlan {
+        rule: Rule::Snat(number),
+        dst: tuple.dst,
+        dport: tuple.dport,
+        source,
+        fixed: None,
+        answers_from: (out.realm, out.zone),
+        syn_proxy: false,
+    })
+}
+
+/// Refuses a source that is to leave as it is, but that outside means somebody else.
+fn check_untranslated(
     snap: &Snapshot,
     arrival: &Interface,
-    tuple: &Tuple,
-    hop: NextHop,
-) -> Result<SessionPlan, Refusal> {
-    let out = snap.interface(hop.interface);
-    let (number, rule) = snap.snat_for(arrival.zone, (tuple.src, tuple.dst), hop.interface).ok_or(NO_SNAT)?;
-    let source = match rule.source {
-        Source::Interface => Translated { number: out.local, pool: None, closed: false },
-        Source::Pool(pool) => from_pool(snap, pool, (tuple.src, tuple.sport))?,
-    };
-    let (source, fixed) = (Some(source), None);
-    let answers_from = (out.realm, out.zone);
-    let (dst, dport) = (tuple.dst, tuple.dport);
-    let rule = Rule::Snat(number);
-    Ok(SessionPlan { rule, dst, dport, source, fixed, answers_from, syn_proxy: false })
+    out: &Interface,
+    src: Ipv4Addr,
+) -> Result<(), DropReason> {
+    if snap.local_on(out, src).is_some() || snap.local.statics().of_external(src).is_some() {
+        return Err(DropReason::MartianSource);
+    }
+    let is_here = snap.local.untranslated().zone_of(out.zone, src) == Some(arrival.zone);
+    if is_here { Ok(()) } else { Err(DropReason::TupleCollision) }
 }
 
 /// Refuses a packet whose translated source is an endpoint that a forward has for another host: its answers would go there.
@@ -539,23 +562,18 @@ fn check_free(snap: &Snapshot, out: &Interface, tuple: &Tuple, address: Ipv4Addr
 ///
 /// Of two such hosts one session knows both ends. A host that has a mapping goes outside by it and is turned; another
 /// one, and what no mapping is for, gets an endpoint outside for this session alone.
-fn plan_inbound(
-    snap: &Snapshot,
-    arrival: &Interface,
-    header: &Header,
-    fixed: &Static,
-) -> Result<Plan, Refusal> {
-    let tuple = &header.tuple;
+fn plan_inbound(snap: &Snapshot, header: &Header, fixed: &Static) -> Result<Plan, Refusal> {
+    let (arrival, tuple) = (snap.interface(header.interface), &header.tuple);
     let statics = snap.local.statics();
     let mut leased = None;
     if arrival.realm == Realm::Internal && statics.any_of_internal(arrival.zone, tuple.src).is_none() {
         let outside = snap.route_to(Realm::External, arrival.zone, tuple.dst).ok_or(NO_ROUTE)?;
-        let plan = plan_leased(snap, arrival, tuple, outside)?;
-        let mapped = plan.source.is_some_and(|source| is_mapped(snap, source.number, tuple.protocol));
-        if mapped && opens_by_mapping(header.kind) {
+        let plan = plan_ruled(snap, header, outside)?;
+        let source = plan.source.ok_or(NO_SNAT)?;
+        if is_mapped(snap, source.number, tuple.protocol) && opens_by_mapping(header.kind) {
             return Ok(Plan::Turn(plan));
         }
-        leased = plan.source.map(|source| Translated { closed: true, ..source });
+        leased = Some(Translated { closed: true, ..source });
     }
     if !fixed.inbound {
         return Err(DropReason::NoSession.into());

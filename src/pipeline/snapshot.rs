@@ -2,9 +2,10 @@
 
 use super::plan::Rule;
 use crate::classify::notrack::Notrack;
-use crate::classify::{BySource, LocalAddress, LocalAddresses, PrefixSet, Source};
+use crate::classify::{LocalAddress, LocalAddresses, PrefixSet, Source, SourceRules};
 use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
+use crate::packet::Tuple;
 use crate::route::{NextHop, ZonedRoutes};
 use crate::steering::Steering;
 use crate::telemetry::notrack::ClassCounters;
@@ -72,31 +73,11 @@ impl Interface {
 /// The interfaces on one device, by VLAN id.
 pub type DeviceVlans = Box<[(u16, InterfaceId)]>;
 
-/// A source translation rule.
+/// What a source translation rule does.
 #[derive(Clone, Debug)]
 pub struct Snat {
-    /// Zone that the packet comes in from; `None`: any.
-    pub zone: Option<u16>,
-    /// Source prefixes; empty: any.
-    pub from: Vec<Ipv4Net>,
-    /// Destination prefixes; empty: any.
-    pub to: Vec<Ipv4Net>,
-    /// The interface to leave by; `None`: any external one.
-    pub out: Option<InterfaceId>,
-    /// What the source becomes.
-    pub source: Source,
-}
-
-impl Snat {
-    /// Whether the rule is for a packet from `zone` with these addresses that leaves by `out`.
-    pub fn matches(&self, zone: u16, src: Ipv4Addr, dst: Ipv4Addr, out: InterfaceId) -> bool {
-        let holds =
-            |nets: &[Ipv4Net], address| nets.is_empty() || nets.iter().any(|net| net.contains(&address));
-        self.zone.is_none_or(|only| only == zone)
-            && self.out.is_none_or(|only| only == out)
-            && holds(&self.from, src)
-            && holds(&self.to, dst)
-    }
+    /// What the source becomes; `None`: it stays.
+    pub source: Option<Source>,
 }
 
 /// Everything that a worker needs to know of the configuration.
@@ -114,10 +95,10 @@ pub struct Snapshot {
     pub routes: ZonedRoutes,
     /// The addresses that natgate answers to, and the forwards.
     pub local: LocalAddresses,
-    /// Source translation; the first rule that matches decides.
+    /// What source translation rules do, by the number that `source_rules` finds.
     pub snat: Box<[Snat]>,
-    /// Those rules by the sources that they are for.
-    pub snat_by_source: BySource,
+    /// Finds the first source translation rule for a packet.
+    pub source_rules: SourceRules,
     /// Pools: the numbers of their addresses among the local ones.
     pub pools: Box<[Box<[u16]>]>,
     /// Timeouts, limits, how strict the trackers are.
@@ -205,18 +186,11 @@ impl Snapshot {
         addresses.get(usize::try_from((mixed * addresses.len() as u64) >> 32).unwrap_or(0)).copied()
     }
 
-    /// The source translation of a packet from `zone` with these addresses that leaves by `out`, and its number.
+    /// The source translation of a packet that comes in by `arrival` and leaves by `out`, and its number.
     #[inline]
-    pub fn snat_for(
-        &self,
-        zone: u16,
-        (src, dst): (Ipv4Addr, Ipv4Addr),
-        out: InterfaceId,
-    ) -> Option<(u32, &Snat)> {
-        let rule = |number: u32| self.snat.get(usize::try_from(number).ok()?);
-        let holds = |number: u32| rule(number).is_some_and(|rule| rule.matches(zone, src, dst, out));
-        let number = self.snat_by_source.first(src, holds)?;
-        Some((number, rule(number)?))
+    pub fn snat_for(&self, arrival: InterfaceId, tuple: &Tuple, out: InterfaceId) -> Option<(u32, &Snat)> {
+        let number = self.source_rules.find(arrival, out, tuple)?;
+        Some((number, self.snat.get(usize::try_from(number).ok()?)?))
     }
 
     /// Whether packets from `zone` with this source open no session.

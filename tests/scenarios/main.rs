@@ -40,6 +40,7 @@ mod protocols;
 mod reload;
 mod rules;
 mod services;
+mod source_rules;
 mod statics;
 mod steering;
 mod syn_proxy;

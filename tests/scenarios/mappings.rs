@@ -13,7 +13,7 @@ fn masquerade(settings: &str) -> String {
     format!("{HOME}\n[masquerade]\n{settings}\n")
 }
 
-fn play_by_host(config: &str, script: &str) {
+pub(crate) fn play_by_host(config: &str, script: &str) {
     for shape in by_host() {
         let mut net = Net::new(config, shape);
         net.play(script);

@@ -1,18 +1,19 @@
 //! Bans: the zone exists, and nobody bans those who are needed.
 
-use super::rules::values;
+use super::sets::Sets;
 use super::zones;
-use crate::config::draft::Draft;
+use crate::config::draft::{Draft, Member};
 use crate::config::mistake::Caution;
 use crate::config::model::{BanRule, Config};
-use crate::config::reader::{At, Findings};
+use crate::config::reader::Findings;
 use ipnet::Ipv4Net;
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<BanRule> {
+    let sets = Sets::new(draft);
     let mut bans = Vec::new();
     for ban in &draft.bans {
         let zone = ban.zone.and_then(|zone| zones::known(draft, zone, findings));
-        bans.push(BanRule { zone, from: values(&ban.from) });
+        bans.push(BanRule { zone, from: sets.addresses(ban.from.as_ref(), findings) });
     }
     bans
 }
@@ -20,9 +21,17 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<BanRule> {
 pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     for ban in &draft.bans {
         let zone = ban.zone.map(|zone| zone.value);
-        for At { value: from, at } in &ban.from {
-            if let Some(what) = management(config, *from).or_else(|| network(config, zone, *from)) {
-                findings.warn(*at, what);
+        for member in ban.from.iter().flat_map(|from| &from.value) {
+            let nets = match &member.value {
+                Member::Net(net) => vec![*net],
+                Member::Set(name) => {
+                    let set = config.sets.iter().find(|set| set.name == *name);
+                    set.map(|set| set.prefixes.clone()).unwrap_or_default()
+                }
+            };
+            let doubt = |net: Ipv4Net| management(config, net).or_else(|| network(config, zone, net));
+            if let Some(what) = nets.into_iter().find_map(doubt) {
+                findings.warn(member.at, what);
             }
         }
     }

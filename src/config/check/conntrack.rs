@@ -1,6 +1,6 @@
 //! The session table: limits that fit one another, sets of timeouts, and rules that choose them.
 
-use super::rules::{interface, values, within};
+use super::rules::{interface, values};
 use super::{alternatives, position};
 use crate::config::draft::{ConntrackDraft, Draft, TrackRuleDraft};
 use crate::config::mistake::{Caution, Mistake};
@@ -9,6 +9,7 @@ use crate::config::reader::{At, Findings};
 use crate::conntrack::policy::{Limits, MAX_MANAGEMENT, Rate, Share, TrackRule, WhenFull};
 use crate::ids::InterfaceId;
 use crate::wire::protocol;
+use ipnet::Ipv4Net;
 use std::ops::RangeInclusive;
 
 const DEFAULT_SESSIONS: u32 = 262_144;
@@ -232,4 +233,9 @@ fn covers(earlier: &TrackRule, later: &TrackRule) -> bool {
         && (earlier.protocol.is_none() || earlier.protocol == later.protocol)
         && within(&earlier.from, &later.from)
         && within(&earlier.to, &later.to)
+}
+
+fn within(outer: &[Ipv4Net], inner: &[Ipv4Net]) -> bool {
+    // An empty list means any.
+    outer.is_empty() || !inner.is_empty() && inner.iter().all(|net| outer.iter().any(|o| o.contains(net)))
 }

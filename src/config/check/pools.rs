@@ -157,7 +157,7 @@ fn overlaps(ranges: &[Range<'_>], findings: &mut Findings) {
 }
 
 pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
-    let outbound: HashSet<SourcePool> = config.snat.iter().map(|rule| rule.source).collect();
+    let outbound: HashSet<SourcePool> = config.snat.iter().filter_map(|rule| rule.source).collect();
     let full_nat: HashSet<SourcePool> = config.dnat.iter().filter_map(|rule| rule.source).collect();
     let targets: HashSet<Ipv4Addr> = config.dnat.iter().map(|rule| rule.address).collect();
     let translated = config.notrack.iter().filter(|class| class.translate_to.is_some());

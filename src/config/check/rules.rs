@@ -1,38 +1,108 @@
 //! Translation rules: names, ports that do not fit, and rules that collide or never apply.
 
+use super::conntrack::protocol_name as name_of;
+use super::sets::Sets;
 use super::shadow::Shadows;
 use super::ways::Ways;
 use super::{alternatives, backends, position, unicast, zones};
-use crate::config::draft::{DnatDraft, Draft, SourceName};
+use crate::classify::PrefixSet;
+use crate::classify::source_rules::MAX_RULES;
+use crate::config::draft::{DnatDraft, Draft, SnatDraft, SourceName};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{Config, DnatRule, RouteConfig, SnatRule, SourcePool};
 use crate::config::reader::{At, Findings};
 use crate::ids::{InterfaceId, Realm};
-use crate::wire::protocol;
+use crate::wire::protocol::{self, has_ports};
 use ipnet::Ipv4Net;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
-    let mut rules = Vec::new();
-    let pools = Pools::new(draft);
+    if let Some(first_too_many) = draft.snat.get(MAX_RULES) {
+        let (count, most) = (draft.snat.len(), MAX_RULES);
+        findings.error(first_too_many.at, Mistake::TooMany { what: "[[snat]] rules", count, most });
+    }
+    let (pools, sets) = (Pools::new(draft), Sets::new(draft));
+    let mut rules = Vec::with_capacity(draft.snat.len());
     for rule in &draft.snat {
-        let out = rule.out.as_ref().and_then(|name| interface(draft, name, findings).zip(Some(name.at)));
-        if let Some((index, at)) = out
-            && let Some(interface) = draft.interfaces.get(index).filter(|i| i.realm == Some(Realm::Internal))
-        {
-            findings.error(at, Mistake::OutInternal { interface: interface.name.value.clone() });
-        }
+        fitting_ports(rule, findings);
+        let ports =
+            |given: &Option<At<Vec<_>>>| given.as_ref().map(|ports| ports.value.clone()).unwrap_or_default();
         rules.push(SnatRule {
+            on: arrivals(draft, rule, findings),
             zone: rule.zone.and_then(|zone| zones::known(draft, zone, findings)),
-            from: values(&rule.from),
-            to: values(&rule.to),
-            out: out.and_then(|(index, _)| u8::try_from(index).ok()).map(InterfaceId),
-            source: pools.source(rule.source.as_ref(), findings).unwrap_or(SourcePool::Interface),
+            from: sets.addresses(rule.from.as_ref(), findings),
+            from_ports: ports(&rule.from_ports),
+            to: sets.addresses(rule.to.as_ref(), findings),
+            ports: ports(&rule.ports),
+            protocols: rule.protocols.as_ref().map(|protocols| protocols.value.clone()).unwrap_or_default(),
+            out: exit(draft, rule, findings),
+            source: match &rule.source {
+                Some(At { value: SourceName::Untranslated, .. }) => None,
+                given => Some(pools.source(given.as_ref(), findings).unwrap_or(SourcePool::Interface)),
+            },
         });
     }
     rules
+}
+
+/// Networks in which internal addresses mean something (RFC 1918, RFC 6598).
+const PRIVATE: [Ipv4Net; 4] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+];
+
+/// The interfaces that packets come in by.
+fn arrivals(draft: &Draft, rule: &SnatDraft, findings: &mut Findings) -> Vec<InterfaceId> {
+    let mut found = Vec::new();
+    for name in rule.on.iter().flatten() {
+        let Some(index) = interface(draft, name, findings) else { continue };
+        let Some(interface) = draft.interfaces.get(index) else { continue };
+        let (name, at) = (interface.name.value.clone(), name.at);
+        if interface.realm == Some(Realm::External) {
+            findings.error(at, Mistake::OnExternal { interface: name });
+        } else if let Some((of, zone)) = interface.zone.zip(rule.zone.map(|zone| zone.value))
+            && of != zone
+        {
+            findings.error(at, Mistake::OnOutsideZone { interface: name, of, zone });
+        }
+        found.extend(u8::try_from(index).ok().map(InterfaceId));
+    }
+    found
+}
+
+/// The interface that packets leave by.
+fn exit(draft: &Draft, rule: &SnatDraft, findings: &mut Findings) -> Option<InterfaceId> {
+    let name = rule.out.as_ref()?;
+    let index = interface(draft, name, findings)?;
+    if let Some(interface) = draft.interfaces.get(index).filter(|i| i.realm == Some(Realm::Internal)) {
+        findings.error(name.at, Mistake::OutInternal { interface: interface.name.value.clone() });
+    }
+    u8::try_from(index).ok().map(InterfaceId)
+}
+
+/// Ports, all of whose protocols must have some.
+fn fitting_ports(rule: &SnatDraft, findings: &mut Findings) {
+    // Nothing in a list: what there was is wrong, which has been said.
+    let given = |(key, ports): (_, &Option<At<Vec<_>>>)| {
+        Some((key, ports.as_ref().filter(|p| !p.value.is_empty())?.at))
+    };
+    let Some((key, at)) =
+        [("port", &rule.ports), ("from_port", &rule.from_ports)].into_iter().find_map(given)
+    else {
+        return;
+    };
+    match &rule.protocols {
+        None => findings.error(at, Mistake::PortWithoutProtocol(key)),
+        Some(protocols) => {
+            if let Some(number) = protocols.value.iter().find(|number| !has_ports(**number)) {
+                findings.error(at, Mistake::PortOfPortless { protocol: name_of(*number) });
+            }
+        }
+    }
 }
 
 pub(super) fn values(prefixes: &[At<Ipv4Net>]) -> Vec<Ipv4Net> {
@@ -62,7 +132,11 @@ impl<'d> Pools<'d> {
 
     fn source(&self, source: Option<&At<SourceName>>, findings: &mut Findings) -> Option<SourcePool> {
         let source = source?;
-        let SourceName::Pool(name) = &source.value else { return Some(SourcePool::Interface) };
+        let name = match &source.value {
+            SourceName::Pool(name) => name,
+            SourceName::Interface => return Some(SourcePool::Interface),
+            SourceName::Untranslated => return None,
+        };
         let index = self.numbers.get(name.as_str()).copied();
         if index.is_none() {
             let names = self.draft.pools.iter().map(|pool| pool.name.value.as_str());
@@ -174,14 +248,21 @@ fn collisions(rules: &[(DnatRule, Span)], findings: &mut Findings) {
 
 pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     let ways = Ways::new(draft, &config.routes);
-    let mut shadows = Shadows::default();
+    let mut shadows = Shadows::new(config);
+    let private = PrefixSet::new(PRIVATE);
     for (rule, checked) in draft.snat.iter().zip(&config.snat) {
         if shadows.cover(checked) {
             findings.warn(rule.at, Caution::Shadowed);
         }
-        for from in &rule.from {
-            if !ways.has_sources(rule.zone.map(|zone| zone.value), from.value) {
-                findings.warn(from.at, Caution::SourceNotInternal(from.value));
+        if let Some(source) = rule.source.as_ref().filter(|_| checked.source.is_none())
+            && (checked.to.is_any() || !private.covers(&PrefixSet::new(config.prefixes(&checked.to))))
+        {
+            findings.warn(source.at, Caution::LeavesUntranslated);
+        }
+        for member in rule.from.iter().flat_map(|from| &from.value) {
+            let Some(net) = member.value.net() else { continue };
+            if !ways.has_sources(rule.zone.map(|zone| zone.value), net) {
+                findings.warn(member.at, Caution::SourceNotInternal(net));
             }
         }
     }
@@ -201,9 +282,4 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
             }
         }
     }
-}
-
-pub(super) fn within(outer: &[Ipv4Net], inner: &[Ipv4Net]) -> bool {
-    // An empty list means any.
-    outer.is_empty() || !inner.is_empty() && inner.iter().all(|net| outer.iter().any(|o| o.contains(net)))
 }

@@ -2,7 +2,8 @@
 
 use super::alternatives;
 use super::rules::values;
-use crate::config::draft::{Draft, SetDraft};
+use crate::classify::notrack::Addresses;
+use crate::config::draft::{Draft, Member, Members, SetDraft};
 use crate::config::mistake::Mistake;
 use crate::config::model::SetConfig;
 use crate::config::reader::{At, Findings};
@@ -24,8 +25,22 @@ impl<'d> Sets<'d> {
         Sets { draft, numbers: draft.sets.iter().map(|set| set.name.value.as_str()).zip(0..).collect() }
     }
 
+    /// The addresses that a rule names; nothing: any.
+    pub(super) fn addresses(&self, members: Option<&Members>, findings: &mut Findings) -> Addresses {
+        let mut addresses = Addresses::default();
+        for member in members.iter().flat_map(|members| &members.value) {
+            match &member.value {
+                Member::Net(net) => addresses.nets.push(*net),
+                Member::Set(name) => {
+                    addresses.sets.extend(self.number(&At { value: name.as_str(), at: member.at }, findings));
+                }
+            }
+        }
+        addresses
+    }
+
     /// The place of a set among all.
-    pub(super) fn number(&self, name: &At<&str>, findings: &mut Findings) -> Option<usize> {
+    fn number(&self, name: &At<&str>, findings: &mut Findings) -> Option<usize> {
         let number = self.numbers.get(name.value).copied();
         if number.is_none() {
             let names = self.draft.sets.iter().map(|set| set.name.value.as_str());

@@ -32,15 +32,15 @@ pub(super) struct Block {
 }
 
 /// Compares two lists of rules, each of which is what it matches and what it does.
-pub(super) fn align<M: Hash + Eq + Copy, A: Hash + Eq + Copy>(
+pub(super) fn align<M: Hash + Eq + Clone, A: Hash + Eq + Clone>(
     before: &[(M, A)],
     after: &[(M, A)],
 ) -> Alignment {
     let mut partner: Vec<Option<usize>> = vec![None; after.len()];
     let mut paired = vec![false; before.len()];
-    pair(before, after, &mut partner, &mut paired, |rule| *rule);
+    pair(before, after, &mut partner, &mut paired, Clone::clone);
     let equal = partner.clone();
-    pair(before, after, &mut partner, &mut paired, |rule| rule.0);
+    pair(before, after, &mut partner, &mut paired, |rule| rule.0.clone());
     let pairs = || partner.iter().enumerate().filter_map(|(new, old)| Some(((*old)?, new)));
     let is_changed = |(_, new): &(usize, usize)| equal.get(*new).copied().flatten().is_none();
     Alignment {

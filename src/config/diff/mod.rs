@@ -213,7 +213,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
         statics: _,
         snat: _,
         dnat: _,
-        bans,
+        bans: _,
         sets,
         notrack: _,
     } = before;
@@ -225,7 +225,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
     rules::statics(&mut diff, before, after);
     rules::snat(&mut diff, before, after);
     rules::dnat(&mut diff, before, after);
-    rules::bans(&mut diff, bans, &after.bans);
+    rules::bans(&mut diff, before, after);
     notrack::sets(&mut diff, sets, &after.sets);
     notrack::classes(&mut diff, before, after);
     settings::runtime(&mut diff, runtime, &after.runtime);

@@ -3,9 +3,8 @@
 use super::links::matched;
 use super::rules::Lists;
 use super::{Diff, words};
-use crate::classify::notrack::{Addresses, Answers, NotrackClass, TcpFlags, Verdict};
+use crate::classify::notrack::{Answers, NotrackClass, TcpFlags, Verdict};
 use crate::config::model::{Config, SetConfig};
-use ipnet::Ipv4Net;
 use std::collections::HashMap;
 use std::fmt::Display;
 
@@ -72,12 +71,12 @@ fn changed(diff: &mut Diff, (before, old): (&Config, &NotrackClass), (after, new
     diff.value(of("preset"), preset, &new.preset, or("none"));
     list(diff, of("on"), &words::interface_names(before, on), &words::interface_names(after, &new.on), "any");
     diff.value(of("zone"), zone, &new.zone, or("any"));
-    list(diff, of("from"), &members(before, from), &members(after, &new.from), "any");
-    list(diff, of("from_port"), &port_words(from_ports), &port_words(&new.from_ports), "any");
-    list(diff, of("to"), &members(before, to), &members(after, &new.to), "any");
+    list(diff, of("from"), &words::members(before, from), &words::members(after, &new.from), "any");
+    list(diff, of("from_port"), &words::port_list(from_ports), &words::port_list(&new.from_ports), "any");
+    list(diff, of("to"), &words::members(before, to), &words::members(after, &new.to), "any");
     diff.value(of("to_zone"), to_zone, &new.to_zone, u16::to_string);
-    list(diff, of("port"), &port_words(ports), &port_words(&new.ports), "any");
-    list(diff, of("protocol"), &protocol_words(protocols), &protocol_words(&new.protocols), "any");
+    list(diff, of("port"), &words::port_list(ports), &words::port_list(&new.ports), "any");
+    list(diff, of("protocol"), &words::protocols(protocols), &words::protocols(&new.protocols), "any");
     diff.value(of("tcp_flags"), flags, &new.flags, |flags| flags.map_or_else(|| "any".into(), flag_words));
     diff.value(of("action"), verdict, &new.verdict, |value| value.name().to_owned());
     diff.value(of("translate_from"), translate_from, &new.translate_from, or("none"));
@@ -114,21 +113,6 @@ fn list_or<T: Display>(empty: &str) -> impl Fn(&[T]) -> String {
     move |list| if list.is_empty() { empty.to_owned() } else { words::list(list) }
 }
 
-/// As the config file names them.
-fn members(config: &Config, addresses: &Addresses) -> Vec<String> {
-    let Addresses { nets, sets } = addresses;
-    let sets = sets.iter().filter_map(|number| config.sets.get(*number));
-    nets.iter().map(Ipv4Net::to_string).chain(sets.map(|set| format!("set.{}", set.name))).collect()
-}
-
-fn port_words(ports: &[std::ops::RangeInclusive<u16>]) -> Vec<String> {
-    ports.iter().map(words::ports).collect()
-}
-
-fn protocol_words(protocols: &[u8]) -> Vec<String> {
-    protocols.iter().map(|number| words::protocol_name(*number)).collect()
-}
-
 fn flag_words(flags: TcpFlags) -> String {
     flags.words().collect::<Vec<_>>().join(", ")
 }
@@ -146,11 +130,11 @@ fn class(config: &Config, class: &NotrackClass) -> String {
     let matched = words::matched([
         ("on", words::some_list(&words::interface_names(config, &class.on))),
         ("zone", class.zone.map(|zone| zone.to_string())),
-        ("from", words::some_list(&members(config, &class.from))),
-        ("from_port", words::some_list(&port_words(&class.from_ports))),
-        ("to", words::some_list(&members(config, &class.to))),
-        ("port", words::some_list(&port_words(&class.ports))),
-        ("protocol", words::some_list(&protocol_words(&class.protocols))),
+        ("from", words::some_list(&words::members(config, &class.from))),
+        ("from_port", words::some_list(&words::port_list(&class.from_ports))),
+        ("to", words::some_list(&words::members(config, &class.to))),
+        ("port", words::some_list(&words::port_list(&class.ports))),
+        ("protocol", words::some_list(&words::protocols(&class.protocols))),
         ("tcp_flags", class.flags.map(flag_words)),
         ("translate_from", class.translate_from.map(|net| net.to_string())),
         ("translate_to", class.translate_to.map(|net| net.to_string())),

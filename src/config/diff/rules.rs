@@ -1,11 +1,12 @@
 //! Routes and rules: lists whose order has a meaning. And bans, which are a set.
 
 use super::align::{Block, align};
+use super::words::Member;
 use super::{ChangeKind, Diff, words};
+use crate::config::UNTRANSLATED;
 use crate::config::model::{BanRule, Config, DnatRule, InterfaceConfig, RouteConfig, SnatRule, StaticRule};
 use crate::conntrack::policy::TrackRule;
 use crate::ids::InterfaceId;
-use ipnet::Ipv4Net;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::net::Ipv4Addr;
@@ -26,7 +27,7 @@ pub(super) struct Lists<'c, R, M, A> {
     pub(super) ordered: bool,
 }
 
-impl<'c, R: 'c, M: Hash + Eq + Copy, A: Hash + Eq + Copy> Lists<'c, R, M, A> {
+impl<'c, R: 'c, M: Hash + Eq + Clone, A: Hash + Eq + Clone> Lists<'c, R, M, A> {
     pub(super) fn compare(&self, diff: &mut Diff) {
         let (old, new) = ((self.list)(self.before), (self.list)(self.after));
         let keys = |config: &'c Config, rules: &'c [R]| -> Vec<(M, A)> {
@@ -112,12 +113,17 @@ pub(super) fn snat(diff: &mut Diff, before: &Config, after: &Config) {
         before,
         after,
         list: |config| &config.snat,
-        matches: |config, SnatRule { zone, from, to, out, source: _ }| {
-            (*zone, from.as_slice(), to.as_slice(), out.map(|id| words::interface_name(config, id)))
+        matches: |config, SnatRule { on, zone, from, from_ports, to, ports, protocols, out, source: _ }| {
+            let interfaces =
+                (words::interface_names(config, on), out.map(|id| words::interface_name(config, id)));
+            let addresses = (words::members(config, from), words::members(config, to));
+            (interfaces, *zone, addresses, from_ports.as_slice(), ports.as_slice(), protocols.as_slice())
         },
-        does: |config, rule| words::pool_name(config, rule.source),
+        does: |config, rule| rule.source.map(|source| words::pool_name(config, source)),
         matches_words: words::snat,
-        does_words: |config, rule| words::source(config, rule.source),
+        does_words: |config, rule| {
+            rule.source.map_or_else(|| UNTRANSLATED.to_owned(), |source| words::source(config, source))
+        },
         ordered: true,
     }
     .compare(diff);
@@ -180,21 +186,21 @@ pub(super) fn track(diff: &mut Diff, before: &Config, after: &Config) {
 }
 
 /// In what tables they are written has no meaning.
-pub(super) fn bans(diff: &mut Diff, before: &[BanRule], after: &[BanRule]) {
-    type Banned = BTreeMap<Option<u16>, BTreeSet<Ipv4Net>>;
-    let by_zone = |bans: &[BanRule]| {
+pub(super) fn bans(diff: &mut Diff, before: &Config, after: &Config) {
+    type Banned<'c> = BTreeMap<Option<u16>, BTreeSet<Member<'c>>>;
+    fn by_zone(config: &Config) -> Banned<'_> {
         let mut sets = Banned::new();
-        for BanRule { zone, from } in bans {
-            sets.entry(*zone).or_default().extend(from);
+        for BanRule { zone, from } in &config.bans {
+            sets.entry(*zone).or_default().extend(words::members(config, from));
         }
         sets
-    };
+    }
     let (old, new) = (by_zone(before), by_zone(after));
-    let words = |zone: Option<u16>, prefixes: &[Ipv4Net]| {
+    let words = |zone: Option<u16>, prefixes: &[Member<'_>]| {
         let zone = zone.map(|zone| format!(" zone {zone}")).unwrap_or_default();
         format!("ban {}{zone}", words::list(prefixes))
     };
-    let missing = |from: &Banned, in_: &Banned| -> Vec<String> {
+    let missing = |from: &Banned<'_>, in_: &Banned<'_>| -> Vec<String> {
         let rest = from.iter().map(|(zone, banned)| {
             let others = in_.get(zone);
             let only = banned.iter().filter(|net| others.is_none_or(|others| !others.contains(net))).copied();

@@ -1,6 +1,7 @@
 //! How the objects of a configuration are called in a difference: short, and as the config file writes them.
 
 use crate::classify::Affinity;
+use crate::classify::notrack::Addresses;
 use crate::config::model::{
     BackendConfig, Config, DnatRule, InterfaceConfig, MssClamp, RouteConfig, SnatRule, SourcePool, StaticRule,
 };
@@ -8,6 +9,7 @@ use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
 use crate::nat::behavior::PerProtocol;
 use crate::wire::protocol;
+use ipnet::Ipv4Net;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -121,13 +123,47 @@ pub(super) fn some_list<T: Display>(entries: &[T]) -> Option<String> {
 
 /// What a rule matches.
 pub(super) fn snat(config: &Config, rule: &SnatRule) -> String {
-    let SnatRule { zone, from, to, out, source: _ } = rule;
-    let out = out.map(|id| interface_name(config, id).to_owned());
-    let zone = zone.map(|zone| zone.to_string());
-    format!(
-        "snat{}",
-        matched([("zone", zone), ("from", some_list(from)), ("to", some_list(to)), ("out", out)])
-    )
+    let SnatRule { on, zone, from, from_ports, to, ports, protocols: of, out, source: _ } = rule;
+    let parts = [
+        ("on", some_list(&interface_names(config, on))),
+        ("zone", zone.map(|zone| zone.to_string())),
+        ("from", some_list(&members(config, from))),
+        ("from_port", some_list(&port_list(from_ports))),
+        ("to", some_list(&members(config, to))),
+        ("port", some_list(&port_list(ports))),
+        ("protocol", some_list(&protocols(of))),
+        ("out", out.map(|id| interface_name(config, id).to_owned())),
+    ];
+    format!("snat{}", matched(parts))
+}
+
+/// Addresses as the config file names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Member<'c> {
+    Net(Ipv4Net),
+    Set(&'c str),
+}
+
+impl Display for Member<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Member::Net(net) => net.fmt(f),
+            Member::Set(name) => write!(f, "set.{name}"),
+        }
+    }
+}
+
+pub(super) fn members<'c>(config: &'c Config, Addresses { nets, sets }: &Addresses) -> Vec<Member<'c>> {
+    let sets = sets.iter().filter_map(|number| config.sets.get(*number));
+    nets.iter().copied().map(Member::Net).chain(sets.map(|set| Member::Set(&set.name))).collect()
+}
+
+pub(super) fn port_list(list: &[RangeInclusive<u16>]) -> Vec<String> {
+    list.iter().map(ports).collect()
+}
+
+pub(super) fn protocols(numbers: &[u8]) -> Vec<String> {
+    numbers.iter().map(|number| protocol_name(*number)).collect()
 }
 
 /// What a network is inside.

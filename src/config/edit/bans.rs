@@ -34,8 +34,8 @@ pub(super) fn add(
     // What is banned in every zone is banned in this one.
     let here = || config.bans.iter().filter(|ban| ban.zone.is_none() || ban.zone == zone);
     for prefix in from {
-        if let Some(by) = here().flat_map(|ban| &ban.from).find(|net| net.contains(prefix)) {
-            return Err(EditError::Banned { prefix: *prefix, by: *by });
+        if let Some(by) = here().flat_map(|ban| config.prefixes(&ban.from)).find(|net| net.contains(prefix)) {
+            return Err(EditError::Banned { prefix: *prefix, by });
         }
     }
     let mut once: Vec<Ipv4Net> = Vec::new();
@@ -64,7 +64,7 @@ pub(super) fn remove(
     if from.is_empty() {
         return Err(EditError::Empty("from"));
     }
-    let has = |ban: &BanRule, prefix: &Ipv4Net| ban.zone == zone && ban.from.contains(prefix);
+    let has = |ban: &BanRule, prefix: &Ipv4Net| ban.zone == zone && ban.from.nets.contains(prefix);
     if let Some(missing) = from.iter().find(|prefix| !config.bans.iter().any(|ban| has(ban, prefix))) {
         let cure = nearest(config, *missing, zone);
         return Err(EditError::NotBanned { what: words(&[*missing], zone), cure });
@@ -88,17 +88,19 @@ pub(super) fn remove(
 
 /// What to do about a prefix that no ban has.
 fn nearest(config: &Config, prefix: Ipv4Net, zone: Option<u16>) -> String {
-    let all = || config.bans.iter().flat_map(|ban| ban.from.iter().map(move |net| (net, ban.zone)));
+    let all = || config.bans.iter().flat_map(|ban| ban.from.nets.iter().map(move |net| (net, ban.zone)));
     if let Some((_, other)) = all().find(|(net, other)| **net == prefix && *other != zone) {
         return match other {
             Some(other) => format!("it is in zone {other}: say so"),
             None => "it is in every zone: leave `zone` out".into(),
         };
     }
-    match all().find(|(net, _)| net.contains(&prefix)) {
-        Some((wider, _)) => {
-            format!("it lies in the ban of {wider}: remove that, and ban what of it is meant")
-        }
+    if let Some((wider, _)) = all().find(|(net, _)| net.contains(&prefix)) {
+        return format!("it lies in the ban of {wider}: remove that, and ban what of it is meant");
+    }
+    let named = config.bans.iter().flat_map(|ban| &ban.from.sets).filter_map(|set| config.sets.get(*set));
+    match named.into_iter().find(|set| set.prefixes.iter().any(|net| net.contains(&prefix))) {
+        Some(set) => format!("it lies in [set.{}], which is banned: change the set", set.name),
         None => "give a prefix as it is in `from` of a [[ban]]".into(),
     }
 }

@@ -114,6 +114,8 @@ const fn default(
 
 const ZONE: &str = "0 to 65535";
 const PREFIXES: &str = "prefix or list of prefixes";
+const MEMBERS: &str = "prefix, `\"set.NAME\"`, or a list of them";
+const PORTS: &str = "port, port range, or a list of them";
 const COMMENT: Key = optional(
     "comment",
     "text",
@@ -163,7 +165,7 @@ static FILE: &[Key] = &[
         "[]",
         "Sources that may open no session: `[[ban]]`.",
     ),
-    optional("set", "tables", "no set", "{}", "Prefixes under a name, for classes: `[set.NAME]`."),
+    optional("set", "tables", "no set", "{}", "Prefixes under a name, for rules and classes: `[set.NAME]`."),
     optional(
         "notrack",
         "list of tables",
@@ -325,21 +327,43 @@ static STATIC: &[Key] = &[
 ];
 
 static SNAT: &[Key] = &[
+    optional(
+        "on",
+        "interface name or list of names",
+        "any internal interface",
+        "\"lan\"",
+        "The internal interfaces that the packet comes in by.",
+    ),
     optional("zone", ZONE, "any zone", "0", "Zone that the packet comes in from."),
     default(
         "from",
-        PREFIXES,
+        MEMBERS,
         "[]",
         "[\"192.168.1.0/24\"]",
         "Sources that the rule applies to; an empty list means any.",
     ),
+    optional(
+        "from_port",
+        PORTS,
+        "any port",
+        "\"1024-65535\"",
+        "Source ports; only with protocols that have ports.",
+    ),
     default(
         "to",
-        PREFIXES,
+        MEMBERS,
         "[]",
         "\"198.51.100.0/24\"",
         "Destinations that the rule applies to; an empty list means any.",
     ),
+    optional(
+        "port",
+        PORTS,
+        "any port",
+        "[25, \"8000-8010\"]",
+        "Destination ports; only with protocols that have ports.",
+    ),
+    optional("protocol", PROTOCOLS, "any protocol", "\"tcp\"", "Protocols that the rule applies to."),
     optional(
         "out",
         "interface name",
@@ -349,10 +373,10 @@ static SNAT: &[Key] = &[
     ),
     default(
         "source",
-        "`\"interface\"` or `\"pool.NAME\"`",
+        "`\"interface\"`, `\"pool.NAME\"` or `\"untranslated\"`",
         "\"interface\"",
-        "\"interface\"",
-        "What the source becomes: the primary address of the interface that the packet leaves by (masquerade), or an address of a pool.",
+        "\"untranslated\"",
+        "What the source becomes: the primary address of the interface that the packet leaves by (masquerade), or an address of a pool; or it stays as it is, an internal address outside (RFC 6888 REQ-6; see below).",
     ),
     COMMENT,
 ];
@@ -444,7 +468,7 @@ static BACKEND: &[Key] = &[
 static BAN: &[Key] = &[
     required(
         "from",
-        PREFIXES,
+        MEMBERS,
         "[\"198.51.100.0/24\", \"192.0.2.7\"]",
         "The sources, on whichever side they are.",
     ),

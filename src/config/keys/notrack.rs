@@ -1,9 +1,6 @@
 //! The keys of `[set.NAME]` and `[[notrack]]`.
 
-use super::{BOOLEAN, COMMENT, Key, PREFIXES, PROTOCOLS, ZONE, default, optional, required};
-
-const MEMBERS: &str = "prefix, `\"set.NAME\"`, or a list of them";
-const PORTS: &str = "port, port range, or a list of them";
+use super::{BOOLEAN, COMMENT, Key, MEMBERS, PORTS, PREFIXES, PROTOCOLS, ZONE, default, optional, required};
 
 pub(super) static SET: &[Key] = &[required(
     "prefixes",

@@ -93,9 +93,9 @@ impl ClassMistake {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the sentence of each variant says what it is and names its fields")]
 pub enum ClassCaution {
-    #[error("set \"{0}\" is used by no class")]
+    #[error("set \"{0}\" is used by no rule")]
     SetUnused(String),
-    #[error("set \"{0}\" is empty: a class that names it alone applies to nobody")]
+    #[error("set \"{0}\" is empty: a rule that names it alone applies to nobody")]
     SetEmpty(String),
     #[error("class \"{0}\" takes in every packet")]
     Everything(String),

@@ -3,6 +3,7 @@
 
 pub(super) mod behavior;
 mod conntrack;
+mod matching;
 mod notrack;
 
 pub(super) use conntrack::WHEN_FULL;
@@ -17,13 +18,14 @@ use crate::config::error::Span;
 use crate::config::keys::Section;
 use crate::config::mistake::Mistake;
 use crate::config::model::{MssClamp, PollMode, UnsolicitedSyn};
-use crate::config::reader::{At, Field, Findings, Table};
+use crate::config::reader::{At, Field, Findings, Table, nearest};
 use crate::config::units::{self, ValueError};
 use crate::device::spec::DeviceSpec;
 use crate::ids::{MAX_WORKERS, MacAddr, Realm};
 use crate::steering::Spread;
 use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
+use matching::{interfaces, members, port_list, protocol_list};
 use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 
@@ -53,6 +55,8 @@ pub(super) const UNSOLICITED_SYN: &[(&str, UnsolicitedSyn)] =
     &[("unreachable", UnsolicitedSyn::Unreachable), ("silent", UnsolicitedSyn::Silent)];
 const ZONES: std::ops::RangeInclusive<i64> = 0..=u16::MAX as i64;
 const MAX_NAME: usize = 32;
+/// The `source` of a rule whose sources stay as they are.
+pub(crate) const UNTRANSLATED: &str = "untranslated";
 
 /// Reads the whole file.
 pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
@@ -283,7 +287,8 @@ fn prefixes(field: Option<Field<'_>>, findings: &mut Findings) -> Vec<At<Ipv4Net
     field.map(|field| field.parse_list(units::prefix, findings)).unwrap_or_default()
 }
 
-fn source(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<SourceName>> {
+/// Only where sources are translated anyway there can be one that is not: `may_stay`.
+fn source(field: Option<Field<'_>>, may_stay: bool, findings: &mut Findings) -> Option<At<SourceName>> {
     let field = field?;
     let At { value: text, at } = field.text(findings)?;
     if let Some(pool) = text.strip_prefix("pool.") {
@@ -292,11 +297,15 @@ fn source(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<Source
     if text == "interface" {
         return Some(At { value: SourceName::Interface, at });
     }
+    if text == UNTRANSLATED && may_stay {
+        return Some(At { value: SourceName::Untranslated, at });
+    }
+    let known = "\"interface\", \"pool.NAME\"".to_owned();
     let what = Mistake::UnknownWord {
         key: field.key.into(),
         value: text.to_owned(),
-        known: "\"interface\", \"pool.NAME\"".into(),
-        meant: crate::config::reader::nearest(text, ["interface"]),
+        known: if may_stay { format!("{known}, \"{UNTRANSLATED}\"") } else { known },
+        meant: nearest(text, ["interface"].into_iter().chain(may_stay.then_some(UNTRANSLATED))),
     };
     findings.error(at, what);
     None
@@ -315,11 +324,15 @@ fn snat(table: &Table<'_>, findings: &mut Findings) -> SnatDraft {
     comment(table, findings);
     SnatDraft {
         at: table.at,
+        on: table.get("on").map(|field| interfaces(&field, findings)),
         zone: zone(table, findings),
-        from: prefixes(table.get("from"), findings),
-        to: prefixes(table.get("to"), findings),
+        from: members(table.get("from"), findings),
+        from_ports: table.get("from_port").map(|field| port_list(&field, findings)),
+        to: members(table.get("to"), findings),
+        ports: table.get("port").map(|field| port_list(&field, findings)),
+        protocols: table.get("protocol").map(|field| protocol_list(&field, findings)),
         out: name(table.get("out"), findings),
-        source: source(table.get("source"), findings),
+        source: source(table.get("source"), true, findings),
     }
 }
 
@@ -354,7 +367,7 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
             .map(|affinity| affinity.value)
             .unwrap_or_default(),
         zone: zone(table, findings),
-        source: source(table.get("source"), findings),
+        source: source(table.get("source"), false, findings),
         syn_proxy: table.get("syn_proxy").and_then(|field| field.boolean(findings)),
         drain: table.get("drain").and_then(|field| field.boolean(findings)).is_some_and(|drain| drain.value),
     }
@@ -399,7 +412,7 @@ fn ban(table: &Table<'_>, findings: &mut Findings) -> BanDraft {
     if let Some(field) = from.filter(Field::is_empty_list) {
         field.empty(findings);
     }
-    BanDraft { zone: zone(table, findings), from: prefixes(from, findings) }
+    BanDraft { zone: zone(table, findings), from: members(from, findings) }
 }
 
 fn protocols(field: &Field<'_>, findings: &mut Findings) -> Vec<At<u8>> {

@@ -1,16 +1,15 @@
 //! Reads `[set.NAME]` and `[[notrack]]`.
 
-use super::conntrack::protocol;
-use super::{comment, distinct, is_name, ports, prefixes, zone};
+use super::matching::{interfaces, members, port_list, protocol_list};
+use super::{comment, is_name, prefixes, zone};
 use crate::classify::notrack::{Existing, OpenedBy, PeerPolicy, TcpFlags, Verdict};
-use crate::config::draft::{Member, NotrackDraft, SetDraft};
+use crate::config::draft::{NotrackDraft, SetDraft};
 use crate::config::mistake::Mistake;
 use crate::config::presets::{PRESETS, Preset};
 use crate::config::reader::{At, Field, Findings, Table, nearest};
 use crate::config::units;
 use crate::wire::tcp;
 use ipnet::Ipv4Net;
-use std::ops::RangeInclusive;
 
 pub(super) fn set(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> SetDraft {
     SetDraft { name, prefixes: prefixes(table.require("prefixes", findings), findings) }
@@ -24,14 +23,14 @@ pub(super) fn class(table: &Table<'_>, findings: &mut Findings) -> NotrackDraft 
         at: table.at,
         name: table.require("name", findings).and_then(|field| name(&field, findings)),
         preset: table.get("preset").and_then(|field| preset(&field, findings)),
-        on: table.get("on").map(|field| distinct(&field, findings, interface)),
+        on: table.get("on").map(|field| interfaces(&field, findings)),
         zone: zone(table, findings),
         from: members(table.get("from"), findings),
         from_ports: table.get("from_port").map(|field| port_list(&field, findings)),
         to: members(table.get("to"), findings),
         to_zone: table.get("to_zone").and_then(|field| field.integer(super::ZONES, findings)),
         ports: table.get("port").map(|field| port_list(&field, findings)),
-        protocols: table.get("protocol").map(|field| protocols(&field, findings)),
+        protocols: table.get("protocol").map(|field| protocol_list(&field, findings)),
         flags: table.get("tcp_flags").and_then(|field| flags(&field, findings)),
         verdict: table.get("action").and_then(|field| field.word(Verdict::NAMES, findings)),
         translate_from: prefix(table.get("translate_from"), findings),
@@ -59,47 +58,8 @@ fn preset(field: &Field<'_>, findings: &mut Findings) -> Option<&'static Preset>
     field.word(&words, findings).map(|preset| preset.value)
 }
 
-fn interface(field: &Field<'_>, findings: &mut Findings) -> Option<At<String>> {
-    super::name(Some(*field), findings)
-}
-
 fn prefix(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<Ipv4Net>> {
     field?.parse(units::prefix, findings)
-}
-
-/// `None`: any, whether nothing was given or an empty list.
-fn members(field: Option<Field<'_>>, findings: &mut Findings) -> Option<At<Vec<At<Member>>>> {
-    let field = field.filter(|field| !field.is_empty_list())?;
-    let member = |text: &str| match text.strip_prefix("set.") {
-        Some(name) => Ok(Member::Set(name.to_owned())),
-        None => units::member(text).map(Member::Net),
-    };
-    Some(At { value: field.parse_list(member, findings), at: field.at })
-}
-
-/// Ports in ascending order, ranges that touch as one.
-fn port_list(field: &Field<'_>, findings: &mut Findings) -> At<Vec<RangeInclusive<u16>>> {
-    if field.is_empty_list() {
-        field.empty(findings);
-    }
-    let mut given: Vec<_> =
-        field.items().filter_map(|item| ports(&item, findings)).map(|ports| ports.value).collect();
-    given.sort_unstable_by_key(|range| *range.start());
-    let mut merged: Vec<RangeInclusive<u16>> = Vec::new();
-    for range in given {
-        match merged.last_mut() {
-            Some(last) if *range.start() <= last.end().saturating_add(1) => {
-                *last = *last.start()..=*last.end().max(range.end());
-            }
-            _ => merged.push(range),
-        }
-    }
-    At { value: merged, at: field.at }
-}
-
-fn protocols(field: &Field<'_>, findings: &mut Findings) -> At<Vec<u8>> {
-    let list = distinct(field, findings, protocol);
-    At { value: list.into_iter().map(|protocol| protocol.value).collect(), at: field.at }
 }
 
 /// Flags that are set, and with `!` such as are not.

@@ -207,7 +207,7 @@ fn addresses(config: &Config, snap: &Snapshot) -> Regions {
         add(&mut [fixed.external, fixed.internal].into_iter());
     }
     for ban in &config.bans {
-        add(&mut ban.from.iter().copied());
+        add(&mut ban.from.nets.iter().copied());
     }
     for interface in &config.interfaces {
         let ends = |net: &Ipv4Net| [net.network(), net.broadcast()].map(Ipv4Net::from);

@@ -200,7 +200,7 @@ fn is_backend(snapshot: &Snapshot, planned: &SessionPlan, from: Tuple, to: Tuple
 
 fn source_of(snapshot: &Snapshot, rule: Rule, session: &SessionSnapshot<V4Key>) -> Option<Source> {
     match rule {
-        Rule::Snat(number) => snapshot.snat.get(usize::try_from(number).ok()?).map(|rule| rule.source),
+        Rule::Snat(number) => snapshot.snat.get(usize::try_from(number).ok()?)?.source,
         Rule::Dnat(_) => {
             let Tuple { dst, dport, protocol, .. } = session.original.tuple();
             let number = snapshot.local.find(session.original.zone(), dst)?;

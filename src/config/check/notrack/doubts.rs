@@ -10,12 +10,11 @@ use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 pub(in crate::config::check) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
-    let used: HashSet<usize> = config
-        .notrack
-        .iter()
-        .flat_map(|class| class.from.sets.iter().chain(&class.to.sets))
-        .copied()
-        .collect();
+    let of_classes = config.notrack.iter().flat_map(|class| [&class.from, &class.to]);
+    let of_rules = config.snat.iter().flat_map(|rule| [&rule.from, &rule.to]);
+    let of_bans = config.bans.iter().map(|ban| &ban.from);
+    let used: HashSet<usize> =
+        of_classes.chain(of_rules).chain(of_bans).flat_map(|addresses| &addresses.sets).copied().collect();
     for (number, set) in draft.sets.iter().enumerate() {
         let name = || set.name.value.clone();
         if !used.contains(&number) {

@@ -18,8 +18,8 @@ use super::rules::interface;
 use super::sets::Sets;
 use super::ways::Ways;
 use crate::classify::notrack::classifier::MAX_ENTRIES;
-use crate::classify::notrack::{Addresses, Answers, NotrackClass, UNTRACKED_CLASSES};
-use crate::config::draft::{Draft, Member, NotrackDraft};
+use crate::classify::notrack::{Answers, NotrackClass, UNTRACKED_CLASSES};
+use crate::config::draft::{Draft, NotrackDraft};
 use crate::config::mistake::{ClassMistake, Mistake};
 use crate::config::model::RouteConfig;
 use crate::config::reader::{At, Findings};
@@ -74,13 +74,13 @@ fn build(
     let symmetric = class.symmetric.is_none_or(|symmetric| symmetric.value);
     let given = |ports: &Option<At<Vec<_>>>| ports.as_ref().map(|ports| ports.value.clone());
     let from_preset = || preset.and_then(|preset| preset.from_ports.clone()).into_iter().collect();
-    let to = addresses(sets, class.to.as_ref(), findings);
+    let to = sets.addresses(class.to.as_ref(), findings);
     NotrackClass {
         name: class.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         preset: preset.map(|preset| preset.name),
         on,
         zone: places.clients(class, findings),
-        from: addresses(sets, class.from.as_ref(), findings),
+        from: sets.addresses(class.from.as_ref(), findings),
         from_ports: given(&class.from_ports).unwrap_or_else(from_preset),
         to_zone: places.service(class, &to, findings),
         to,
@@ -100,17 +100,4 @@ fn build(
         opened_by: class.opened_by.map(|opener| opener.value).unwrap_or_default(),
         existing: class.existing.map(|existing| existing.value).unwrap_or_default(),
     }
-}
-
-fn addresses(sets: &Sets<'_>, members: Option<&At<Vec<At<Member>>>>, findings: &mut Findings) -> Addresses {
-    let mut addresses = Addresses::default();
-    for member in members.iter().flat_map(|members| &members.value) {
-        match &member.value {
-            Member::Net(net) => addresses.nets.push(*net),
-            Member::Set(name) => {
-                addresses.sets.extend(sets.number(&At { value: name.as_str(), at: member.at }, findings));
-            }
-        }
-    }
-    addresses
 }

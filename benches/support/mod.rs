@@ -55,6 +55,11 @@ const ROOM: usize = 128 + 64;
 
 /// Both sides on one device, a pool of 512 addresses, and what `more` adds.
 pub(crate) fn config(more: &str) -> Config {
+    config_of("addresses = \"198.18.0.0/23\"", more)
+}
+
+/// The same with another pool.
+pub(crate) fn config_of(pool: &str, more: &str) -> Config {
     let text = format!(
         r#"
 [interface.lan]
@@ -72,7 +77,7 @@ gateway = "203.0.113.1"
 to = "10.0.0.0/8"
 via = "10.0.0.2"
 [pool.public]
-addresses = "198.18.0.0/23"
+{pool}
 [[snat]]
 source = "pool.public"
 {more}

@@ -263,14 +263,14 @@ mod tests {
         let needed = estimate.session_bytes + estimate.mapping_bytes + estimate.port_bytes;
         assert_eq!(estimate.fits(needed), Ok(()));
         let error = estimate.fits(needed - 1).unwrap_err().to_string();
-        assert!(error.contains("67 MiB for max_sessions, with mappings, and 5 MiB for the ports"), "{error}");
-        assert!(error.contains("with 71 MiB available"), "{error}");
+        assert!(error.contains("57 MiB for max_sessions, with mappings, and 5 MiB for the ports"), "{error}");
+        assert!(error.contains("with 61 MiB available"), "{error}");
 
         let limited = format!("{text}[conntrack]\nnew_sessions_per_source = \"9/s\"\n");
         let estimate = Estimate::of(&crate::config::parse(&limited, "x").unwrap().config);
         assert_eq!(estimate.source_bytes, 262_144 * SOURCE_BYTES);
         let error = estimate.fits(needed).unwrap_err().to_string();
-        assert!(error.contains("77 MiB for max_sessions"), "{error}");
+        assert!(error.contains("67 MiB for max_sessions"), "{error}");
     }
 
     #[test]

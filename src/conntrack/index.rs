@@ -1,5 +1,8 @@
 //! The hash index of a shard: from a flow key's hash to a session and the direction of it. Private to the worker.
 //!
+//! That of mappings ([`crate::nat::mapping`]) is another one: what is said here of a session's two keys is true of a mapping's
+//! two ends.
+//!
 //! # Layout
 //!
 //! A bucket is one cache line: 12 tags of 8 bits, a count, and 12 references of 32 bits (session index << 1 |
@@ -98,7 +101,7 @@ fn places(mut set: u32) -> impl Iterator<Item = u32> {
 
 /// The index; see the module's head.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(crate) struct Index {
     buckets: Slab<Bucket>,
     /// Stands in for a bucket that is not there, so that no access can be out of bounds. Always empty.
     nowhere: Bucket,
@@ -106,31 +109,31 @@ pub(super) struct Index {
 
 impl Index {
     /// The most sessions that an entry can name.
-    pub(super) const MAX_SESSIONS: u32 = 1 << 28;
+    pub(crate) const MAX_SESSIONS: u32 = 1 << 28;
 
     /// Memory for each session at capacity, in bytes.
-    pub(super) const BYTES_PER_SESSION: usize = size_of::<Bucket>() / SESSIONS_PER_BUCKET as usize;
+    pub(crate) const BYTES_PER_SESSION: usize = size_of::<Bucket>() / SESSIONS_PER_BUCKET as usize;
 
     /// An empty index for that many sessions.
-    pub(super) fn new(sessions: u32) -> Self {
+    pub(crate) fn new(sessions: u32) -> Self {
         let buckets = sessions.div_ceil(SESSIONS_PER_BUCKET).max(1) as usize;
         Index { buckets: Slab::from_fn(buckets, |_| Bucket::VACANT), nowhere: Bucket::VACANT }
     }
 
     /// What it lies in.
-    pub(super) fn pages(&self) -> Pages {
+    pub(crate) fn pages(&self) -> Pages {
         self.buckets.pages()
     }
 
     /// Asks for the cache line of the hash's home bucket.
     #[inline]
-    pub(super) fn prefetch(&self, hash: u64) {
+    pub(crate) fn prefetch(&self, hash: u64) {
         prefetch(self.at(self.home(hash)));
     }
 
     /// The session that a lookup of this hash would compare first, if it lies in the home bucket.
     #[inline]
-    pub(super) fn first_candidate(&self, hash: u64) -> Option<u32> {
+    pub(crate) fn first_candidate(&self, hash: u64) -> Option<u32> {
         let bucket = self.at(self.home(hash));
         let place = places(bucket.places_with(tag(hash))).next()?;
         Some(session_of(bucket.reference(place)).0)
@@ -138,7 +141,7 @@ impl Index {
 
     /// The entry under this hash of which `is_it` says that the keys are the same.
     #[inline]
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32, Direction) -> bool) -> Option<(u32, Direction)> {
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32, Direction) -> bool) -> Option<(u32, Direction)> {
         let tag = tag(hash);
         let mut number = self.home(hash);
         for _ in 0..self.buckets.len() {
@@ -158,7 +161,7 @@ impl Index {
     }
 
     /// Adds an entry. Finds room as long as no more than two entries a session are added.
-    pub(super) fn insert(&mut self, hash: u64, session: u32, direction: Direction) {
+    pub(crate) fn insert(&mut self, hash: u64, session: u32, direction: Direction) {
         let reference = reference(session, direction);
         let mut number = self.home(hash);
         for _ in 0..self.buckets.len() {
@@ -174,7 +177,7 @@ impl Index {
     }
 
     /// Takes an entry out; says whether it was there.
-    pub(super) fn remove(&mut self, hash: u64, session: u32, direction: Direction) -> bool {
+    pub(crate) fn remove(&mut self, hash: u64, session: u32, direction: Direction) -> bool {
         let (tag, reference) = (tag(hash), reference(session, direction));
         let home = self.home(hash);
         let mut number = home;

@@ -237,6 +237,14 @@ impl FlowKey for V6Key {
     }
 }
 
+/// The hash of three words, for what is found in the same way as a flow.
+#[inline]
+pub(crate) fn hash_of([a, b, c]: [u64; 3], seed: u64) -> u64 {
+    let mixed = fold(a ^ mask(seed, 0), b ^ mask(seed, 1));
+    let mixed = fold(mixed ^ c ^ mask(seed, 2), MASKS[2]);
+    fold(mixed ^ mask(seed, 3), MASKS[3])
+}
+
 #[inline]
 fn rest_of_key(sport: u16, dport: u16, protocol: u8, realm: Realm, zone: u16) -> u64 {
     let realm = match realm {

@@ -40,7 +40,7 @@
 pub mod class;
 pub mod dccp;
 pub mod idle;
-mod index;
+pub(crate) mod index;
 pub mod key;
 pub mod line;
 pub mod policy;

@@ -12,18 +12,22 @@
 //!
 //! # Bounds
 //!
-//! As many mappings as the shard holds sessions at the most, and as many `Peers`; memory is reserved when the table is
-//! made, and touched as it is needed. Look-ups walk a chain of about one; strangers can not make it longer without the seed.
+//! As many mappings as the shard holds sessions at the most, and as many `Peers`, whose memory is reserved when the table is
+//! made and touched as it is needed. A mapping is found by either end as a session is by either key, by the same kind of
+//! index: a lookup reads one line of it and one mapping, and strangers can not make that longer without the seed.
 //!
 //! [`Behavior::keeps_mappings`]: super::behavior::Behavior::keeps_mappings
 
 use super::behavior::Dependence;
 use super::peers::Peers;
 use super::space::set_of;
-use std::hash::Hash;
+use crate::conntrack::index::Index;
+use crate::conntrack::key::hash_of;
+use crate::conntrack::session::Direction::{Original, Reply};
+use crate::memory::Slab;
 use std::net::Ipv4Addr;
 
-/// No mapping.
+/// No entry.
 const NONE: u32 = u32::MAX;
 
 /// An internal endpoint, with what of the remote end its mapping depends on.
@@ -74,68 +78,91 @@ pub struct MappingId(u32);
 #[derive(Clone, Copy, Debug)]
 struct Mapping {
     internal: Internal,
-    external: External,
-    /// Sessions that use it.
+    /// Number of its external address, and the port there. The protocol is that of the internal endpoint.
+    external: (u16, u16),
+    /// Whether it counts among its internal address's.
+    counted: bool,
+    /// Sessions that use it. None: nothing here means anything but `others`.
     sessions: u32,
     /// Those of them that keep it open.
     strong: u32,
     /// One remote address that strong sessions go to, and how many; the others are in `Peers`.
     peer: (Ipv4Addr, u32),
-    /// Remote addresses in `Peers`.
+    /// Remote addresses in `Peers`; of an entry that is free the next one that is.
     others: u32,
-    /// Whether it counts among its internal address's.
-    counted: bool,
-    /// The next one with the same hash of its internal endpoint, or the next free one.
-    next_internal: u32,
-    /// The same for the external one.
-    next_external: u32,
+}
+
+const _: () = assert!(size_of::<Mapping>() == 44);
+
+impl Mapping {
+    const FREE: Mapping = Mapping {
+        internal: Internal {
+            address: Ipv4Addr::UNSPECIFIED,
+            zone: 0,
+            port: 0,
+            protocol: 0,
+            group: 0,
+            remote: (Ipv4Addr::UNSPECIFIED, 0),
+            closed: false,
+        },
+        external: (0, 0),
+        counted: false,
+        sessions: 0,
+        strong: 0,
+        peer: (Ipv4Addr::UNSPECIFIED, 0),
+        others: NONE,
+    };
+
+    #[inline]
+    fn external(&self) -> External {
+        let (number, port) = self.external;
+        External { number, protocol: self.internal.protocol, port }
+    }
 }
 
 /// The mappings of a worker; see the module's head.
 #[derive(Debug)]
 pub struct Mappings {
-    entries: Vec<Mapping>,
-    capacity: u32,
+    entries: Slab<Mapping>,
+    /// The first entry that is free.
     free: u32,
-    by_internal: Box<[u32]>,
-    by_external: Box<[u32]>,
+    /// From a hash to a mapping, by its internal endpoint (as [`Original`]) and by its external one (as [`Reply`]).
+    index: Index,
     peers: Peers,
     /// Mappings of internal addresses whose number of ports is limited.
     held: Peers,
     len: u32,
-    random: ahash::RandomState,
+    seed: u64,
 }
 
 impl Mappings {
-    /// Memory of `mappings` mappings that are there and of what a table for `sessions` sessions takes beside them, in bytes.
-    /// What is never needed is reserved and not taken.
+    /// Memory of a table for `mappings` mappings of `sessions` sessions, in bytes. What is in `Peers` comes to that when it is needed.
     pub fn bytes(mappings: u64, sessions: u64) -> u64 {
-        let chains = 3 * size_of::<u32>() + Peers::BYTES_PER_PEER;
-        mappings * (size_of::<Mapping>() + Peers::BYTES_PER_PEER) as u64 + sessions * chains as u64
+        let chains = 2 * size_of::<u32>() as u64 * sessions;
+        mappings * (size_of::<Mapping>() + Index::BYTES_PER_SESSION) as u64 + chains
     }
 
     /// A table for `capacity` mappings of `sessions` sessions. `seeds` must be random and secret.
     pub fn new(capacity: u32, sessions: u32, seeds: [u64; 2]) -> Mappings {
-        let capacity = capacity.min(NONE - 1);
-        let chains = if capacity == 0 { 0 } else { (capacity as usize).next_power_of_two() };
-        // Stored as number + 1, so that all zero means no mapping: memory that nobody touched is taken from nobody.
-        let heads = || vec![0; chains].into_boxed_slice();
+        let capacity = capacity.min(Index::MAX_SESSIONS);
+        let entry = |at: usize| {
+            let next = u32::try_from(at + 1).ok().filter(|next| *next < capacity);
+            Mapping { others: next.unwrap_or(NONE), ..Mapping::FREE }
+        };
         Mappings {
-            entries: Vec::with_capacity(capacity as usize),
-            capacity,
-            free: NONE,
-            by_internal: heads(),
-            by_external: heads(),
+            entries: Slab::from_fn(capacity as usize, entry),
+            free: if capacity == 0 { NONE } else { 0 },
+            index: Index::new(capacity),
             peers: Peers::new(sessions, seeds[0]),
             held: Peers::new(capacity, seeds[1]),
             len: 0,
-            random: ahash::RandomState::with_seeds(seeds[0], seeds[1], !seeds[0], !seeds[1]),
+            seed: seeds[0] ^ seeds[1].rotate_left(32),
         }
     }
 
     /// How many there can be.
     pub fn capacity(&self) -> u32 {
-        self.capacity
+        u32::try_from(self.entries.len()).unwrap_or(NONE)
     }
 
     /// How many there are.
@@ -151,14 +178,8 @@ impl Mappings {
     /// The mapping of an internal endpoint.
     #[inline]
     pub fn find(&self, internal: &Internal) -> Option<MappingId> {
-        let mut at = self.head(&self.by_internal, internal);
-        while let Some(mapping) = self.entry(at) {
-            if mapping.internal == *internal {
-                return Some(MappingId(at));
-            }
-            at = mapping.next_internal;
-        }
-        None
+        let is_it = |at, end| end == Original && self.entry(at).is_some_and(|m| m.internal == *internal);
+        self.index.find(self.hash_internal(internal), is_it).map(|(at, _)| MappingId(at))
     }
 
     /// The mapping of an external endpoint.
@@ -167,20 +188,14 @@ impl Mappings {
         if self.len == 0 {
             return None;
         }
-        let mut at = self.head(&self.by_external, external);
-        while let Some(mapping) = self.entry(at) {
-            if mapping.external == *external {
-                return Some(MappingId(at));
-            }
-            at = mapping.next_external;
-        }
-        None
+        let is_it = |at, end| end == Reply && self.entry(at).is_some_and(|m| m.external() == *external);
+        self.index.find(self.hash_external(external), is_it).map(|(at, _)| MappingId(at))
     }
 
     /// The two ends of a mapping that is there.
     #[inline]
     pub fn ends(&self, MappingId(at): MappingId) -> Option<(Internal, External)> {
-        self.entry(at).map(|mapping| (mapping.internal, mapping.external))
+        self.entry(at).map(|mapping| (mapping.internal, mapping.external()))
     }
 
     /// Whether a mapping lets in a session from this remote address, which no session has come from or gone to yet. `ours`:
@@ -214,37 +229,21 @@ impl Mappings {
     }
 
     /// Adds a mapping that no session uses yet: [`Mappings::open`] follows. `None` if there is no room. `counted`: see
-    /// [`Mappings::held`]. The external
-    /// endpoint may have none; of several of an internal one the last is found.
+    /// [`Mappings::held`]. The external endpoint may have none. One that the internal endpoint has is not found by that any
+    /// more.
     pub fn insert(&mut self, internal: Internal, external: External, counted: bool) -> Option<MappingId> {
-        let mut mapping = Mapping {
-            internal,
-            external,
-            sessions: 0,
-            strong: 0,
-            peer: (Ipv4Addr::UNSPECIFIED, 0),
-            others: 0,
-            counted,
-            next_internal: self.head(&self.by_internal, &internal),
-            next_external: self.head(&self.by_external, &external),
-        };
-        let at = match self.entry(self.free) {
-            Some(free) => {
-                let at = self.free;
-                self.free = free.next_internal;
-                std::mem::swap(self.entries.get_mut(at as usize)?, &mut mapping);
-                at
-            }
-            None if self.entries.len() < self.capacity as usize => {
-                let at = u32::try_from(self.entries.len()).ok()?;
-                self.entries.push(mapping);
-                at
-            }
-            None => return None,
-        };
-        let (inner, outer) = (self.chain(&internal), self.chain(&external));
-        *self.by_internal.get_mut(inner)? = at + 1;
-        *self.by_external.get_mut(outer)? = at + 1;
+        let (inner, outer) = (self.hash_internal(&internal), self.hash_external(&external));
+        let before = self.find(&internal);
+        let at = self.free;
+        let entry = self.entries.get_mut(at as usize)?;
+        self.free = entry.others;
+        let external = (external.number, external.port);
+        *entry = Mapping { internal, external, counted, others: 0, ..Mapping::FREE };
+        if let Some(MappingId(before)) = before {
+            self.index.remove(inner, before, Original);
+        }
+        self.index.insert(inner, at, Original);
+        self.index.insert(outer, at, Reply);
         self.len += 1;
         if counted {
             self.held.add(holder(&internal), internal.address);
@@ -292,21 +291,15 @@ impl Mappings {
 
     /// Takes out a mapping that no session uses.
     fn remove(&mut self, MappingId(at): MappingId) -> Option<(Internal, External)> {
-        let Mapping { internal, external, counted, next_internal, next_external, .. } = *self.entry(at)?;
+        let entry = self.entries.get_mut(at as usize)?;
+        let (internal, external, counted) = (entry.internal, entry.external(), entry.counted);
+        *entry = Mapping { others: std::mem::replace(&mut self.free, at), ..Mapping::FREE };
         if counted {
             self.held.remove(holder(&internal), internal.address);
         }
-        let (inner, outer) = (self.chain(&internal), self.chain(&external));
-        unlink(&mut self.by_internal, &mut self.entries, (inner, at, next_internal), |m| {
-            &mut m.next_internal
-        });
-        unlink(&mut self.by_external, &mut self.entries, (outer, at, next_external), |m| {
-            &mut m.next_external
-        });
-        let free = std::mem::replace(&mut self.free, at);
-        if let Some(mapping) = self.entries.get_mut(at as usize) {
-            mapping.next_internal = free;
-        }
+        let (inner, outer) = (self.hash_internal(&internal), self.hash_external(&external));
+        self.index.remove(inner, at, Original);
+        self.index.remove(outer, at, Reply);
         self.len -= 1;
         Some((internal, external))
     }
@@ -316,15 +309,19 @@ impl Mappings {
         self.entries.get(at as usize)
     }
 
-    fn chain(&self, key: &impl Hash) -> usize {
-        let mask = u64::try_from(self.by_internal.len()).unwrap_or(0).wrapping_sub(1);
-        usize::try_from(self.random.hash_one(key) & mask).unwrap_or(0)
+    #[inline]
+    fn hash_internal(&self, internal: &Internal) -> u64 {
+        let Internal { address, zone, port, protocol, group, remote, closed } = *internal;
+        let end = |address: Ipv4Addr, port| u64::from(address.to_bits()) << 16 | u64::from(port);
+        let rest = u64::from(group) << 16 | u64::from(protocol) << 8 | u64::from(closed);
+        hash_of([end(address, port) << 16 | u64::from(zone), end(remote.0, remote.1), rest], self.seed)
     }
 
-    /// The first of a chain.
     #[inline]
-    fn head(&self, chains: &[u32], key: &impl Hash) -> u32 {
-        chains.get(self.chain(key)).map_or(NONE, |head| head.wrapping_sub(1))
+    fn hash_external(&self, external: &External) -> u64 {
+        let External { number, protocol, port } = *external;
+        let end = u64::from(number) << 32 | u64::from(protocol) << 16 | u64::from(port);
+        hash_of([end, 0, 0], !self.seed)
     }
 }
 
@@ -332,29 +329,6 @@ impl Mappings {
 fn holder(internal: &Internal) -> u32 {
     let set = set_of(internal.protocol).and_then(|set| u32::try_from(set).ok()).unwrap_or(0);
     u32::from(internal.zone) << 2 | set
-}
-
-/// Takes entry `at` of a chain out of it, after which `next` comes.
-fn unlink(
-    heads: &mut [u32],
-    entries: &mut [Mapping],
-    (chain, at, next): (usize, u32, u32),
-    link: impl Fn(&mut Mapping) -> &mut u32,
-) {
-    let Some(head) = heads.get_mut(chain) else { return };
-    if *head == at + 1 {
-        *head = next.wrapping_add(1);
-        return;
-    }
-    let mut before = head.wrapping_sub(1);
-    while let Some(mapping) = entries.get_mut(before as usize) {
-        let link = link(mapping);
-        if *link == at {
-            *link = next;
-            return;
-        }
-        before = *link;
-    }
 }
 
 #[cfg(test)]

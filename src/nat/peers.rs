@@ -3,6 +3,7 @@
 //!
 //! In chains; whoever makes the table gives it room for every session, or every mapping.
 
+use crate::conntrack::key::hash_of;
 use std::net::Ipv4Addr;
 
 /// No entry.
@@ -25,13 +26,10 @@ pub(super) struct Peers {
     free: u32,
     /// Number + 1 of the first of each chain.
     chains: Box<[u32]>,
-    random: ahash::RandomState,
+    seed: u64,
 }
 
 impl Peers {
-    /// Memory of each at capacity, in bytes.
-    pub(super) const BYTES_PER_PEER: usize = size_of::<Peer>() + size_of::<u32>();
-
     /// Room for `capacity` of them.
     pub(super) fn new(capacity: u32, seed: u64) -> Peers {
         let chains = if capacity == 0 { 0 } else { (capacity as usize).next_power_of_two() };
@@ -40,7 +38,7 @@ impl Peers {
             capacity,
             free: NONE,
             chains: vec![0; chains].into(),
-            random: ahash::RandomState::with_seeds(seed, !seed, seed.rotate_left(32), 1),
+            seed,
         }
     }
 
@@ -116,6 +114,7 @@ impl Peers {
 
     fn chain(&self, number: u32, address: Ipv4Addr) -> usize {
         let mask = u64::try_from(self.chains.len()).unwrap_or(0).wrapping_sub(1);
-        usize::try_from(self.random.hash_one((number, address)) & mask).unwrap_or(0)
+        let hash = hash_of([u64::from(number), u64::from(address.to_bits()), 0], self.seed);
+        usize::try_from(hash & mask).unwrap_or(0)
     }
 }

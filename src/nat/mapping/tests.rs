@@ -97,6 +97,21 @@ fn a_full_table_takes_no_more_and_a_table_of_none_is_never_asked_in_vain() {
     assert_eq!(none.insert(internal(1, 1), external(1), true), None);
 }
 
+#[test]
+fn of_two_mappings_of_an_internal_endpoint_the_newer_one_is_found_and_both_can_end() {
+    let mut mappings = Mappings::new(4, 400, [1, 2]);
+    let old = mappings.insert(internal(1, 40), external(5000), false).unwrap();
+    mappings.open(old, remote(1), true);
+    let new = mappings.insert(internal(1, 40), external(5001), false).unwrap();
+    mappings.open(new, remote(2), true);
+    assert_eq!(mappings.find(&internal(1, 40)), Some(new));
+    assert_eq!((mappings.at(&external(5000)), mappings.at(&external(5001))), (Some(old), Some(new)));
+    assert!(mappings.close(old, remote(1), true).is_some());
+    assert_eq!((mappings.find(&internal(1, 40)), mappings.at(&external(5000))), (Some(new), None));
+    assert!(mappings.close(new, remote(2), true).is_some());
+    assert_eq!((mappings.find(&internal(1, 40)), mappings.len()), (None, 0));
+}
+
 proptest! {
     /// Against two maps and a list of sessions.
     #[test]

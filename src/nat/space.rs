@@ -354,4 +354,6 @@ pub fn set_of(protocol: u8) -> Option<usize> {
 }
 
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod tests;

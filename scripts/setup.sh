@@ -58,6 +58,15 @@ find_memcached() {
     NATGATE_MEMCACHED=$(take_out memcached usr/bin/memcached) && export NATGATE_MEMCACHED
 }
 
+# Finds coturn's STUN server and its client that classifies NATs, and the libraries that they need.
+find_coturn() {
+    command -v turnserver >/dev/null && command -v turnutils_natdiscovery >/dev/null && return
+    install_packages libevent-core-2.1-7 libevent-extra-2.1-7 libevent-openssl-2.1-7 libevent-pthreads-2.1-7 \
+        libhiredis0.14 libmariadb3 libpq5
+    NATGATE_TURNSERVER=$(take_out coturn usr/bin/turnserver) && export NATGATE_TURNSERVER &&
+        NATGATE_NATDISCOVERY=$(take_out coturn usr/bin/turnutils_natdiscovery) && export NATGATE_NATDISCOVERY
+}
+
 # Debian 12's own rustc is 1.63; the one that its security archive keeps up to date for browsers is new enough.
 RUST_PACKAGES=(rustc-web cargo-web rustfmt-web rust-web-clippy)
 

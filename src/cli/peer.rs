@@ -1,6 +1,6 @@
 //! `natgate peer`: the servers and clients of the laboratory (hidden; see [`crate::lab::peer`]).
 
-use crate::lab::peer::{block_on, http, load, memcached, udp, write_noise};
+use crate::lab::peer::{block_on, http, load, meet, memcached, udp, write_noise};
 use clap::Subcommand;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -75,6 +75,16 @@ pub(super) enum Args {
         #[arg(long, default_value_t = 10_000)]
         rate: u32,
     },
+    /// Introduce hosts to each other, two by two, until killed.
+    UdpIntroduce {
+        /// Address and port to listen on.
+        listen: SocketAddr,
+    },
+    /// Meet the host that the server introduces, and say where it was heard from.
+    UdpMeet {
+        /// Address and port of the server.
+        server: SocketAddr,
+    },
     /// Write the bytes that the server serves under /bytes/COUNT.
     Bytes {
         /// How many.
@@ -106,6 +116,8 @@ pub(super) fn run(args: Args) -> io::Result<()> {
             let ports = port..=port.saturating_add(ports.saturating_sub(1));
             writeln!(io::stdout(), "{}", udp::crowd(from, ports, to, rate)?)
         }
+        Args::UdpIntroduce { listen } => meet::introduce(listen, ready),
+        Args::UdpMeet { server } => writeln!(io::stdout(), "{}", meet::meet(server)?),
         Args::Bytes { count } => write_noise(&mut io::stdout().lock(), count),
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod load;
+pub mod meet;
 pub mod memcached;
 pub mod udp;
 

@@ -75,6 +75,7 @@ fn steps(told: &api::Explanation) -> Vec<(&'static str, String)> {
     } else if told.owner.is_some() {
         steps.push(("session", "none".to_owned()));
     }
+    steps.extend(told.passed.iter().map(|rule| ("passes", self::passed(rule))));
     steps.extend(told.rule.as_ref().map(|rule| ("rule", self::rule(rule))));
     steps.extend(told.next_hop.as_ref().map(|hop| ("next hop", next_hop(hop))));
     steps.extend(told.tracking.as_ref().map(|tracking| ("tracker", self::tracking(tracking))));
@@ -85,6 +86,10 @@ fn steps(told: &api::Explanation) -> Vec<(&'static str, String)> {
     steps.extend(told.notrack.as_ref().and_then(class_answer).map(|answer| ("answers", answer)));
     steps.extend(told.answers.as_ref().map(|answers| ("answers", self::answers(answers, told))));
     steps
+}
+
+fn passed(rule: &api::ExplainedPassed) -> String {
+    format!("{} {}: {}", rule.kind, rule.number, rule.because)
 }
 
 fn packet(packet: &api::ExplainedPacket) -> String {

@@ -38,9 +38,14 @@ fn forwarded() -> api::Explanation {
         }),
         session: None,
         direction: None,
-        rule: Some(api::Rule {
+        passed: vec![api::ExplainedPassed {
             kind: "snat".into(),
             number: 1,
+            because: "`from` does not have 192.168.1.64".into(),
+        }],
+        rule: Some(api::Rule {
+            kind: "snat".into(),
+            number: 2,
             name: None,
             text: "{ out = \"wan\", source = \"interface\" }".into(),
             sessions: Some(1_203),
@@ -120,17 +125,18 @@ fn a_forwarded_packet_is_followed_step_by_step_in_80_columns() {
  4  owner      worker 1 of 2, by its source: a host has one worker; plan A, the
                NIC delivers it there
  5  session    none
- 6  rule       snat 1: { out = "wan", source = "interface" } (1,203 sessions so
+ 6  passes     snat 1: `from` does not have 192.168.1.64
+ 7  rule       snat 2: { out = "wan", source = "interface" } (1,203 sessions so
                far)
- 7  next hop   route 0.0.0.0/0, by wan to 203.0.113.1 (router;
+ 8  next hop   route 0.0.0.0/0, by wan to 203.0.113.1 (router;
                02:00:00:00:00:fe, reachable), MTU 1500; 989,000 frames sent
- 8  tracker    SYN_SENT, begins a session (timeout 4m of set default, mark 0)
- 9  limits     20,003 of 131,072 sessions (15.2 %), full at 129,761; 31
+ 9  tracker    SYN_SENT, begins a session (timeout 4m of set default, mark 0)
+10  limits     20,003 of 131,072 sessions (15.2 %), full at 129,761; 31
                half-open of 65,536; 3 of this source of 100
-10  mapping    203.0.113.2 of interface wan, a random port of 32,000 free of
+11  mapping    203.0.113.2 of interface wan, a random port of 32,000 free of
                32,256
-11  sent as    203.0.113.2:* > 198.51.100.7:443
-12  answers    198.51.100.7:443 > 203.0.113.2:*, from the external side, come to
+12  sent as    203.0.113.2:* > 198.51.100.7:443
+13  answers    198.51.100.7:443 > 203.0.113.2:*, from the external side, come to
                worker 1: the port is chosen for that
 
 forwarded

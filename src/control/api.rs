@@ -12,7 +12,8 @@ mod streams;
 pub use advise::{Advice, AdvisedClass, AdvisedService};
 pub use explain::{
     ExplainedAnswers, ExplainedClass, ExplainedClassAnswer, ExplainedEnds, ExplainedHop, ExplainedLimits,
-    ExplainedMapping, ExplainedOwner, ExplainedPacket, ExplainedTracking, ExplainedVerdict, Explanation,
+    ExplainedMapping, ExplainedOwner, ExplainedPacket, ExplainedPassed, ExplainedTracking, ExplainedVerdict,
+    Explanation,
 };
 pub use rules::{ClassStatus, ClassWay, Pool, PoolAddress, Pools, PortCount, Route, Routes, Rule, Rules};
 pub use streams::{DropSample, DropSamples, DroppedPacket, Lost, SessionEvent};

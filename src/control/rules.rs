@@ -131,6 +131,9 @@ fn snat(config: &Config, rule: &SnatRule) -> String {
         table.text("out", interface_name(config, out));
     }
     table.text("source", rule.source.map_or_else(|| UNTRANSLATED.to_owned(), |pool| source(config, pool)));
+    if let Some(bytes) = rule.mss_clamp {
+        table.value("mss_clamp", bytes);
+    }
     table.finish()
 }
 

@@ -21,6 +21,9 @@ pub struct Explanation {
     pub direction: Option<String>,
     /// The rule that a new flow meets: the one that translates it, the ban that refuses it, or the class that takes it.
     pub rule: Option<Rule>,
+    /// Source rules before that one, at most the last 16 of them, and why they do not match.
+    #[serde(default)]
+    pub passed: Vec<ExplainedPassed>,
     /// The notrack class that takes it.
     #[serde(default)]
     pub notrack: Option<ExplainedClass>,
@@ -38,6 +41,17 @@ pub struct Explanation {
     pub answers: Option<ExplainedAnswers>,
     /// What becomes of it.
     pub verdict: ExplainedVerdict,
+}
+
+/// A rule that does not match, in an [`Explanation`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExplainedPassed {
+    /// `snat`.
+    pub kind: String,
+    /// Its place in its list, counted from 1.
+    pub number: u64,
+    /// The first of its keys that does not fit, in words.
+    pub because: String,
 }
 
 /// Addresses and ports in an [`Explanation`].

@@ -1,7 +1,7 @@
 //! A packet that belongs to no session, in the steps of `pipeline::setup`: rule, way out, tracker, limits, port.
 
 use super::table::{Found, Mapped, Wanted};
-use super::{Account, Outcome, routed, words};
+use super::{Account, Outcome, passed, routed, words};
 use crate::conntrack::class::Class;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::pressure::{Admission, Newcomer, Prefixes, Pressure};
@@ -147,6 +147,24 @@ impl Account<'_> {
                 _ => None,
             },
         };
+        self.name_passed(planned);
+    }
+
+    /// The source rules that were asked in vain.
+    fn name_passed(&mut self, planned: &Result<Plan, Refusal>) {
+        let end = match planned {
+            Ok(Plan::Session(session) | Plan::Turn(session)) => match session.rule {
+                Rule::Snat(number) => Some(number),
+                _ => return,
+            },
+            Err(refusal) if refusal.reason == DropReason::NoRule => None,
+            _ => return,
+        };
+        let (arrival, tuple) = (self.question.header.interface, self.tuple());
+        let Some(hop) = self.snap().route_in(self.arrival().zone, tuple.dst) else { return };
+        if self.arrival().realm == Realm::Internal {
+            self.answer.passed = passed::rules(&self.running.config, (arrival, hop.interface), &tuple, end);
+        }
     }
 
     /// What the SYN proxy in front of a forward does.

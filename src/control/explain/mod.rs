@@ -7,6 +7,7 @@
 //! | [`question`] | which packet a request asks about |
 //! | `table` | what the owner's session table has to do with it, read in one walk |
 //! | `flow` | a packet without a session: rule, limits, mapping |
+//! | `passed` | source rules that it does not match, and why |
 //! | `untracked` | a packet of a notrack class |
 //! | `tracked` | a packet of a session, as far as a tracker can be asked without the packet |
 //! | `words` | sentences |
@@ -26,6 +27,7 @@
 //! [`Pressure::admit`]: crate::conntrack::pressure::Pressure::admit
 
 mod flow;
+mod passed;
 pub mod question;
 mod table;
 mod tracked;
@@ -289,6 +291,7 @@ fn blank(running: &Running, question: &Question) -> api::Explanation {
         session: None,
         direction: None,
         rule: None,
+        passed: Vec::new(),
         notrack: None,
         mapping: None,
         tracking: None,

@@ -151,6 +151,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("out = \"wan\"\nsource = \"pool.guests\"", "out = \"wan\"\nsource = \"pool.office\"", &["~ snat from 192.168.2.0/24 out wan: pool.guests -> pool.office"]),
     ("[[dnat]]", "[[snat]]\non = \"lan\"\nprotocol = [\"tcp\", \"udp\"]\nport = [25, \"80-90\"]\nsource = \"untranslated\"\n[[dnat]]", &["+ snat on lan port 25, 80-90 protocol tcp, udp -> untranslated"]),
     ("out = \"wan\"\nsource = \"pool.guests\"", "out = \"wan\"\nsource = \"untranslated\"", &["~ snat from 192.168.2.0/24 out wan: pool.guests -> untranslated"]),
+    ("out = \"wan\"\nsource = \"pool.guests\"", "out = \"wan\"\nsource = \"pool.guests\"\nmss_clamp = 1360", &["~ snat from 192.168.2.0/24 out wan: pool.guests -> pool.guests mss_clamp 1360"]),
     ("[[snat]]\nfrom = \"10.0.0.0/8\"\n", "", &["- snat from 10.0.0.0/8 -> interface"]),
     ("to = \"192.168.1.10:80\"", "to = [\"192.168.1.10:80\", { address = \"192.168.1.11:80\", weight = 3, drain = true }]\naffinity = \"source\"", &["~ dnat tcp 203.0.113.2:8080: 192.168.1.10:80 -> 192.168.1.10:80, 192.168.1.11:80 weight 3 drain affinity source"]),
     ("to = \"192.168.1.10:80\"", "to = \"192.168.1.11:80\"", &["~ dnat tcp 203.0.113.2:8080: 192.168.1.10:80 -> 192.168.1.11:80"]),

@@ -102,7 +102,8 @@ pub fn compile_after(
         by_device,
         routes,
         local,
-        snat: config.snat.iter().map(|rule| Snat { source: rule.source.map(source) }).collect(),
+        snat: config.snat.iter().map(snat).collect(),
+        rules_clamp: config.snat.iter().any(|rule| rule.mss_clamp.is_some()),
         source_rules: source_rules(config),
         pools,
         conntrack: policy(&config.conntrack, &sets),
@@ -112,6 +113,10 @@ pub fn compile_after(
         notrack,
         classes: notrack::classes(config, heritage, workers),
     }
+}
+
+fn snat(rule: &SnatRule) -> Snat {
+    Snat { source: rule.source.map(source), mss_limit: rule.mss_clamp.unwrap_or(u16::MAX) }
 }
 
 fn policy(conntrack: &ConntrackConfig, sets: &Sets) -> Policy {

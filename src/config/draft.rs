@@ -208,6 +208,7 @@ pub(super) struct SnatDraft {
     pub(super) protocols: Option<At<Vec<u8>>>,
     pub(super) out: Option<At<String>>,
     pub(super) source: Option<At<SourceName>>,
+    pub(super) mss_clamp: Option<u16>,
 }
 
 #[derive(Debug)]

@@ -282,6 +282,8 @@ pub struct SnatRule {
     pub out: Option<InterfaceId>,
     /// What the source becomes; `None`: it stays as it is, an internal address outside.
     pub source: Option<SourcePool>,
+    /// Largest segment, in bytes, that SYNs of its connections may offer in either direction; `None`: any.
+    pub mss_clamp: Option<u16>,
 }
 
 /// A destination translation rule, one protocol each (`protocol = ["tcp", "udp"]` makes two of them).

@@ -7,13 +7,15 @@ use super::mesh::Note;
 use super::snapshot::Interface;
 use super::worker::Core;
 use crate::device::Device;
-use crate::ids::Realm;
+use crate::ids::{InterfaceId, Realm};
 use crate::nat::mss::clamp_mss;
 use crate::nat::rewrite::renumber_datagram;
 use crate::nat::split::split;
-use crate::packet::{Fragment, Kind, Packet, Parsed};
+use crate::packet::{Fragment, Kind, Packet, PacketBuf, Parsed, Tuple};
 use crate::wire::ethernet;
-use crate::wire::tcp;
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::tcp::{self, TcpHeader};
+use zerocopy::FromBytes;
 
 /// Whether a translated packet can leave by an interface as it is.
 #[inline(always)]
@@ -21,6 +23,24 @@ pub(super) fn is_plain(state: &Parsed, out: &Interface) -> bool {
     let offers = matches!(state.kind, Kind::Tcp { flags } if flags & tcp::SYN != 0);
     // One branch, not two.
     !(offers | (state.total_len > out.mtu))
+}
+
+/// The largest segment that the source rule of a connection lets a SYN offer, in bytes. Asked again for each: a session does
+/// not remember its rule, and few packets are SYNs.
+fn rule_limit<B: PacketBuf>(snap: &Snapshot, packet: &Packet<B, Parsed>, exit: InterfaceId) -> u16 {
+    let Parsed { tuple, interface, .. } = packet.state;
+    let rule = match snap.interface(interface).realm {
+        Realm::Internal => snap.snat_for(interface, &tuple, exit),
+        // An answer: what it has become leads to whom the connection is from.
+        Realm::External => {
+            let host = packet.ipv4().map(Ipv4Header::destination);
+            let port =
+                TcpHeader::ref_from_prefix(packet.l4_bytes()).map(|(header, _)| header.destination.get());
+            let (Ok(src), Ok(sport)) = (host, port) else { return u16::MAX };
+            snap.snat_for(exit, &Tuple { src, sport, ..tuple.inverse() }, interface)
+        }
+    };
+    rule.map_or(u16::MAX, |(_, rule)| rule.mss_limit)
 }
 
 impl<D: Device> Core<D> {
@@ -32,9 +52,13 @@ impl<D: Device> Core<D> {
         let state = packet.state;
         let offers = matches!(state.kind, Kind::Tcp { flags } if flags & tcp::SYN != 0);
         if offers && state.fragment != Fragment::Later {
-            let limit = snap.interface(state.interface).mss_limit.min(out.mss_limit);
+            let links = snap.interface(state.interface).mss_limit.min(out.mss_limit);
+            let rule = match snap.rules_clamp {
+                true => rule_limit(snap, &packet, exit.interface),
+                false => u16::MAX,
+            };
             if let Ok((_, segment)) = packet.l3_l4_mut() {
-                clamp_mss(segment, limit);
+                clamp_mss(segment, links.min(rule));
             }
         }
         let l3 = usize::from(state.l3);

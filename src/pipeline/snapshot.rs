@@ -78,6 +78,8 @@ pub type DeviceVlans = Box<[(u16, InterfaceId)]>;
 pub struct Snat {
     /// What the source becomes; `None`: it stays.
     pub source: Option<Source>,
+    /// No SYN of its connections may offer a larger segment, in bytes.
+    pub mss_limit: u16,
 }
 
 /// Everything that a worker needs to know of the configuration.
@@ -97,6 +99,8 @@ pub struct Snapshot {
     pub local: LocalAddresses,
     /// What source translation rules do, by the number that `source_rules` finds.
     pub snat: Box<[Snat]>,
+    /// Whether any of them limits segments.
+    pub rules_clamp: bool,
     /// Finds the first source translation rule for a packet.
     pub source_rules: SourceRules,
     /// Pools: the numbers of their addresses among the local ones.

@@ -137,3 +137,27 @@ fn an_mss_is_lowered_both_ways_to_what_the_interface_says() {
         ",
     );
 }
+
+#[test]
+fn an_mss_is_lowered_both_ways_to_what_the_rule_says() {
+    let rules = "[[snat]]\nprotocol = \"tcp\"\nport = 443\nmss_clamp = 1200\n[[snat]]";
+    let ruled = HOME.replace("gateway =", "mss_clamp = 1400\ngateway =").replacen("[[snat]]", rules, 1);
+    play(
+        &ruled,
+        "
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:443 S seq=5 mss=1460 ws=7
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:443 S seq=5 mss=1200 ws=7
+        opened
+        wan> tcp 198.51.100.1:443 > 203.0.113.2:$p SA seq=9 ack=6 mss=8960
+        lan< tcp 198.51.100.1:443 > 192.168.1.10:1000 SA seq=9 ack=6 mss=1200
+        # Another rule's, by another port: what the interface says.
+        lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S seq=5 mss=1460
+        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S seq=5 mss=1400
+        opened
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA seq=9 ack=6 mss=1300
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA seq=9 ack=6 mss=1300
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA seq=9 ack=6 mss=1460
+        lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA seq=9 ack=6 mss=1400
+        ",
+    );
+}

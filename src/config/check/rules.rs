@@ -42,6 +42,7 @@ pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
                 Some(At { value: SourceName::Untranslated, .. }) => None,
                 given => Some(pools.source(given.as_ref(), findings).unwrap_or(SourcePool::Interface)),
             },
+            mss_clamp: rule.mss_clamp,
         });
     }
     rules

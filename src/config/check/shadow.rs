@@ -208,6 +208,7 @@ mod tests {
                 protocols,
                 out: out.map(InterfaceId),
                 source: None,
+                mss_clamp: None,
             },
         )
     }

@@ -113,16 +113,21 @@ pub(super) fn snat(diff: &mut Diff, before: &Config, after: &Config) {
         before,
         after,
         list: |config| &config.snat,
-        matches: |config, SnatRule { on, zone, from, from_ports, to, ports, protocols, out, source: _ }| {
+        matches: |config, rule| {
+            let SnatRule { on, zone, from, from_ports, to, ports, protocols, out, source: _, mss_clamp: _ } =
+                rule;
             let interfaces =
                 (words::interface_names(config, on), out.map(|id| words::interface_name(config, id)));
             let addresses = (words::members(config, from), words::members(config, to));
             (interfaces, *zone, addresses, from_ports.as_slice(), ports.as_slice(), protocols.as_slice())
         },
-        does: |config, rule| rule.source.map(|source| words::pool_name(config, source)),
+        does: |config, rule| (rule.source.map(|source| words::pool_name(config, source)), rule.mss_clamp),
         matches_words: words::snat,
         does_words: |config, rule| {
-            rule.source.map_or_else(|| UNTRANSLATED.to_owned(), |source| words::source(config, source))
+            let source =
+                rule.source.map_or_else(|| UNTRANSLATED.to_owned(), |source| words::source(config, source));
+            let clamp = rule.mss_clamp.map(|bytes| format!(" mss_clamp {bytes}"));
+            source + &clamp.unwrap_or_default()
         },
         ordered: true,
     }

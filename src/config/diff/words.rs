@@ -123,7 +123,8 @@ pub(super) fn some_list<T: Display>(entries: &[T]) -> Option<String> {
 
 /// What a rule matches.
 pub(super) fn snat(config: &Config, rule: &SnatRule) -> String {
-    let SnatRule { on, zone, from, from_ports, to, ports, protocols: of, out, source: _ } = rule;
+    let SnatRule { on, zone, from, from_ports, to, ports, protocols: of, out, source: _, mss_clamp: _ } =
+        rule;
     let parts = [
         ("on", some_list(&interface_names(config, on))),
         ("zone", zone.map(|zone| zone.to_string())),

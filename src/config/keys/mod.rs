@@ -378,6 +378,13 @@ static SNAT: &[Key] = &[
         "\"untranslated\"",
         "What the source becomes: the primary address of the interface that the packet leaves by (masquerade), or an address of a pool; or it stays as it is, an internal address outside (RFC 6888 REQ-6; see below).",
     ),
+    optional(
+        "mss_clamp",
+        "bytes, 536 to 9176",
+        "what the interfaces say",
+        "1360",
+        "Largest TCP segment that a SYN or its answer may offer in connections of this rule, where the path behind is narrower than the interfaces' own links. The smallest of this and the `mss_clamp` of both interfaces counts.",
+    ),
     COMMENT,
 ];
 

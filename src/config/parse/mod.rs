@@ -333,6 +333,10 @@ fn snat(table: &Table<'_>, findings: &mut Findings) -> SnatDraft {
         protocols: table.get("protocol").map(|field| protocol_list(&field, findings)),
         out: name(table.get("out"), findings),
         source: source(table.get("source"), true, findings),
+        mss_clamp: table
+            .get("mss_clamp")
+            .and_then(|field| field.integer(MSS, findings))
+            .map(|bytes| bytes.value),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! | file | concept |
 //! |---|---|
+//! | [`alg`] | protocols that name endpoints in what they say: FTP, TFTP |
 //! | [`behavior`] | on what mapping and filtering depend (RFC 4787 4.1 and 5) |
 //! | [`mapping`] | the external endpoints of internal ones, and whom they let in |
 //! | [`crowd`] | remote ends to which nearly every port of an address is in use |
@@ -22,6 +23,7 @@
 //! Which translation a flow gets is decided in `classify` and remembered in `conntrack`; here it is carried
 //! out. Everything is owned by one worker, allocates only when it is made, and is bounded.
 
+pub mod alg;
 pub mod behavior;
 pub mod crowd;
 pub mod fragment;

@@ -86,6 +86,9 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         (Section::Timeouts, "[conntrack.timeouts]", &[]),
         (Section::TimeoutSet, "[conntrack.timeout_set.short]", &[]),
         (Section::TrackRule, "[[conntrack.rule]]", &[("timeouts", "\"short\"")]),
+        (Section::Alg, "[alg]", &[]),
+        (Section::AlgFtp, "[alg.ftp]", &[]),
+        (Section::AlgTftp, "[alg.tftp]", &[]),
     ];
     let partner = |key: &str| match key {
         "addresses" => "address",

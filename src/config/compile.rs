@@ -3,8 +3,8 @@
 use super::address_sets::AddressSets;
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
 use super::model::{
-    BackendConfig, Config, ConntrackConfig, DnatRule, InterfaceConfig, SnatRule, SourcePool, StaticRule,
-    UnsolicitedSyn,
+    AlgConfig, BackendConfig, Config, ConntrackConfig, DnatRule, InterfaceConfig, SnatRule, SourcePool,
+    StaticRule, UnsolicitedSyn,
 };
 use super::notrack;
 use crate::classify::source_rules::Match;
@@ -16,10 +16,12 @@ use crate::classify::{
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
 use crate::ids::{InterfaceId, MacAddr, Realm};
+use crate::nat::alg::Algs;
 use crate::pipeline::snapshot::{Interface, Snapshot, Snat};
 use crate::route::{NextHop, ZonedRoute, ZonedRoutes};
 use crate::steering::Steering;
 use crate::steering::plan::Needs;
+use crate::time::ticks;
 use crate::zone::ZoneMap;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -111,12 +113,23 @@ pub fn compile_after(
         bans: bans(config),
         rules: rule_counters(config, heritage, workers),
         notrack,
+        algs: algs(&config.alg, workers),
         classes: notrack::classes(config, heritage, workers),
     }
 }
 
 fn snat(rule: &SnatRule) -> Snat {
     Snat { source: rule.source.map(source), mss_limit: rule.mss_clamp.unwrap_or(u16::MAX) }
+}
+
+fn algs(alg: &AlgConfig, workers: u8) -> Algs {
+    let share = |all: u32| all.div_ceil(workers.max(1).into());
+    Algs {
+        ports: alg.ports.each_ref().map(|ports| ports.as_slice().into()),
+        expectations: share(alg.max_expectations),
+        sessions: share(alg.max_sessions),
+        timeout: ticks(alg.timeout),
+    }
 }
 
 fn policy(conntrack: &ConntrackConfig, sets: &Sets) -> Policy {

@@ -20,6 +20,7 @@ use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const DEFAULT_MTU: u16 = 1500;
 
@@ -37,6 +38,16 @@ pub(super) struct Draft {
     pub(super) bans: Vec<BanDraft>,
     pub(super) sets: Vec<SetDraft>,
     pub(super) notrack: Vec<NotrackDraft>,
+    pub(super) alg: AlgDraft,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct AlgDraft {
+    /// Where the table of each helper stands, with its ports, by [`crate::nat::alg::Helper`].
+    pub(super) ports: [Option<At<Vec<u16>>>; 2],
+    pub(super) max_expectations: Option<u32>,
+    pub(super) max_sessions: Option<u32>,
+    pub(super) timeout: Option<Duration>,
 }
 
 #[derive(Debug, Default)]

@@ -424,6 +424,12 @@ pub enum Caution {
     OneWorker(&'static str),
     #[error("timeout set \"{0}\" is chosen by no rule")]
     TimeoutSetUnused(String),
+    #[error(
+        "[alg.{helper}] can let nobody in by {name}, whose mapping and filtering depend on address and port"
+    )]
+    AlgUnmapped { helper: &'static str, name: String },
+    #[error("[alg.ftp] can not help passive FTP by the forward on {address}, which {why}")]
+    AlgForward { address: Ipv4Addr, why: &'static str },
     #[error(transparent)]
     Class(#[from] ClassCaution),
     #[error("{0}")]
@@ -477,6 +483,13 @@ impl Caution {
                 format!("listen on \"127.0.0.1:{}\", or see that only those meant reach it", address.port())
             }
             Caution::OneWorker(key) => format!("remove `{key}`, or raise `workers`"),
+            Caution::AlgUnmapped { helper, name } => {
+                let protocol = if *helper == "ftp" { "tcp" } else { "udp" };
+                format!("set filtering = {{ {protocol} = \"address-dependent\" }} in [{name}], with spread = \"source\"")
+            }
+            Caution::AlgForward { .. } => {
+                "leave `syn_proxy` and `source` out there, and use an interface's or pool's address that is mapped endpoint-independently; or forward the server's passive ports too".into()
+            }
             Caution::Class(caution) => caution.cure(),
             Caution::TimeoutSetUnused(name) => {
                 format!("use it: timeouts = \"{name}\" in a [[conntrack.rule]], or remove it")

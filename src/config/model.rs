@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where the revisions of the config are kept if it does not say.
 pub const DEFAULT_STATE: &str = "/var/lib/natgate";
@@ -47,6 +48,8 @@ pub struct Config {
     /// Packets that pass without a session: the first class that matches decides. At most
     /// [`crate::classify::notrack::UNTRACKED_CLASSES`].
     pub notrack: Vec<NotrackClass>,
+    /// Protocols that name endpoints in what they say.
+    pub alg: AlgConfig,
 }
 
 impl Config {
@@ -65,6 +68,32 @@ impl Config {
     pub fn prefixes<'c>(&'c self, addresses: &'c Addresses) -> impl Iterator<Item = Ipv4Net> {
         let sets = addresses.sets.iter().filter_map(|set| self.sets.get(*set));
         sets.flat_map(|set| &set.prefixes).chain(&addresses.nets).copied()
+    }
+}
+
+/// Application level gateways: which sessions are watched, and within which bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlgConfig {
+    /// Ports of servers, by [`Helper`], each list without repetition; empty: off.
+    ///
+    /// [`Helper`]: crate::nat::alg::Helper
+    pub ports: [Vec<u16>; 2],
+    /// Sessions from outside that are expected at once, all workers together.
+    pub max_expectations: u32,
+    /// Sessions that are watched at once, all workers together.
+    pub max_sessions: u32,
+    /// How long one is expected.
+    pub timeout: Duration,
+}
+
+impl Default for AlgConfig {
+    fn default() -> Self {
+        AlgConfig {
+            ports: Default::default(),
+            max_expectations: 4096,
+            max_sessions: 16_384,
+            timeout: Duration::from_secs(30),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub fn reorder(config: Config, running: &Config) -> Config {
         bans,
         sets,
         notrack,
+        alg,
     } = config;
     let device_ranks = Ranks::of(running.devices.iter().map(|device| &device.spec));
     let interface_ranks = Ranks::of(running.interfaces.iter().map(|interface| interface.name.as_str()));
@@ -68,6 +69,7 @@ pub fn reorder(config: Config, running: &Config) -> Config {
             .into_iter()
             .map(|class| NotrackClass { on: class.on.iter().copied().map(to).collect(), ..class })
             .collect(),
+        alg,
     }
 }
 

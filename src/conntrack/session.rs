@@ -187,12 +187,13 @@ const SEEN_REPLY: u8 = 1;
 const ASSURED: u8 = 2;
 const PROTECTED: u8 = 4;
 const INBOUND: u8 = 8;
-const PROXIED: u8 = 16;
+/// Something is kept of it beside: by the SYN proxy, or by those who watch what it says.
+const ACCOMPANIED: u8 = 16;
 const UNANSWERED: u8 = 32;
 const TURNS: u8 = 64;
 const MAPPED: u8 = 128;
 /// Its packets do not go the short way.
-const DETOUR: u8 = PROXIED | UNANSWERED | TURNS;
+const DETOUR: u8 = ACCOMPANIED | UNANSWERED | TURNS;
 
 /// A session in shared memory; see the module's head.
 #[derive(Debug)]
@@ -450,7 +451,7 @@ impl<K: FlowKey> Session<K> {
         self.flags.load(Ordering::Relaxed) & TURNS != 0
     }
 
-    /// Whether its packets do not go the short way: it is one of the above, or proxied.
+    /// Whether its packets do not go the short way: it is one of the above, or accompanied.
     #[inline]
     pub fn takes_detour(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & DETOUR != 0
@@ -472,15 +473,16 @@ impl<K: FlowKey> Session<K> {
         self.flags.load(Ordering::Relaxed) & PROTECTED != 0
     }
 
-    /// Whether its handshake was made by the SYN proxy, so that its packets have to be renumbered.
+    /// Whether something is kept of it beside, so that its packets have to be renumbered or read: the SYN proxy made its
+    /// handshake, or it is watched ([`crate::nat::alg`]).
     #[inline]
-    pub fn proxied(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & PROXIED != 0
+    pub fn is_accompanied(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & ACCOMPANIED != 0
     }
 
-    /// Worker: the SYN proxy made its handshake.
-    pub(crate) fn set_proxied(&self) {
-        self.flags.store(self.flags.load(Ordering::Relaxed) | PROXIED, Ordering::Relaxed);
+    /// Worker: something is kept of it beside.
+    pub(crate) fn set_accompanied(&self) {
+        self.flags.store(self.flags.load(Ordering::Relaxed) | ACCOMPANIED, Ordering::Relaxed);
     }
 
     /// What it is worth when room is needed.

@@ -9,8 +9,9 @@
 //! | acknowledgement, edges of SACK blocks, timestamp echo | the receiver |
 //! | window | the sender, by the scale that the receiver believes |
 //!
-//! [`Shift`] says what is added to each of them for one packet, and [`Offsets`] makes it for the two directions of a
-//! session in which the server's numbers are shifted. The checksum is updated and never computed anew (RFC 1624), as
+//! [`Numbering`] says what becomes of each of them. [`Shift`] adds something to each for one packet, and [`Offsets`] makes it for the two directions of a
+//! session in which the server's numbers are shifted; where the length changes at a point of the stream it depends on the
+//! number itself ([`super::alg::segment`]). The checksum is updated and never computed anew (RFC 1624), as
 //! in [`mod@super::rewrite`]. The urgent pointer is relative and stays. A segment that is signed (RFC 5925) can not be
 //! renumbered: its receiver will refuse it.
 
@@ -27,6 +28,26 @@ use zerocopy::network_endian::{U16, U32};
 
 /// The length of an edge of a SACK block, and of a timestamp.
 const WORD: usize = 4;
+
+/// What becomes of the numbers of one segment.
+pub trait Numbering {
+    /// Of the sequence number.
+    fn sequence(&self, number: u32) -> u32;
+    /// Of the acknowledgement number and of each edge of SACK blocks, if the segment acknowledges anything.
+    fn acknowledgement(&self, number: u32) -> u32;
+    /// Of the timestamp's value.
+    fn timestamp(&self, value: u32) -> u32 {
+        value
+    }
+    /// Of the timestamp's echo, if the segment acknowledges anything.
+    fn echo(&self, value: u32) -> u32 {
+        value
+    }
+    /// Of the window of a segment that is no SYN.
+    fn window(&self, window: u16) -> u16 {
+        window
+    }
+}
 
 /// What is added to the numbers of one segment, modulo 2^32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -78,12 +99,34 @@ impl Offsets {
     }
 }
 
+impl Numbering for Shift {
+    fn sequence(&self, number: u32) -> u32 {
+        number.wrapping_add(self.sequence)
+    }
+
+    fn acknowledgement(&self, number: u32) -> u32 {
+        number.wrapping_add(self.acknowledgement)
+    }
+
+    fn timestamp(&self, value: u32) -> u32 {
+        value.wrapping_add(self.timestamp)
+    }
+
+    fn echo(&self, value: u32) -> u32 {
+        value.wrapping_add(self.echo)
+    }
+
+    fn window(&self, window: u16) -> u16 {
+        scale(window, self.window)
+    }
+}
+
 /// Renumbers a segment: its header with options and, not touched, its payload. A first fragment is one too; a later one
 /// holds nothing to renumber.
 ///
 /// # Errors
 /// [`DropReason::L4HeaderInvalid`] if the header is not there as a whole. The segment is then as it was.
-pub fn renumber(segment: &mut [u8], by: &Shift) -> Result<(), DropReason> {
+pub fn renumber(segment: &mut [u8], by: &impl Numbering) -> Result<(), DropReason> {
     let (view, _) = TcpHeader::ref_from_prefix(segment).map_err(|_| DropReason::L4HeaderInvalid)?;
     let (len, flags) = (view.header_len(), view.flags);
     let whole = segment.get_mut(..len).ok_or(DropReason::L4HeaderInvalid)?;
@@ -91,39 +134,36 @@ pub fn renumber(segment: &mut [u8], by: &Shift) -> Result<(), DropReason> {
     let header: &mut TcpHeader = view_mut(fixed)?;
 
     let acknowledges = flags & tcp::ACK != 0;
-    let mut change = add(&mut header.sequence, by.sequence);
+    let mut change = change(&mut header.sequence, |number| by.sequence(number));
     if acknowledges {
-        change = change.and(add(&mut header.acknowledgement, by.acknowledgement));
+        change = change.and(self::change(&mut header.acknowledgement, |number| by.acknowledgement(number)));
     }
     if flags & tcp::SYN == 0 {
-        let window = scale(header.window.get(), by.window);
+        let window = by.window(header.window.get());
         change = change.and(Delta::word(header.window.get(), window));
         header.window.set(window);
     }
-    let touches_options = by.acknowledgement != 0 || by.timestamp != 0 || by.echo != 0;
-    if touches_options && !options.is_empty() {
-        change = change.and(renumber_options(options, by, acknowledges));
-    }
+    change = change.and(renumber_options(options, by, acknowledges));
     header.checksum.set(change.apply(header.checksum.get()));
     Ok(())
 }
 
 /// Renumbers timestamps and SACK blocks; returns the change of the sum.
-fn renumber_options(options: &mut [u8], by: &Shift, acknowledges: bool) -> Delta {
+fn renumber_options(options: &mut [u8], by: &impl Numbering, acknowledges: bool) -> Delta {
     let mut change = Delta::ZERO;
     let mut at = 0;
     while let Some(place) = option_at(options, at) {
         at = place.end;
         match (place.kind, place.end - place.start) {
             (tcp_options::TIMESTAMPS, 8) => {
-                change = change.and(add_at(options, place.start, by.timestamp));
+                change = change.and(change_at(options, place.start, |value| by.timestamp(value)));
                 if acknowledges {
-                    change = change.and(add_at(options, place.start + WORD, by.echo));
+                    change = change.and(change_at(options, place.start + WORD, |value| by.echo(value)));
                 }
             }
             (tcp_options::SACK, len) if acknowledges && len.is_multiple_of(2 * WORD) => {
                 for edge in (place.start..place.end).step_by(WORD) {
-                    change = change.and(add_at(options, edge, by.acknowledgement));
+                    change = change.and(change_at(options, edge, |number| by.acknowledgement(number)));
                 }
             }
             _ => {}
@@ -137,7 +177,7 @@ fn renumber_options(options: &mut [u8], by: &Shift, acknowledges: bool) -> Delta
 ///
 /// Only the sequence number is in the eight bytes that every quote has (RFC 792), and it is all that the receiver of an
 /// error goes by (RFC 5927 4.1). The quoted checksum is left alone: nobody may rely on it (RFC 5508 REQ-3c).
-pub fn renumber_quote(message: &mut [u8], sequence: u32) {
+pub fn renumber_quote(message: &mut [u8], sequence: impl Fn(u32) -> u32) {
     let Some(quote) = message.get(icmp::HEADER_LEN..) else { return };
     let Ok((inner, _)) = Ipv4Header::ref_from_prefix(quote) else { return };
     if inner.protocol != crate::wire::protocol::TCP {
@@ -145,7 +185,7 @@ pub fn renumber_quote(message: &mut [u8], sequence: u32) {
     }
     // Behind the two ports.
     let at = icmp::HEADER_LEN + inner.header_len() + WORD;
-    let change = add_at(message, at, sequence);
+    let change = change_at(message, at, sequence);
     // Behind type and code.
     if let Some(Ok(checksum)) = message.get_mut(2..).map(view_mut::<U16>) {
         checksum.set(change.apply(checksum.get()));
@@ -161,17 +201,17 @@ pub fn scale(window: u16, by: i8) -> u16 {
 }
 
 #[inline]
-fn add(word: &mut U32, n: u32) -> Delta {
+fn change(word: &mut U32, new: impl Fn(u32) -> u32) -> Delta {
     let old = word.get();
-    word.set(old.wrapping_add(n));
-    if n == 0 { Delta::ZERO } else { Delta::long(old, word.get()) }
+    word.set(new(old));
+    if old == word.get() { Delta::ZERO } else { Delta::long(old, word.get()) }
 }
 
-/// Adds to the 32 bits at offset `at`, which is even or odd as it comes, of bytes that begin at an even offset.
+/// Changes the 32 bits at offset `at`, which is even or odd as it comes, of bytes that begin at an even offset.
 #[inline]
-fn add_at(bytes: &mut [u8], at: usize, n: u32) -> Delta {
+fn change_at(bytes: &mut [u8], at: usize, new: impl Fn(u32) -> u32) -> Delta {
     let Some(Ok(word)) = bytes.get_mut(at..).map(view_mut::<U32>) else { return Delta::ZERO };
-    match add(word, n) {
+    match change(word, new) {
         // In one's complement the sum of bytes in the other order is the sum in the other order (RFC 1071 2B).
         Delta(change) if at % 2 == 1 => Delta(change.swap_bytes()),
         change => change,
@@ -373,7 +413,7 @@ mod tests {
             mut bytes in proptest::collection::vec(any::<u8>(), 0..80), sequence: u32,
         ) {
             let len = bytes.len();
-            renumber_quote(&mut bytes, sequence);
+            renumber_quote(&mut bytes, |number| number.wrapping_add(sequence));
             prop_assert_eq!(bytes.len(), len);
         }
     }
@@ -395,7 +435,7 @@ mod tests {
             let quote = [zerocopy::IntoBytes::as_bytes(&ip), &segment.encode()[..kept]].concat();
             let mut packet = packet(&error_frame("192.0.2.7", "192.168.1.10", kind.clone(), &quote));
             let (_, message) = packet.l3_l4_mut().unwrap();
-            renumber_quote(message, 0u32.wrapping_sub(6000));
+            renumber_quote(message, |number| number.wrapping_sub(6000));
             assert!(is_valid(message));
             assert_eq!(message[8 + 20 + 4..][..4], (5000u32.wrapping_sub(6000)).to_be_bytes());
         }

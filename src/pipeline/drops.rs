@@ -48,7 +48,7 @@ pub(super) fn arrived<B: PacketBuf>(packet: &Packet<B, Parsed>) -> Dropped<'_> {
 pub(super) fn handed_over<B: PacketBuf>(handoff: &Handoff<B>) -> Dropped<'_> {
     match handoff {
         Handoff::Own(work) => arrived(&work.packet),
-        Handoff::Collect(packet) => arrived(packet),
+        Handoff::Collect(packet) | Handoff::Ask(packet, ..) | Handoff::Told(packet, ..) => arrived(packet),
         Handoff::Send(buf, _, note) => Dropped::at(Place::Out(note.interface), buf.data()),
     }
 }

@@ -43,6 +43,11 @@ impl Endpoint {
     pub(super) fn is_mapped(&self) -> bool {
         self.mapping.is_some()
     }
+
+    /// The mapping, if it is one's.
+    pub(super) fn mapping(&self) -> Option<MappingId> {
+        self.mapping
+    }
 }
 
 /// What has to be known of a session that ends to give back what it held.
@@ -200,18 +205,20 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// The mapping of an external endpoint as seen from outside, with which a session from `remote` may be opened.
+    /// The mapping of an external endpoint as seen from outside, with which a session from `remote` may be opened. `expected`: it
+    /// was said that it would come.
     pub(super) fn admitting(
         &self,
         snap: &Snapshot,
         external: External,
         (remote, ours): (Ipv4Addr, bool),
+        expected: bool,
     ) -> Result<(Endpoint, Internal), DropReason> {
         let id = self.mappings.at(&external).ok_or(DropReason::NoSession)?;
         let (internal, _) = self.mappings.ends(id).ok_or(DropReason::NoSession)?;
         let behavior = snap.local.get(external.number).map(|local| local.behavior);
         let filtering = behavior.map_or(Dependence::AddressAndPort, |b| b.filtering(external.protocol));
-        if !self.mappings.admits(id, filtering, remote, ours) {
+        if !expected && !self.mappings.admits(id, filtering, remote, ours) {
             return Err(DropReason::Filtered);
         }
         Ok((Endpoint { lease: lease(external), mapping: Some(id) }, internal))

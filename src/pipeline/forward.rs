@@ -40,6 +40,8 @@ pub(super) enum Stop {
     Turn(u16),
     /// Another worker has to do with it.
     HandOver(WorkerId),
+    /// Another worker has to say what [`super::alg::Watcher`] wants to know of it.
+    Ask(WorkerId),
 }
 
 impl From<DropReason> for Stop {
@@ -75,6 +77,7 @@ impl<D: Device> Core<D> {
             Err(Stop::Consumed) => self.counters.consumed.increment(),
             Err(Stop::Turn(zone)) => self.turn(snap, now, work, zone),
             Err(Stop::HandOver(worker)) => self.hand_over(worker, work),
+            Err(Stop::Ask(worker)) => self.ask(worker, work.packet),
         }
     }
 
@@ -179,15 +182,17 @@ impl<D: Device> Core<D> {
         let arrival = snap.interface(state.interface);
         // The session says nothing of who reports the error: anybody on the way may.
         check_reporter(snap, &work.packet)?;
-        let (to, goal, quote_shift) = match self.shard.lookup(&work.key, work.hash) {
+        let (to, goal, accompanied) = match self.shard.lookup(&work.key, work.hash) {
             Some((id, direction)) => {
                 let (translation, goal) = self.way_of(id, direction);
+                let accompanied = self.shard.session(id).is_accompanied().then_some((id, direction));
                 if self.shard.session(id).turns() && goal.realm == Realm::External {
                     check_ttl(Envelope::of(&state))?;
                     rewrite_error_to(snap, &mut work.packet, translation.to, false)?;
+                    self.renumber_quoted(&mut work.packet, accompanied)?;
                     return Err(Stop::Turn(goal.zone));
                 }
-                (translation.to, goal, self.quote_shift(id, direction))
+                (translation.to, goal, accompanied)
             }
             None => {
                 if let Some(treatment) = classify(snap, &Header::of(&state)) {
@@ -208,15 +213,29 @@ impl<D: Device> Core<D> {
                     return Err(DropReason::IcmpUnsolicited.into());
                 }
                 check_destination(snap, arrival, state.tuple.dst)?;
-                (state.tuple, Goal::beside(arrival, state.tuple.dst), 0)
+                (state.tuple, Goal::beside(arrival, state.tuple.dst), None)
             }
         };
         let exit = self.check_exit(snap, now, &state, goal)?;
         rewrite_error_to(snap, &mut work.packet, to, goal.realm == Realm::External)?;
-        if quote_shift != 0 {
-            renumber_quote(work.packet.l3_l4_mut()?.1, quote_shift);
-        }
+        self.renumber_quoted(&mut work.packet, accompanied)?;
         Ok(exit)
+    }
+
+    /// Renumbers what an ICMP error quotes of a session of whose ends each has numbers of its own.
+    fn renumber_quoted(
+        &self,
+        packet: &mut Packet<D::Buf, Parsed>,
+        accompanied: Option<(SessionId, Direction)>,
+    ) -> Result<(), DropReason> {
+        let Some((id, direction)) = accompanied else { return Ok(()) };
+        let message = packet.l3_l4_mut()?.1;
+        if self.is_watched(id) {
+            renumber_quote(message, |quoted| self.quoted_by_watched(id, direction, quoted));
+        } else {
+            renumber_quote(message, |quoted| self.quoted_by_proxy(id, direction, quoted));
+        }
+        Ok(())
     }
 
     /// Everything that can stop a packet on its way out: time to live, route, size, neighbour.

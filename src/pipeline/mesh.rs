@@ -9,12 +9,13 @@
 
 use crate::conntrack::key::V4Key;
 use crate::device::{BURST, Burst};
-use crate::ids::{DeviceId, InterfaceId};
+use crate::ids::{DeviceId, InterfaceId, WorkerId};
 use crate::packet::{Packet, PacketBuf, Parsed};
 use crate::prefetch::prefetch;
 use arrayvec::ArrayVec;
 use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
+use std::net::Ipv4Addr;
 
 /// Frames in each handoff ring.
 pub const HANDOFF_FRAMES: usize = 1024;
@@ -39,6 +40,21 @@ pub struct Work<B> {
     pub hash: u64,
 }
 
+/// An external port that an endpoint inside needs, and for whom: see `alg`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The external address, by its number among the local ones.
+    pub number: u16,
+    /// The zone of the endpoint inside.
+    pub zone: u16,
+    /// The address of the endpoint inside.
+    pub address: Ipv4Addr,
+    /// Its port, of TCP.
+    pub port: u16,
+    /// Who comes: see [`crate::nat::alg::expectations::Expected`].
+    pub remote: Ipv4Addr,
+}
+
 /// A frame for another worker.
 #[derive(Debug)]
 pub enum Handoff<B> {
@@ -48,6 +64,10 @@ pub enum Handoff<B> {
     Collect(Packet<B, Parsed>),
     /// Ready to be sent, but only the other worker has a transmit queue of the device.
     Send(B, DeviceId, Note),
+    /// The other worker shall open an endpoint for what this packet says, and tell it to this one.
+    Ask(Packet<B, Parsed>, Ask, WorkerId),
+    /// The port that the other worker asked for; `None`: there is none.
+    Told(Packet<B, Parsed>, Ask, Option<u16>),
 }
 
 /// One worker's ends of the rings to and from each other worker; `None` at its own place.
@@ -106,6 +126,8 @@ impl<B: PacketBuf> Handoff<B> {
     pub fn prefetch(&self) {
         let (Handoff::Own(Work { packet: Packet { buf, .. }, .. })
         | Handoff::Collect(Packet { buf, .. })
+        | Handoff::Ask(Packet { buf, .. }, ..)
+        | Handoff::Told(Packet { buf, .. }, ..)
         | Handoff::Send(buf, ..)) = self;
         if let Some(first) = buf.data().first() {
             prefetch(first);

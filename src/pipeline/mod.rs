@@ -38,6 +38,7 @@
 //! | `timers` | posts to the timer wheel |
 //! | [`session_events`] | what happens to sessions, for whoever watches |
 //! | `admission` | who may have a session, and who has to go for it |
+//! | `alg` | control connections of FTP and TFTP: what they say is read, and replaced |
 //! | `syn_proxy` | handshakes that the gateway makes before the backend hears of them |
 //! | `answer` | ARP, echo, ICMP errors |
 //! | `fit` | what has to fit a link: segments that a SYN offers, packets that are cut |
@@ -48,6 +49,7 @@
 //! | `waiting` | packets that wait for a neighbour |
 
 mod admission;
+mod alg;
 mod answer;
 pub mod drops;
 mod egress;

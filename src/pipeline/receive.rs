@@ -172,7 +172,7 @@ impl<D: Device> Core<D> {
 
     /// Computes once what a packet is looked up by.
     #[inline]
-    fn read(&self, arrival: &Interface, packet: Packet<D::Buf, Parsed>) -> Work<D::Buf> {
+    pub(super) fn read(&self, arrival: &Interface, packet: Packet<D::Buf, Parsed>) -> Work<D::Buf> {
         let key = V4Key::new(packet.state.tuple, arrival.realm, arrival.zone);
         let hash = self.shard.hash(&key);
         Work { packet, key, hash }

@@ -13,7 +13,7 @@ use super::worker::Core;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::session::Shape;
 use crate::conntrack::sources::V4Source;
-use crate::conntrack::table::{InsertError, NewSession};
+use crate::conntrack::table::{InsertError, NewSession, SessionId};
 use crate::conntrack::tracker::{self, Observed};
 use crate::device::Device;
 use crate::nat::rewrite::Translation;
@@ -70,8 +70,12 @@ impl<D: Device> Core<D> {
             l3: translation.l3,
             l4: translation.l4,
         };
-        self.establish(new, admitted, endpoint)?;
+        let id = self.establish(new, admitted, endpoint)?;
         snap.rules.count(plan.rule, self.id);
+        // What the SYN proxy renumbers it keeps something of already.
+        if !snap.algs.is_off() && !plan.syn_proxy {
+            self.watch(snap, now, id, (observed, &work.packet));
+        }
         Ok(translation)
     }
 
@@ -81,7 +85,7 @@ impl<D: Device> Core<D> {
         new: NewSession<V4Key>,
         admitted: Admitted,
         endpoint: Option<Endpoint>,
-    ) -> Result<(), Stop> {
+    ) -> Result<SessionId, Stop> {
         let inbound = new.shape.inbound;
         let outer = if inbound { new.original } else { new.reply }.tuple();
         if let Some(endpoint) = endpoint {
@@ -92,7 +96,7 @@ impl<D: Device> Core<D> {
                 self.post_timer(id);
                 self.tell_change(id, Change::New);
                 self.counters.sessions_created.increment();
-                Ok(())
+                Ok(id)
             }
             Err(error) => {
                 if let Some(endpoint) = endpoint {

@@ -5,6 +5,7 @@ use crate::classify::notrack::Notrack;
 use crate::classify::{LocalAddress, LocalAddresses, PrefixSet, Source, SourceRules};
 use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
+use crate::nat::alg::Algs;
 use crate::packet::Tuple;
 use crate::route::{NextHop, ZonedRoutes};
 use crate::steering::Steering;
@@ -115,6 +116,8 @@ pub struct Snapshot {
     pub icmp_errors_per_second: u32,
     /// What each rule did.
     pub rules: RuleCounters,
+    /// Sessions whose payload is read.
+    pub algs: Algs,
     /// Packets that pass without a session.
     pub notrack: Notrack,
     /// The notrack classes, in the order of the config.

@@ -215,7 +215,7 @@ impl<D: Device> Core<D> {
             return Err(DropReason::TcpInvalid.into());
         };
         let session = self.shard.session(id);
-        session.set_proxied();
+        session.set_accompanied();
         handshake.session = (id.index(), session.generation());
         if let Some(proxy) = &mut self.syn_proxy
             && let Some(number) = proxy.handshakes.begin(handshake, now.tick())
@@ -245,15 +245,18 @@ impl<D: Device> Core<D> {
         }
     }
 
-    /// By how much the quote of an ICMP error that goes in this direction has to be renumbered.
-    pub(super) fn quote_shift(&self, id: SessionId, direction: Direction) -> u32 {
-        match (self.shard.session(id).proxied(), direction) {
+    /// Whether the SYN proxy made the handshake of a session.
+    pub(super) fn is_proxied(&self, id: SessionId) -> bool {
+        self.shard.session(id).is_accompanied() && !self.is_watched(id)
+    }
+
+    /// The sequence number that the receiver of an ICMP error which goes in this direction has in mind, of the one in the
+    /// quote.
+    pub(super) fn quoted_by_proxy(&self, id: SessionId, direction: Direction, quoted: u32) -> u32 {
+        match (self.standing(id), direction) {
             // It quotes what was sent in the other direction, so an answer as the client saw it.
-            (true, Direction::Original) => match self.standing(id) {
-                Proxied::Open(offsets) => offsets.sequence.wrapping_neg(),
-                Proxied::Connecting(_) => 0,
-            },
-            _ => 0,
+            (Proxied::Open(offsets), Direction::Original) => quoted.wrapping_sub(offsets.sequence),
+            _ => quoted,
         }
     }
 
@@ -370,7 +373,7 @@ impl<D: Device> Core<D> {
 
     /// A session is about to be removed: nobody waits for its backend any more.
     pub(super) fn forget_handshake(&mut self, id: SessionId) {
-        if self.shard.session(id).proxied()
+        if self.is_proxied(id)
             && let Proxied::Connecting(number) = self.standing(id)
             && let Some(proxy) = &mut self.syn_proxy
         {

@@ -15,6 +15,7 @@
 //! both ends and nothing is turned.
 
 use super::Snapshot;
+use super::alg::Step;
 use super::forward::{Exit, Stop};
 use super::mesh::{Handoff, Work};
 use super::plan::{Envelope, Goal, SessionPlan, check_ttl, kept_out, may_come_in};
@@ -44,17 +45,20 @@ impl<D: Device> Core<D> {
         work: &mut Work<D::Buf>,
         (id, direction): (SessionId, Direction),
     ) -> Result<Exit, Stop> {
-        if self.shard.session(id).proxied() {
+        let watched = self.is_watched(id);
+        if self.shard.session(id).is_accompanied() && !watched {
             return self.translate_proxied(snap, now, work, (id, direction));
         }
         let state = work.packet.state;
         let (translation, goal) = self.way_of(id, direction);
+        let step = if watched { self.look_into(snap, now, work, (id, direction))? } else { Step::default() };
         let turning = self.shard.session(id).turns() && goal.realm == Realm::External;
         let exit = if turning {
             check_ttl(Envelope::of(&state))?;
             Err(Stop::Turn(goal.zone))
         } else {
-            Ok(self.check_exit(snap, now, &state, goal)?)
+            let leaving = step.leaving(&state)?;
+            Ok(self.check_exit(snap, now, &leaving, goal).map_err(|stop| step.explain(stop))?)
         };
         if state.fragment != Fragment::Whole {
             check_fragment(&state, translation.to)?;
@@ -63,8 +67,14 @@ impl<D: Device> Core<D> {
         if state.fragment == Fragment::Later {
             tracker::touch(self.shard.session(id), direction, state.total_len, now.tick());
         } else {
-            let observed = Observed::read(state.kind, state.fragment, work.packet.l4_bytes())?;
-            self.track(snap, now, (id, direction), &observed, state.total_len)?;
+            let observed = match step.segment {
+                Some(segment) => Observed::Tcp(self.as_sent(segment, (id, direction))),
+                None => Observed::read(state.kind, state.fragment, work.packet.l4_bytes())?,
+            };
+            let tracked = self.track(snap, now, (id, direction), &observed, state.total_len)?;
+            if let Some(segment) = step.segment {
+                self.pass_segment(&mut work.packet, (id, direction), segment, (step, tracked.reopened))?;
+            }
         }
         let session = self.shard.session(id);
         if session.is_unanswered() {
@@ -102,7 +112,8 @@ impl<D: Device> Core<D> {
             return Err(DropReason::NoSession.into());
         }
         let external = External { number, protocol, port: dport };
-        let admitted = self.admitting(snap, external, (src, state.turned));
+        let expected = self.expected(external, (src, state.turned), now);
+        let admitted = self.admitting(snap, external, (src, state.turned), expected.is_some());
         let (endpoint, internal) = match admitted {
             Ok(admitted) => admitted,
             // From inside: the two ends would learn of each other by it.
@@ -133,7 +144,13 @@ impl<D: Device> Core<D> {
             l3: translation.l3,
             l4: translation.l4,
         };
-        self.establish(new, admitted, Some(endpoint))?;
+        let id = self.establish(new, admitted, Some(endpoint))?;
+        if let Some(expected) = expected {
+            self.fulfil(&expected);
+        }
+        if !snap.algs.is_off() {
+            self.watch(snap, now, id, (&observed, &work.packet));
+        }
         rewrite(&mut work.packet, &translation)?;
         Ok(exit)
     }

@@ -44,7 +44,7 @@ impl<D: Device> Core<D> {
             Err(Stop::Wait(interface, address)) => self.wait(snap, now, packet, interface, address),
             Err(Stop::Consumed) => self.counters.consumed.increment(),
             // Only what sessions translate turns or goes to another worker.
-            Err(Stop::Turn(_) | Stop::HandOver(_)) => {
+            Err(Stop::Turn(_) | Stop::HandOver(_) | Stop::Ask(_)) => {
                 self.refuse(snap, now, packet, DropReason::NotrackUntranslated, None);
             }
         }

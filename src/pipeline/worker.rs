@@ -2,6 +2,7 @@
 
 use super::Snapshot;
 use super::admission::Gate;
+use super::alg::Watcher;
 use super::drops::{arrived, drop_handoff};
 use super::endpoint::Held;
 use super::handover::Running;
@@ -128,6 +129,7 @@ pub(super) struct Core<D: Device> {
     pub(super) session_events: SessionEvents,
     pub(super) icmp_limit: RateLimit,
     pub(super) syn_proxy: Option<SynProxy>,
+    pub(super) watcher: Option<Watcher>,
     pub(super) counters: Arc<WorkerCounters>,
     pub(super) sampler: Sampler,
     /// When this turn began.
@@ -178,6 +180,7 @@ impl<D: Device> Worker<D> {
             ports,
             gate: Gate::new(&snapshot.conntrack.limits, shard.capacity(), rng.next()),
             syn_proxy: SynProxy::new(&snapshot, shard.capacity(), &mut rng),
+            watcher: Watcher::new(&snapshot, &mut rng),
             mappings: Mappings::new(mappings, shard.capacity(), [rng.next(), rng.next()]),
             shard,
             space,
@@ -272,6 +275,10 @@ impl<D: Device> Core<D> {
         if self.syn_proxy.is_none() {
             self.syn_proxy = update.syn_proxy.take();
         }
+        if self.watcher.is_none() {
+            self.watcher = update.watcher.take();
+        }
+        self.end_retired(snap);
         self.left = Some(update);
         self.give_back_left();
     }
@@ -345,6 +352,7 @@ impl<D: Device> Core<D> {
         self.tell_change(id, Change::Destroy(end));
         self.count_out(id);
         self.forget_handshake(id);
+        self.forget_watched(id);
         let held = Held::by(self.shard.session(id), end);
         if let Some(lease) = self.shard.remove(id) {
             self.give_back(lease, held);
@@ -369,6 +377,8 @@ impl<D: Device> Core<D> {
                     Handoff::Own(work) => self.own(snap, now, work),
                     Handoff::Collect(packet) => self.collect(snap, now, packet),
                     Handoff::Send(buf, device, note) => self.queue(device, buf, note),
+                    Handoff::Ask(packet, ask, from) => self.tell_port(snap, now, packet, (ask, from)),
+                    Handoff::Told(packet, ask, port) => self.go_on(snap, now, packet, (ask, port)),
                 }
             }
         }
@@ -385,6 +395,7 @@ impl<D: Device> Core<D> {
             sampler.count(counters, DropReason::FragmentTimeout, || arrived(&packet));
         });
         self.look_after_handshakes(snap, now);
+        self.end_overdue(now);
         self.space.wake(now.tick());
         self.answer_unsolicited(snap, now);
         self.count_classes();

@@ -1,7 +1,7 @@
 //! What each worker counts. One writer a counter; readers add up.
 
 use super::samples::DropSamples;
-use super::{DropReason, Eviction, HandoffCause};
+use super::{AlgEvent, DropReason, Eviction, HandoffCause};
 use crate::ids::MAX_INTERFACES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -117,6 +117,8 @@ pub struct WorkerCounters {
     pub sessions_removed: Counter,
     /// Sessions removed to make room for others, by [`Eviction`]. They count as removed too.
     pub evictions: [Counter; Eviction::COUNT],
+    /// What application level gateways did, by [`AlgEvent`].
+    pub alg: [Counter; AlgEvent::COUNT],
     /// Gauge: sessions in the table.
     pub sessions: Counter,
     /// Gauge: TCP connections in the table before the end of their handshake.
@@ -173,6 +175,7 @@ impl Default for WorkerCounters {
             sessions_created: Counter::default(),
             sessions_removed: Counter::default(),
             evictions: std::array::from_fn(|_| Counter::default()),
+            alg: std::array::from_fn(|_| Counter::default()),
             sessions: Counter::default(),
             half_open: Counter::default(),
             classes: std::array::from_fn(|_| Counter::default()),
@@ -209,6 +212,12 @@ impl WorkerCounters {
     #[inline]
     pub fn count_eviction(&self, eviction: Eviction) {
         self.evictions[eviction as usize].increment();
+    }
+
+    /// Counts something that an application level gateway did.
+    #[inline]
+    pub fn count_alg(&self, event: AlgEvent) {
+        self.alg[event as usize].increment();
     }
 
     /// Counts one burst that held so many frames, at least 1.

@@ -73,6 +73,7 @@ drop_reasons! {
     TcpChecksumWrong, "tcp_checksum_wrong", "A segment of a handshake that the SYN proxy would answer has a wrong checksum.";
     SynCookieInvalid, "syn_cookie_invalid", "An ACK without a session to a forward with a SYN proxy that brings back no cookie of ours: forged, late, or of a connection that is over.";
     SynProxyFull, "syn_proxy_full", "Too many clients wait for backends that do not answer the SYN proxy.";
+    AlgUnfit, "alg_unfit", "A segment of a control connection in which an address has to be replaced, and that is a fragment, does not fit its frame any more, or comes while too many before it are not acknowledged.";
     SctpNotInit, "sctp_not_init", "An SCTP packet without a session that does not open an association (INIT, HEARTBEAT).";
     SctpInvalid, "sctp_invalid", "An SCTP packet with impossible chunks, or a verification tag that is not its association's (RFC 9260 8.5).";
     SctpFragmented, "sctp_fragmented", "A fragment of an SCTP packet that opens an association, or whose port changes: its checksum covers the whole packet. Lower the path MTU of the hosts.";

@@ -28,7 +28,7 @@ use natgate::pipeline::session_events::SessionEvents;
 use natgate::pipeline::update::WorkerUpdate;
 use natgate::pipeline::{Snapshot, Worker, WorkerParts, mesh};
 use natgate::steering::Spread;
-use natgate::telemetry::{DropReason, Eviction, WorkerCounters};
+use natgate::telemetry::{AlgEvent, DropReason, Eviction, WorkerCounters};
 use natgate::time::Time;
 use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
@@ -437,6 +437,9 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             add("messages lost", worker.messages_lost.get());
             for eviction in Eviction::ALL {
                 add(&format!("evicted {}", eviction.name()), worker.evictions[*eviction as usize].get());
+            }
+            for event in AlgEvent::ALL {
+                add(&format!("alg {}", event.name()), worker.alg[*event as usize].get());
             }
             for reason in DropReason::ALL {
                 add(&format!("drop {}", reason.name()), worker.drops[*reason as usize].get());

@@ -22,6 +22,7 @@ mod script;
 mod shape;
 mod transport;
 
+mod alg;
 mod conversation;
 mod equality;
 mod explain;

@@ -16,6 +16,7 @@
 //! | `tos=` `ipid=` `opts=` | TOS byte, identification, options in hexadecimal | 0, 0, none |
 //! | `df` | don't fragment | not set |
 //! | `len=` | bytes of payload, of a fixed pattern | 8; TCP 0 |
+//! | `hex=` | the payload in hexadecimal, in place of the pattern | |
 //! | `seq=` `ack=` `id=` `mtu=` | of TCP, of ICMP | 0 |
 //! | `win=` `ws=` `mss=` | window of TCP, window scale and segment size options | 1000, none, none |
 //! | `csum=0`, `csum=bad` | no UDP checksum; one that is wrong by a fixed amount | right |
@@ -145,9 +146,9 @@ impl Line {
         for word in words {
             match word.split_once('=') {
                 Some((key, value)) => {
-                    const KEYS: [&str; 20] = [
+                    const KEYS: [&str; 21] = [
                         "ttl", "tos", "ipid", "opts", "len", "seq", "ack", "id", "mtu", "csum", "part",
-                        "quote", "pad", "df", "tag", "itag", "cover", "win", "ws", "mss",
+                        "quote", "pad", "hex", "df", "tag", "itag", "cover", "win", "ws", "mss",
                     ];
                     assert!(KEYS.contains(&key), "no field {key}, in: {text}");
                     line.fields.insert(key.into(), value.into());
@@ -219,11 +220,7 @@ impl Line {
         header.more_fragments = to < whole.len();
         header.fragment_offset = IpFragOffset::try_new((from / 8) as u16).unwrap();
         if let Some(options) = self.field("opts") {
-            let bytes: Vec<u8> = (0..options.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&options[at..at + 2], 16).unwrap())
-                .collect();
-            header.options = bytes[..].try_into().unwrap();
+            header.options = bytes(options)[..].try_into().unwrap();
             header.set_payload_len(payload.len()).unwrap();
         }
         header.header_checksum = header.calc_header_checksum();
@@ -240,7 +237,10 @@ impl Line {
     /// Transport header and payload of the whole datagram.
     fn encode_transport(&self, bindings: &Bindings) -> Vec<u8> {
         let default = if self.proto == Proto::Tcp { 0 } else { 8 };
-        let payload = pattern(self.field("len").map_or(default, |len| bindings.number(len)));
+        let payload = match self.field("hex") {
+            Some(hex) => bytes(hex),
+            None => pattern(self.field("len").map_or(default, |len| bindings.number(len))),
+        };
         let ends = (bindings.address(&self.src).octets(), bindings.address(&self.dst).octets());
         match self.proto {
             Proto::Udp => {
@@ -403,6 +403,11 @@ fn copy_unmentioned(line: &mut Line, header: &Ipv4Header, payload: &[u8]) {
         // A quote may be shorter than the packet, but not than the gateway received it.
         line.fields.entry("quote".into()).or_insert(rest.len().to_string());
     }
+}
+
+/// What is written in hexadecimal.
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 /// The payload that every packet of this length carries.

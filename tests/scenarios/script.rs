@@ -13,6 +13,7 @@
 //! | `drop REASON [N]` | N received packets were dropped for it |
 //! | `opened [N]`, `closed [N]` | sessions |
 //! | `evicted KIND [N]` | of those that were closed, how many had to make room |
+//! | `alg EVENT [N]` | what an application level gateway did |
 //! | `held +N`, `held -N` | packets that wait for something |
 //! | `lost [N]`, `limited [N]` | packets of the gateway's own that it could not, or would not, send |
 //! | `wait 301s` | time passes |
@@ -29,7 +30,7 @@ use natgate::device::Device;
 use natgate::device::membuf::MemBuf;
 use natgate::ids::{InterfaceId, MacAddr};
 use natgate::steering::Spread;
-use natgate::telemetry::{DropReason, Eviction};
+use natgate::telemetry::{AlgEvent, DropReason, Eviction};
 use std::net::Ipv4Addr;
 
 impl<D: Device<Buf = MemBuf>> Net<D> {
@@ -65,6 +66,11 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                     let (reason, n) = rest.split_once(' ').unwrap_or((rest, "1"));
                     assert!(DropReason::from_name(reason).is_some(), "no reason {reason}");
                     step.expect(&format!("drop {reason}"), n.parse().unwrap());
+                }
+                "alg" => {
+                    let (event, n) = rest.split_once(' ').unwrap_or((rest, "1"));
+                    assert!(AlgEvent::ALL.iter().any(|known| known.name() == event), "alg {event}?");
+                    step.expect(&format!("alg {event}"), n.parse().unwrap());
                 }
                 "evicted" => {
                     let (kind, n) = rest.split_once(' ').unwrap_or((rest, "1"));

@@ -3,6 +3,7 @@
 //! Order: devices and interfaces, routes, pools, rules, classes, threads, the session table, steering. Doubts ([`Caution`])
 //! are looked for only when there is no mistake, since most of them would follow from one.
 
+mod alg;
 mod backends;
 mod bans;
 mod conntrack;
@@ -70,6 +71,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
         bans,
         sets: sets::check(&draft),
         notrack,
+        alg: alg::build(&draft),
     };
     doubts(&draft, &config, findings);
     Some(config)
@@ -166,6 +168,7 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
     notrack::doubts(draft, config, findings);
     conntrack::doubts(draft, &config.conntrack, config.runtime.workers, findings);
     symmetry::doubts(draft, config, findings);
+    alg::doubts(draft, config, findings);
     steering::doubts(&draft.runtime, config.runtime.workers, findings);
     if let Some(metrics) = draft.runtime.metrics.filter(|metrics| !metrics.value.ip().is_loopback()) {
         findings.warn(metrics.at, Caution::MetricsOpen(metrics.value));

@@ -216,6 +216,7 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
         bans: _,
         sets,
         notrack: _,
+        alg,
     } = before;
     links::devices(&mut diff, before, after);
     links::interfaces(&mut diff, before, after);
@@ -231,5 +232,6 @@ pub fn diff(before: &Config, after: &Config) -> Diff {
     settings::runtime(&mut diff, runtime, &after.runtime);
     settings::conntrack(&mut diff, conntrack, &after.conntrack);
     rules::track(&mut diff, before, after);
+    settings::alg(&mut diff, alg, &after.alg);
     diff
 }

@@ -1,10 +1,11 @@
 //! `[runtime]` and `[conntrack]`: values, most of which are read once, at the start.
 
 use super::{ChangeKind, Diff, words};
-use crate::config::model::{ConntrackConfig, RuntimeConfig, TimeoutSet};
+use crate::config::model::{AlgConfig, ConntrackConfig, RuntimeConfig, TimeoutSet};
 use crate::config::parse::{POLL_MODES, SPREADS, STEERING, WHEN_FULL};
 use crate::conntrack::policy::{Limits, Rate, Share, TcpOptions};
 use crate::conntrack::timeouts::{Timeout, Timeouts};
+use crate::nat::alg::Helper;
 use std::collections::HashMap;
 use std::fmt::Display;
 
@@ -77,6 +78,19 @@ pub(super) fn conntrack(diff: &mut Diff, before: &ConntrackConfig, after: &Connt
     for set in timeout_sets.iter().filter(|set| gone.contains_key(set.name.as_str())) {
         diff.removed(format!("conntrack.timeout_set.{}", set.name));
     }
+}
+
+/// Which sessions are watched; those that are go on as they are.
+pub(super) fn alg(diff: &mut Diff, before: &AlgConfig, after: &AlgConfig) {
+    let AlgConfig { ports, max_expectations, max_sessions, timeout } = before;
+    let list = |ports: &Vec<u16>| if ports.is_empty() { "off".into() } else { format!("ports {ports:?}") };
+    for ((name, _), (old, new)) in Helper::NAMES.into_iter().zip(ports.iter().zip(&after.ports)) {
+        diff.value(format!("alg.{name}"), old, new, list);
+    }
+    diff.value("alg.max_expectations", max_expectations, &after.max_expectations, u32::to_string);
+    diff.value("alg.max_sessions", max_sessions, &after.max_sessions, u32::to_string);
+    let text = |timeout: &std::time::Duration| humantime::format_duration(*timeout).to_string();
+    diff.value("alg.expectation_timeout", timeout, &after.timeout, text);
 }
 
 fn limits(diff: &mut Diff, before: &Limits, after: &Limits) {

@@ -4,6 +4,7 @@
 //! A default stands here as the TOML that a user would write; a test reads it back and compares it with what
 //! the parser does when the key is absent.
 
+mod alg;
 mod behavior;
 mod conntrack;
 mod notrack;
@@ -50,6 +51,12 @@ pub enum Section {
     TimeoutSet,
     /// `[[conntrack.rule]]`
     TrackRule,
+    /// `[alg]`
+    Alg,
+    /// `[alg.ftp]`
+    AlgFtp,
+    /// `[alg.tftp]`
+    AlgTftp,
 }
 
 /// Whether a key must be there, and what holds when it is not.
@@ -181,6 +188,13 @@ static FILE: &[Key] = &[
         "Workers, CPUs, memory, the control socket: `[runtime]`.",
     ),
     optional("conntrack", "table", "the defaults", "{}", "The session table: `[conntrack]`."),
+    optional(
+        "alg",
+        "table",
+        "no payload is read",
+        "{}",
+        "Application level gateways, for FTP and TFTP: `[alg]`.",
+    ),
 ];
 
 static INTERFACE: &[Key] = &[
@@ -503,6 +517,9 @@ impl Section {
         Section::Timeouts,
         Section::TimeoutSet,
         Section::TrackRule,
+        Section::Alg,
+        Section::AlgFtp,
+        Section::AlgTftp,
     ];
 
     /// The header as the user writes it.
@@ -526,6 +543,9 @@ impl Section {
             Section::Timeouts => "[conntrack.timeouts]",
             Section::TimeoutSet => "[conntrack.timeout_set.NAME]",
             Section::TrackRule => "[[conntrack.rule]]",
+            Section::Alg => "[alg]",
+            Section::AlgFtp => "[alg.ftp]",
+            Section::AlgTftp => "[alg.tftp]",
         }
     }
 
@@ -548,6 +568,9 @@ impl Section {
             Section::Runtime => runtime::RUNTIME,
             Section::Conntrack => conntrack::CONNTRACK,
             Section::TrackRule => conntrack::RULE,
+            Section::Alg => alg::ALG,
+            Section::AlgFtp => alg::FTP,
+            Section::AlgTftp => alg::TFTP,
             Section::Timeouts => return Cow::Owned(conntrack::timeouts()),
             Section::TimeoutSet => return Cow::Owned(conntrack::timeout_set()),
         })

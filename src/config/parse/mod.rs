@@ -1,6 +1,7 @@
 //! Reads the sections, one function each, into a [`Draft`]. Every value is checked by itself here; what has to do
 //! with other values is for `check`.
 
+mod alg;
 pub(super) mod behavior;
 mod conntrack;
 mod matching;
@@ -97,6 +98,9 @@ pub(super) fn file(root: &DeTable<'_>, findings: &mut Findings) -> Draft {
     }
     if let Some(table) = single(file.get("conntrack"), Section::Conntrack, findings) {
         draft.conntrack = conntrack::section(&table, findings);
+    }
+    if let Some(table) = single(file.get("alg"), Section::Alg, findings) {
+        draft.alg = alg::section(&table, findings);
     }
     draft
 }

@@ -58,6 +58,11 @@ impl Account<'_> {
     ) -> Result<Outcome, Refusal> {
         self.name_rule(&planned);
         let plan = planned?;
+        if let Plan::Session(session) | Plan::Turn(session) = &plan
+            && !session.syn_proxy
+        {
+            self.note_helper(self.tuple().protocol, [self.tuple().dport, session.dport]);
+        }
         let session = match &plan {
             Plan::Route => {
                 self.leave(plan.goal(self.snap(), &self.question.header))?;

@@ -140,6 +140,13 @@ impl<'a> Account<'a> {
         self.question.header.tuple
     }
 
+    /// Says so if what such a flow says is read.
+    fn note_helper(&mut self, protocol: u8, ports: [u16; 2]) {
+        if let Some(helper) = self.snap().algs.helper(protocol, ports) {
+            self.answer.class += &format!("; what it says is read ([alg.{}])", helper.name());
+        }
+    }
+
     /// Adds a condition of the verdict.
     fn provide(&mut self, condition: impl Into<String>) {
         self.answer.verdict.provided.push(condition.into());

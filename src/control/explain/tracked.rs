@@ -33,6 +33,8 @@ impl Account<'_> {
             Direction::Original => "a packet of a session, in its original direction".to_owned(),
             Direction::Reply => "an answer in a session".to_owned(),
         };
+        let ports = [session.original.tuple().dport, session.reply.tuple().sport];
+        self.note_helper(session.protocol, ports);
         let to = other.tuple().inverse();
         let kind = self.question.header.kind;
         if self.is_proxied(session) {

@@ -313,6 +313,12 @@ pub const METRICS: &[Metric] = &[
         "Sessions that had to make room for others, by what they were. They count as removed too.",
         Scrape::evicted,
     ),
+    counter(
+        "natgate_alg_events_total",
+        &["event"],
+        "What application level gateways did, or did not do (see alg.md).",
+        Scrape::alg_events,
+    ),
     gauge(
         "natgate_sessions_level",
         &["level"],

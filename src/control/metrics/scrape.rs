@@ -14,7 +14,7 @@ use crate::control::state::ControlState;
 use crate::control::{api, pools, routes, rules, steering};
 use crate::pipeline::snapshot::Class;
 use crate::telemetry::notrack::ClassTotals;
-use crate::telemetry::{BURST_FILL_BOUNDS, Counter, Eviction, WorkerCounters};
+use crate::telemetry::{AlgEvent, BURST_FILL_BOUNDS, Counter, Eviction, WorkerCounters};
 use crate::time::{TICK, Time};
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -164,6 +164,13 @@ impl Scrape {
         Eviction::ALL.iter().try_for_each(|eviction| {
             let counters = self.state().workers.iter().map(|worker| &worker.evictions[*eviction as usize]);
             out.put(&[eviction.name()], counters.map(Counter::get).sum::<u64>())
+        })
+    }
+
+    pub(super) fn alg_events(&self, out: &mut Samples<'_>) -> fmt::Result {
+        AlgEvent::ALL.iter().try_for_each(|event| {
+            let counters = self.state().workers.iter().map(|worker| &worker.alg[*event as usize]);
+            out.put(&[event.name()], counters.map(Counter::get).sum::<u64>())
         })
     }
 

@@ -6,6 +6,7 @@
 //! | [`ftp`] | FTP: endpoints in commands and replies (RFC 959, RFC 2428, RFC 1123 4.1.2) |
 //! | [`tftp`] | TFTP: answers from another port (RFC 1350) |
 //! | [`stream`] | what was replaced in a TCP stream, and whose byte is which |
+//! | [`segment`] | a segment made what its receiver gets |
 //! | [`controls`] | the sessions that are watched, and what is known of each |
 //! | [`expectations`] | sessions that somebody outside is expected to open, once and soon |
 //!
@@ -15,11 +16,13 @@
 //! # What is never done
 //!
 //! Nothing is opened for a host but the one that spoke, nor for a port below 1024, nor for anybody but the other end of its
+//! control connection. Nothing is put together from several segments: a line that is not there as a whole stays as it is.
 
 pub mod controls;
 pub mod expectations;
 pub mod ftp;
 mod queue_map;
+pub mod segment;
 pub mod stream;
 pub mod tftp;
 

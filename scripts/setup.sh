@@ -9,6 +9,9 @@ BUILD_PACKAGES=(ca-certificates build-essential pkg-config libdpdk-dev clang lib
 RUN_PACKAGES=(dpdk iproute2 ethtool nftables procps util-linux iputils-ping curl traceroute iperf3
     bind9-dnsutils dnsmasq-base)
 
+# Servers that only the tests need.
+TEST_PACKAGES=(python3 python3-pyftpdlib)
+
 say() { printf '%s\n' "natgate: $*"; }
 die() { printf '%s\n' "natgate: $*" >&2; exit 1; }
 

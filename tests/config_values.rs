@@ -75,3 +75,45 @@ fn an_interface_says_what_it_clamps_and_whether_it_is_silent() {
         assert!(with(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_gateway_for_a_protocol_is_on_if_its_table_is_there_and_has_its_usual_port() {
+    use natgate::config::model::AlgConfig;
+    use std::time::Duration;
+    assert_eq!(read("").alg, AlgConfig::default());
+    assert_eq!(read("[alg]\n").alg, AlgConfig::default());
+    assert_eq!(read("[alg.ftp]\n").alg.ports, [vec![21], vec![]]);
+    assert_eq!(read("alg = { tftp = { ports = [69, 6969] } }\n").alg.ports, [vec![], vec![69, 6969]]);
+    let alg =
+        read("[alg]\nmax_expectations = 7\nmax_sessions = 8\nexpectation_timeout = '9s'\n[alg.ftp]\n").alg;
+    assert_eq!((alg.max_expectations, alg.max_sessions, alg.timeout), (7, 8, Duration::from_secs(9)));
+    for wrong in ["max_expectations = 0", "ftp = { ports = [0] }", "ftp = { ports = [] }", "ftp = true"] {
+        assert!(config::parse(&format!("{SITE}[alg]\n{wrong}\n"), "x").is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn whom_a_gateway_for_ftp_can_not_help_is_said_with_the_cure() {
+    const BY_FLOW: &str =
+        "[masquerade]\nmapping = 'address-and-port-dependent'\nfiltering = 'address-and-port-dependent'\n";
+    const SNAT: &str = "[[snat]]\n";
+    let forward = |more: &str| {
+        format!("[[dnat]]\non = 'wan'\nprotocol = 'tcp'\nport = 2121\nto = '192.168.1.9:21'\n{more}\n")
+    };
+    let elsewhere = "[[dnat]]\naddress = '203.0.113.9'\nprotocol = 'tcp'\nport = 21\nto = '192.168.1.9'\n";
+    for (text, says) in [
+        (format!("{BY_FLOW}{SNAT}"), "let nobody in by masquerade"),
+        (SNAT.to_owned() + &forward("syn_proxy = true"), "which has a SYN proxy"),
+        (SNAT.to_owned() + &forward("source = 'interface'"), "which translates the source too"),
+        (format!("{SNAT}{elsewhere}"), "gives hosts no ports"),
+        (format!("{SNAT}{}", forward("")), ""),
+    ] {
+        let warnings = config::parse(&format!("{SITE}{text}[alg.ftp]\n"), "x").unwrap().warnings;
+        let said: Vec<String> = warnings.iter().map(|warning| warning.what.to_string()).collect();
+        assert_eq!(said.len(), usize::from(!says.is_empty()), "{said:?}");
+        assert!(said.iter().all(|said| said.contains(says)), "{said:?}");
+        assert!(warnings.iter().all(|warning| !warning.what.cure().is_empty()));
+        // Without it there is nothing to say.
+        assert_eq!(config::parse(&format!("{SITE}{text}"), "x").unwrap().warnings, []);
+    }
+}

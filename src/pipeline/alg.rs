@@ -77,6 +77,8 @@ pub(super) struct Step {
     edit: Option<Edit>,
     /// Bytes by which it becomes longer.
     growth: i32,
+    /// Its sender speaks another protocol.
+    foreign: bool,
 }
 
 impl Step {
@@ -226,7 +228,8 @@ impl<D: Device> Core<D> {
         if !whole && way.stream.touches(from, len) {
             return Err(DropReason::AlgUnfit.into());
         }
-        let mut step = Step { growth: way.stream.growth(from, len), segment: Some(segment), edit: None };
+        let growth = way.stream.growth(from, len);
+        let mut step = Step { growth, segment: Some(segment), ..Step::default() };
         let carries = whole && len > 0 && matches!(segment.kind, SegmentKind::Ack | SegmentKind::Fin);
         if !carries || control.foreign {
             return Ok(step);
@@ -235,12 +238,8 @@ impl<D: Device> Core<D> {
         match way.read((control.helper, speaker(direction)), from, payload) {
             None => {}
             Some(Found::Unreadable) => self.counters.count_alg(AlgEvent::Unreadable),
-            Some(Found::Foreign) => {
-                self.counters.count_alg(AlgEvent::NotFtp);
-                if let Some(control) = self.control_mut(id) {
-                    control.foreign = true;
-                }
-            }
+            // Whether it belongs to the connection at all is not known yet.
+            Some(Found::Foreign) => step.foreign = true,
             Some(Found::Waits(mention)) => {
                 if !way.stream.has_room() {
                     return Err(DropReason::AlgUnfit.into());
@@ -278,11 +277,12 @@ impl<D: Device> Core<D> {
         segment: Segment,
         (step, reopened): (Step, bool),
     ) -> Result<(), DropReason> {
-        let rewritten = step.edit.is_some();
+        let (rewritten, foreign) = (step.edit.is_some(), step.foreign);
         let Some(control) = self.control_mut(id) else { return Ok(()) };
         if reopened {
             *control = Control::new(control.helper);
         }
+        control.foreign |= foreign;
         let from = first_byte(&segment);
         let way = control.way_mut(direction);
         if segment.is_syn() {
@@ -298,6 +298,9 @@ impl<D: Device> Core<D> {
         let (own, other) = (&control.way(direction).stream, &control.way(direction.reverse()).stream);
         if !(own.is_plain() && other.is_plain()) {
             rewrite_segment(packet, &Both { own, other }, (from, segment.len))?;
+        }
+        if foreign {
+            self.counters.count_alg(AlgEvent::NotFtp);
         }
         if rewritten {
             self.counters.count_alg(AlgEvent::Rewritten);

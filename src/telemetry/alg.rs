@@ -57,4 +57,13 @@ mod tests {
             assert!(event.help().ends_with('.'), "{}", event.name());
         }
     }
+
+    #[test]
+    fn every_event_is_in_the_manual() {
+        let manual = include_str!("../../docs/alg.md");
+        for event in AlgEvent::ALL {
+            let row = format!("| `{}` | {} |", event.name(), event.help());
+            assert!(manual.contains(&row), "docs/alg.md lacks {row}");
+        }
+    }
 }

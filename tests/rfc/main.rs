@@ -35,6 +35,8 @@ mod shape;
 #[path = "../scenarios/transport.rs"]
 mod transport;
 
+#[path = "../scenarios/alg/dialogue.rs"]
+mod dialogue;
 mod lab;
 mod table;
 

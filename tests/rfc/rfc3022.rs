@@ -1,7 +1,8 @@
 //! RFC 3022: the arithmetic of translation, and what never leaves.
 
+use crate::dialogue::{CLIENT, Dialogue, Piece, SERVER, commas, end, pass};
 use crate::harness::Net;
-use crate::lab::{cast, each, home, ipv4, mend, play};
+use crate::lab::{cast, each, home, home_and, ipv4, mend, play};
 use crate::packet::sums_are_right;
 use etherparse::Ipv4Header;
 use std::net::Ipv4Addr;
@@ -246,5 +247,48 @@ fn r3022_6_other_protocols_are_translated_or_dropped() {
         // OSPF is what its packets are sent to.
         net.nothing("lan", "proto 89 C1 > 224.0.0.5 len=40");
         net.nothing("lan", "proto 89 C1 > G len=40");
+    });
+}
+
+/// The endpoint that a `PORT` command names.
+fn named(command: &str) -> (Ipv4Addr, u16) {
+    let parts: Vec<u16> =
+        command["PORT ".len()..].trim_end().split(',').map(|part| part.parse().unwrap()).collect();
+    let [a, b, c, d, high, low] = parts[..] else { panic!("{command}") };
+    ([a, b, c, d].map(|part| part as u8).into(), high << 8 | low)
+}
+
+#[test]
+fn r3022_7_ftp_commands_are_rewritten_and_all_numbers_follow_if_that_is_asked_for() {
+    each(&home_and("[alg.ftp]"), |net| {
+        let mut control = Dialogue::open(net, ("lan", "192.168.1.10:40000"), "198.51.100.1:21", "wan");
+        control.say(net, SERVER, "220 ready\r\n");
+        for port in [50_000, 1024, 50_002] {
+            let own = (end("192.168.1.10:0").0, port);
+            let outside = named(&control.say(net, CLIENT, &format!("PORT {}\r\n", commas(own))));
+            control.say(net, SERVER, "200 ok\r\n");
+            let syn = Piece {
+                from: end("198.51.100.1:20"),
+                to: outside,
+                flags: "S",
+                seq: 1,
+                ack: 0,
+                text: String::new(),
+                sack: None,
+            };
+            let [got] = &pass(net, "wan", &syn.encode(), "lan")[..] else { panic!("no data connection") };
+            assert_eq!(Piece::decode(got).to, own);
+        }
+        // A line is lost behind the gateway, the next one is not.
+        let first = control.piece(CLIENT, "NOOP\r\n");
+        let lost = control.deliver(net, CLIENT, &first);
+        let second = Piece { seq: first.seq.wrapping_add(6), text: "QUIT\r\n".into(), ..first };
+        let got = control.deliver(net, CLIENT, &second);
+        assert_eq!(got.seq, lost.seq.wrapping_add(6));
+        let mut hole = control.piece(SERVER, "");
+        hole.sack = Some((got.seq, got.seq.wrapping_add(6)));
+        let told = control.deliver(net, SERVER, &hole);
+        assert_eq!(told.ack, first.seq);
+        assert_eq!(told.sack, Some((second.seq, second.seq.wrapping_add(6))));
     });
 }

@@ -1,5 +1,6 @@
 //! RFC 4787: what a NAT does with UDP.
 
+use crate::dialogue::{CLIENT, Dialogue, SERVER};
 use crate::lab::{
     REACH, WORDS, cast, each, filtering, gateway, home, home_and, ipv4, play, pool, transport_sum,
     who_reaches,
@@ -209,6 +210,27 @@ fn r4787_10_payloads_pass_as_they_are_and_open_nothing() {
             }
         }
     });
+}
+
+#[test]
+fn r4787_10a_each_gateway_is_switched_by_itself_and_reads_its_own_protocol_alone() {
+    let ask = b"\x00\x01file\x00octet\x00";
+    for (on, tftp) in [("[alg.ftp]", false), ("[alg.tftp]", true)] {
+        let filter = "[masquerade]\nfiltering = 'address-and-port-dependent'";
+        each(&home_and(&format!("{filter}\n{on}")), |net| {
+            let outs = net.send_bytes("lan", &datagram("C1", (4000, 69), "S1a", ask));
+            assert_eq!(&outs[0].body()[8..], ask);
+            let ((address, _), port) = (outs[0].source(), outs[0].word(0));
+            let answers = net.offer("wan", &format!("udp S1a:4445 > {address}:{port}"));
+            assert_eq!(answers.len(), usize::from(tftp), "{on}");
+        });
+        each(&home_and(on), |net| {
+            let mut control = Dialogue::open(net, ("lan", "192.168.1.10:40000"), "198.51.100.1:21", "wan");
+            control.say(net, SERVER, "220 ready\r\n");
+            let line = "PORT 192,168,1,10,195,80\r\n";
+            assert_eq!(control.say(net, CLIENT, line) == line, tftp, "{on}");
+        });
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! against what the other one said, byte by byte, number by number, checksum by checksum.
 
 use crate::harness::{Net, Seen};
-use etherparse::{Ipv4Header, PacketBuilder, TcpHeader};
+use etherparse::{Ipv4Header, PacketBuilder, TcpHeader, TcpOptionElement};
 use std::net::Ipv4Addr;
 
 /// Address and port.
@@ -27,6 +27,8 @@ pub(crate) struct Piece {
     pub(crate) seq: u32,
     pub(crate) ack: u32,
     pub(crate) text: String,
+    /// A block of bytes that are there although some before are not.
+    pub(crate) sack: Option<(u32, u32)>,
 }
 
 impl Piece {
@@ -41,6 +43,10 @@ impl Piece {
                 'F' => builder.fin(),
                 _ => panic!("{flag}?"),
             };
+        }
+        if let Some(block) = self.sack {
+            let option = TcpOptionElement::SelectiveAcknowledgement(block, [None; 3]);
+            builder = builder.options(&[option]).unwrap();
         }
         let mut bytes = Vec::new();
         builder.write(&mut bytes, self.text.as_bytes()).unwrap();
@@ -69,6 +75,10 @@ impl Piece {
             seq: tcp.sequence_number,
             ack: tcp.acknowledgment_number,
             text: String::from_utf8(payload.to_vec()).unwrap(),
+            sack: tcp.options_iterator().find_map(|option| match option {
+                Ok(TcpOptionElement::SelectiveAcknowledgement(block, _)) => Some(block),
+                _ => None,
+            }),
         }
     }
 }
@@ -130,6 +140,7 @@ impl Dialogue {
             seq: client.next,
             ack: 0,
             text: String::new(),
+            sack: None,
         };
         let [got] = &pass(net, client_wire, &syn.encode(), server_wire)[..] else { panic!("no SYN") };
         let got = Piece::decode(got);
@@ -144,6 +155,7 @@ impl Dialogue {
             seq: next,
             ack: server.heard,
             text: String::new(),
+            sack: None,
         };
         let [got] = &pass(net, server_wire, &answer.encode(), client_wire)[..] else { panic!("no SYN/ACK") };
         let got = Piece::decode(got);
@@ -164,7 +176,7 @@ impl Dialogue {
     pub(crate) fn piece(&mut self, client: bool, text: &str) -> Piece {
         let &mut View { own, peer, next, heard, .. } = self.view(client);
         let flags = if text.is_empty() { "A" } else { "PA" };
-        Piece { from: own, to: peer, flags, seq: next, ack: heard, text: text.into() }
+        Piece { from: own, to: peer, flags, seq: next, ack: heard, text: text.into(), sack: None }
     }
 
     /// An end sends this; what the other one gets, which is checked to be between the right ends.

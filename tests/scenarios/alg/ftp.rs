@@ -345,3 +345,26 @@ fn a_line_that_grows_beyond_the_next_link_is_cut_or_its_sender_told_what_fits() 
         net.finish();
     }
 }
+
+#[test]
+fn a_client_inside_and_a_forwarded_server_inside_reach_each_other_either_way() {
+    for shape in by_host() {
+        for filtering in ["address-dependent", "address-and-port-dependent"] {
+            let mut net = Net::new(&ftp_server(&format!("[masquerade]\nfiltering = '{filtering}'")), shape);
+            let mut control =
+                Dialogue::open(&mut net, ("lan", "192.168.1.20:40000"), "203.0.113.2:21", "lan");
+            let own = (control.server.own.0, 50_000);
+            let heard = control.say(&mut net, SERVER, &format!("227 Passive ({})\r\n", commas(own)));
+            let outside = named(&heard);
+            assert_eq!(outside.0, control.client.peer.0);
+            let arrives = knock(&mut net, "lan", ("192.168.1.20:40001", outside), "lan");
+            assert_eq!(arrives.map(|(from, to)| (from.0, to)), Some((outside.0, own)), "{filtering}");
+            let own = (control.client.own.0, 50_001);
+            let outside = named(&control.say(&mut net, CLIENT, &format!("PORT {}\r\n", commas(own))));
+            let arrives = knock(&mut net, "lan", ("192.168.1.10:20", outside), "lan");
+            assert_eq!(arrives.map(|(from, to)| (from.0, to)), Some((outside.0, own)), "{filtering}");
+            assert_eq!(count(&net, "used"), 2);
+            net.finish();
+        }
+    }
+}

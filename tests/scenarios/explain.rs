@@ -478,3 +478,29 @@ fn a_packet_keeps_its_worker_and_its_port_is_named_only_if_it_is_sure() {
     story.net.seen.clear();
     story.net.finish();
 }
+
+#[test]
+fn it_is_said_of_a_flow_that_what_it_says_is_read() {
+    let mut story = Story::new(&format!("{CONFIG}\n[alg.ftp]\n"), Shape::plain(2, 2));
+    let lan = story.net.interface("lan");
+    let encode = |line: &str| Line::parse(line).encode(&Default::default());
+    for (line, read) in [
+        ("tcp 192.168.1.10:2000 > 198.51.100.9:21 S", true),
+        ("tcp 192.168.1.10:2000 > 198.51.100.9:22 S", false),
+        ("udp 192.168.1.10:2000 > 198.51.100.9:69", false),
+    ] {
+        let packet = encode(line);
+        for turn in ["first", "again"] {
+            let said = story.desk.ask(&mut story.net, lan, &packet).unwrap();
+            assert_eq!(
+                said.class.ends_with("what it says is read ([alg.ftp])"),
+                read,
+                "{line}: {}",
+                said.class
+            );
+            story.play(lan, &packet, turn);
+        }
+    }
+    story.net.seen.clear();
+    story.net.finish();
+}

@@ -261,6 +261,10 @@ impl Half {
     /// Takes over what is taken of another one, and finds out what is free then.
     fn inherit(&mut self, old: &Half) {
         self.taken.copy_from_slice(&old.taken[..]);
+        self.find_free();
+    }
+
+    fn find_free(&mut self) {
         self.free_words = [0; WORDS / 64];
         self.free_classes = ClassSet::default();
         for (word, place) in (0..WORDS).zip((0..=u16::MAX).step_by(64)) {
@@ -432,5 +436,6 @@ impl std::fmt::Debug for Rng {
     }
 }
 
+mod ranges;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`alg`] | protocols that name endpoints in what they say: FTP, TFTP |
 //! | [`behavior`] | on what mapping and filtering depend (RFC 4787 4.1 and 5) |
+//! | [`blocks`] | which subscriber has which block of ports |
 //! | [`deterministic`] | ports that are a subscriber's by arithmetic (RFC 7422) |
 //! | [`mapping`] | the external endpoints of internal ones, and whom they let in |
 //! | [`crowd`] | remote ends to which nearly every port of an address is in use |
@@ -26,6 +27,7 @@
 
 pub mod alg;
 pub mod behavior;
+pub mod blocks;
 pub mod crowd;
 pub mod deterministic;
 pub mod fragment;

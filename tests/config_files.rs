@@ -61,6 +61,12 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         ),
         (Section::Route, "[[route]]", &[("to", "\"172.16.0.0/12\""), ("via", "\"192.168.1.254\"")]),
         (Section::Pool, "[pool.public]", &[("addresses", "\"203.0.113.20\"")]),
+        (Section::PortBlocks, "[pool.blocks]\naddresses = \"203.0.113.30\"\n[pool.blocks.port_blocks]", &[]),
+        (
+            Section::Deterministic,
+            "[pool.fixed]\naddresses = \"203.0.113.31\"\n[pool.fixed.deterministic]",
+            &[("inside", "\"192.168.1.0/25\"")],
+        ),
         (Section::Masquerade, "[masquerade]", &[]),
         (
             Section::Static,
@@ -114,7 +120,10 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         section => (section, key, value),
     });
     let mut text = String::new();
-    for (section, header, keys) in sections {
+    // Such pools need their hosts on one worker each.
+    let by_flow = change.is_some_and(|(_, _, value)| value == "\"flow\"");
+    let of_hosts = |section: &Section| matches!(section, Section::PortBlocks | Section::Deterministic);
+    for (section, header, keys) in sections.iter().filter(|(section, ..)| !(by_flow && of_hosts(section))) {
         text += &format!("{header}\n");
         let changed = change.filter(|(changed, _, _)| changed == section);
         for (name, value) in *keys {

@@ -15,6 +15,7 @@ use std::time::Duration;
 const FULL: &[&str] = &[
     include_str!("../config/port-forwarding.toml"),
     include_str!("../config/carrier-limits.toml"),
+    include_str!("../config/carrier-blocks.toml"),
     include_str!("../config/notrack-service.toml"),
     include_str!("../config/notrack-tunnels.toml"),
 ];

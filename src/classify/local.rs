@@ -13,8 +13,8 @@
 //! backend that goes by another name, as sessions of an earlier configuration know it by that, is left out until they are
 //! over. Whoever may be chosen then, request and answer have one owner, and no change of weights or drains moves a session.
 
-use super::{AddressMap, Statics, Target, Targets, Untranslated};
-use crate::ids::InterfaceId;
+use super::{AddressMap, Shares, Statics, Target, Targets, Untranslated};
+use crate::ids::{InterfaceId, WorkerId};
 use crate::nat::behavior::Behavior;
 use crate::packet::Tuple;
 use crate::telemetry::PortsUsed;
@@ -35,6 +35,8 @@ pub struct LocalAddress {
     pub ports: Option<RangeInclusive<u16>>,
     /// How what is translated to it is mapped and filtered.
     pub behavior: Behavior,
+    /// Whose the ports are, where not their lowest bits say so.
+    pub shares: Option<Arc<Shares>>,
     /// Of these, by protocol, those that notrack classes take.
     reserved: Box<[(u8, RangeInclusive<u16>)]>,
     /// It is in the configuration no more, and here only for the sessions that still use it.
@@ -229,6 +231,7 @@ impl LocalAddresses {
                     interface,
                     ports,
                     behavior,
+                    shares: None,
                     reserved,
                     retired,
                     used,
@@ -320,6 +323,15 @@ impl LocalAddresses {
         LocalAddresses { untranslated, ..self }
     }
 
+    /// The same with what `shares` says of the address with each number.
+    #[must_use]
+    pub fn with_shares(mut self, shares: impl Fn(u16, &LocalAddress) -> Option<Arc<Shares>>) -> Self {
+        for (number, local) in (0..).zip(&mut self.addresses) {
+            local.shares = shares(number, local);
+        }
+        self
+    }
+
     /// The hosts whose sources may leave as they are.
     pub fn untranslated(&self) -> &Untranslated {
         &self.untranslated
@@ -373,6 +385,12 @@ impl LocalAddresses {
     #[inline]
     pub fn keeps_mappings(&self, number: u16, protocol: u8) -> bool {
         self.get(number).is_some_and(|local| local.behavior.keeps_mappings(protocol))
+    }
+
+    /// The owner of a port of the local address `number`, where ports are shared out in blocks or by arithmetic.
+    #[inline]
+    pub fn owner_of_share(&self, number: u16, port: u16) -> Option<WorkerId> {
+        self.get(number)?.shares.as_ref()?.owner(port)
     }
 
     /// Whether a session may be given this port of the local address `number`.

@@ -9,6 +9,7 @@
 //! | [`notrack`] | classes of packets that pass without a session |
 //! | [`prefix_set`] | a set of addresses given as prefixes |
 //! | [`service`] | the backends of a forward, and which of them a client gets |
+//! | [`shares`] | whose ports are where blocks or arithmetic share them out |
 //! | [`statics`] | addresses and networks that are translated one to one |
 //! | [`source_rules`] | source translation rules |
 //! | [`untranslated`] | hosts whose sources may leave as they are |
@@ -21,6 +22,7 @@ pub mod martian;
 pub mod notrack;
 pub mod prefix_set;
 pub mod service;
+pub mod shares;
 pub mod source_rules;
 pub mod statics;
 pub mod untranslated;
@@ -31,6 +33,7 @@ pub use interface_mask::InterfaceMask;
 pub use local::{Backend, Declared, Forward, LocalAddress, LocalAddresses, Source};
 pub use prefix_set::PrefixSet;
 pub use service::{Affinity, Target, Targets};
+pub use shares::Shares;
 pub use source_rules::SourceRules;
 pub use statics::{Static, Statics};
 pub use untranslated::Untranslated;

@@ -1,12 +1,13 @@
-//! `natgate explain`: what would become of a packet, or who is behind an external port.
+//! `natgate explain`: what would become of a packet, or who is behind an external port, and which ports a host has.
 
-use super::Failure;
 use super::explain_text::{write_behind, write_explanation};
 use super::report::colours;
 use super::table::{json, to_stdout};
+use super::{Failure, explain_ports};
 use crate::control::client::{Client, ClientError};
 use crate::control::{DEFAULT_SOCKET, api};
 use std::io::{self, IsTerminal};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -19,6 +20,10 @@ Examples:
   natgate explain gre 192.168.1.10 198.51.100.7 --json
   natgate explain tcp --external 203.0.113.2:40000
                                       who is behind that address and port
+  natgate explain --external 198.51.100.7:12345
+  natgate explain --subscriber 100.64.3.9 --config natgate.toml
+                                      whose ports they are, by arithmetic or as
+                                      a block, and which ones a host has
 
 Nothing is sent. Addresses and ports are those of the packet as it arrives.
 Exit codes: 0 forwarded or answered, 1 no answer from a gateway, 2 wrong usage,
@@ -29,13 +34,13 @@ Exit codes: 0 forwarded or answered, 1 no answer from a gateway, 2 wrong usage,
 #[command(after_help = EXAMPLES)]
 pub struct ExplainArgs {
     /// tcp, udp, icmp, sctp, dccp, gre or a number
-    #[arg(value_name = "PROTOCOL")]
-    pub protocol: String,
+    #[arg(value_name = "PROTOCOL", required_unless_present_any = ["external", "subscriber"])]
+    pub protocol: Option<String>,
     /// Source: ADDRESS:PORT, or ADDRESS if the protocol has no ports
-    #[arg(value_name = "FROM", required_unless_present = "external")]
+    #[arg(value_name = "FROM", required_unless_present_any = ["external", "subscriber"])]
     pub from: Option<String>,
     /// Destination, in the same way
-    #[arg(value_name = "TO", required_unless_present = "external")]
+    #[arg(value_name = "TO", required_unless_present_any = ["external", "subscriber"])]
     pub to: Option<String>,
     /// The interface that it comes in by; if left out, where the route to its source leads
     #[arg(short, long, value_name = "NAME")]
@@ -61,9 +66,16 @@ pub struct ExplainArgs {
     /// With the don't-fragment bit
     #[arg(long)]
     pub df: bool,
-    /// Who is behind this external address and port (of ICMP: identifier), as sessions are now
+    /// Who is behind this external address and port (of ICMP: identifier): of a protocol, as sessions are now; without one, who
+    /// has it by arithmetic (`deterministic`) or in a block (`port_blocks`)
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["from", "to"])]
     pub external: Option<String>,
+    /// Which external ports this host has, by arithmetic or in blocks
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["external", "protocol"])]
+    pub subscriber: Option<Ipv4Addr>,
+    /// Read this config file and ask no gateway: without a protocol, and of what is arithmetic
+    #[arg(long, value_name = "FILE", conflicts_with = "protocol")]
+    pub config: Option<PathBuf>,
     /// Write JSON instead of text
     #[arg(long)]
     pub json: bool,
@@ -77,15 +89,16 @@ pub struct ExplainArgs {
 /// # Errors
 /// No gateway answers, the packet is not described well, or it would be dropped.
 pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
-    match &args.external {
-        Some(external) => behind(args, external),
-        None => packet(args),
+    match (&args.external, &args.protocol) {
+        (Some(external), Some(protocol)) => behind(args, protocol, external),
+        (None, Some(protocol)) => packet(args, protocol),
+        (_, None) => explain_ports::run(args),
     }
 }
 
-fn packet(args: &ExplainArgs) -> Result<(), Failure> {
+fn packet(args: &ExplainArgs, protocol: &str) -> Result<(), Failure> {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("proto", &args.protocol);
+    query.append_pair("proto", protocol);
     let ends = [("src", "sport", &args.from), ("dst", "dport", &args.to)];
     for (address_name, port_name, text) in ends {
         let (address, port) = split(text.as_deref().unwrap_or_default());
@@ -124,11 +137,11 @@ fn packet(args: &ExplainArgs) -> Result<(), Failure> {
 }
 
 /// The sessions whose answers go to an external address and port.
-fn behind(args: &ExplainArgs, external: &str) -> Result<(), Failure> {
+fn behind(args: &ExplainArgs, protocol: &str, external: &str) -> Result<(), Failure> {
     let (address, port) = split(external);
-    let is_icmp = args.protocol.eq_ignore_ascii_case("icmp") || args.protocol == "1";
+    let is_icmp = protocol.eq_ignore_ascii_case("icmp") || protocol == "1";
     let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("proto", &args.protocol).append_pair("reply-dst", address);
+    query.append_pair("proto", protocol).append_pair("reply-dst", address);
     if let Some(port) = port.filter(|_| !is_icmp) {
         query.append_pair("reply-dport", port);
     }
@@ -146,17 +159,17 @@ fn behind(args: &ExplainArgs, external: &str) -> Result<(), Failure> {
     }
     Ok(to_stdout(|out| match args.json {
         true => json(out, &sessions),
-        false => Ok(write_behind(out, external, &args.protocol, &sessions)?),
+        false => Ok(write_behind(out, external, protocol, &sessions)?),
     })?)
 }
 
 /// Address, and what stands behind a colon.
-fn split(text: &str) -> (&str, Option<&str>) {
+pub(super) fn split(text: &str) -> (&str, Option<&str>) {
     text.rsplit_once(':').map_or((text, None), |(address, port)| (address, Some(port)))
 }
 
 /// What the gateway does not take is wrong usage.
-fn failed(error: ClientError) -> Failure {
+pub(super) fn failed(error: ClientError) -> Failure {
     match error {
         ClientError::Refused { status: 400, message, .. } => Failure::Usage(message),
         error => Failure::Other(error.into()),

@@ -218,6 +218,9 @@ fn mapping(mapping: &api::ExplainedMapping) -> String {
         (None, Some(free), Some(usable)) => {
             format!("{head}, a random port of {} free of {}", grouped(free), grouped(usable))
         }
+        (None, None, Some(usable)) => {
+            format!("{head}, a random port of blocks of its host, who may have {} ports", grouped(usable))
+        }
         _ => format!("{head}; the protocol has no ports"),
     }
 }

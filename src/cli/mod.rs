@@ -16,6 +16,7 @@ mod config;
 mod demo;
 mod edit;
 pub mod explain;
+pub mod explain_ports;
 pub mod explain_text;
 pub mod filter;
 mod follow;

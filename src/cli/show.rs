@@ -5,7 +5,7 @@ use super::live::{Before, Show, Watch};
 use super::report::colours;
 use super::show_drops::{self, DropsArgs};
 use super::show_events::{write_event, write_events};
-use super::show_pools::write_pools;
+use super::show_pools::{write_blocks, write_pools};
 use super::show_routes::write_routes;
 use super::show_rules::write_rules;
 use super::show_status::write_status;
@@ -15,6 +15,7 @@ use super::table::{Align, Table, a_second, duration, grouped, per_second, size};
 use crate::control::client::Client;
 use crate::control::{DEFAULT_SOCKET, api};
 use std::io::{self, IsTerminal, Write};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// The end of each help text.
@@ -39,6 +40,7 @@ macro_rules! help {
     "  natgate show events             what happened: a table that filled, a flood"
     "  natgate show rules              every notrack class and rule, and what it did"
     "  natgate show pools              external ports in use"
+    "  natgate show blocks             which subscriber has which block of ports"
     "  natgate show interfaces --json  for scripts"
     "  natgate show status -s n.sock   if runtime.control = \"n.sock\" in its config"
 ))]
@@ -122,6 +124,26 @@ pub enum What {
         #[arg(long, value_name = "N", default_value_t = 1)]
         addresses: u64,
     },
+    /// Blocks of ports: which subscriber has which, and since when
+    #[command(after_help = help!(
+        "  natgate show blocks --limit 20"
+        "  natgate show blocks --subscriber 100.64.3.9"
+        "  natgate show blocks --address 198.51.100.7 --port 12345"
+    ))]
+    Blocks {
+        /// Only those of this subscriber
+        #[arg(long, value_name = "ADDRESS")]
+        subscriber: Option<Ipv4Addr>,
+        /// Only those of this external address
+        #[arg(long, value_name = "ADDRESS")]
+        address: Option<Ipv4Addr>,
+        /// Only those with this port
+        #[arg(long, value_name = "PORT")]
+        port: Option<u16>,
+        /// How many.
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Routes by zone: connected and static ones, and whether their routers are known
     #[command(after_help = help!("  natgate show routes"))]
     Routes(Limit),
@@ -193,6 +215,10 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
             || client.get_json(&format!("/v1/pools?limit={addresses}")),
             |out, list, _| write_pools(out, list),
         ),
+        What::Blocks { subscriber, address, port, limit } => {
+            let path = blocks_path(*subscriber, *address, *port, limit.limit);
+            show.run(|| client.get_json(&path), |out, list, _| write_blocks(out, list))
+        }
         What::Routes(limit) => {
             show.run(|| client.get_json(&limit.path("/v1/routes")), |out, list, _| write_routes(out, list))
         }
@@ -215,6 +241,28 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
             |out, events, _| write_events(out, events, colour),
         ),
     }
+}
+
+/// Where blocks of ports are asked for.
+pub(super) fn blocks_path(
+    subscriber: Option<Ipv4Addr>,
+    address: Option<Ipv4Addr>,
+    port: Option<u16>,
+    limit: Option<u64>,
+) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let given = [
+        ("subscriber", subscriber.map(|address| address.to_string())),
+        ("address", address.map(|address| address.to_string())),
+        ("port", port.map(|port| port.to_string())),
+        ("limit", limit.map(|limit| limit.to_string())),
+    ];
+    for (name, value) in given {
+        if let Some(value) = value {
+            query.append_pair(name, &value);
+        }
+    }
+    format!("/v1/blocks?{}", query.finish())
 }
 
 /// Writes the text of `natgate show drops`, with rates if there was an answer before.

@@ -1,7 +1,7 @@
 //! The text of `natgate show pools`.
 
 use super::table::{Align, Table, grouped, percent};
-use crate::control::api::{self, PoolAddress, PortCount};
+use crate::control::api::{self, BlockCount, PoolAddress, PortCount};
 use std::io::{self, Write};
 
 /// Writes each pool and what of it is in use, then its fullest addresses.
@@ -24,6 +24,7 @@ pub fn write_pools(out: &mut dyn Write, list: &api::Pools) -> io::Result<()> {
     }
     summary.write(out)?;
     writeln!(out)?;
+    write_blocks_used(out, list)?;
     let mut addresses = Table::new(&[
         ("fullest address", Align::Left),
         ("pool", Align::Left),
@@ -40,6 +41,57 @@ pub fn write_pools(out: &mut dyn Write, list: &api::Pools) -> io::Result<()> {
         }
     }
     addresses.write(out)
+}
+
+/// Of pools with blocks of ports: how many are in use.
+fn write_blocks_used(out: &mut dyn Write, list: &api::Pools) -> io::Result<()> {
+    let mut table = Table::new(&[
+        ("pool", Align::Left),
+        ("blocks of", Align::Right),
+        ("there are", Align::Right),
+        ("in use", Align::Right),
+    ]);
+    let mut any = false;
+    for pool in &list.pools {
+        let Some(BlockCount { size, total, used }) = pool.blocks else { continue };
+        any = true;
+        table.row([name(pool), grouped(size), grouped(total), percent(used, total)]);
+    }
+    if any {
+        table.write(out)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Writes who has which blocks of ports.
+pub fn write_blocks(out: &mut dyn Write, list: &api::Blocks) -> io::Result<()> {
+    if list.blocks.is_empty() {
+        return writeln!(
+            out,
+            "Nobody has a block of ports{}.",
+            if list.total > 0 { " that was asked for" } else { "" }
+        );
+    }
+    let mut table = Table::new(&[
+        ("address", Align::Left),
+        ("ports", Align::Left),
+        ("subscriber", Align::Left),
+        ("zone", Align::Right),
+        ("since", Align::Left),
+    ]);
+    for block in &list.blocks {
+        let ports = format!("{}-{}", block.first_port, block.last_port);
+        let since = block.given.clone().unwrap_or_default();
+        let [address, subscriber] = [block.address, block.subscriber].map(|address| address.to_string());
+        table.row([address, ports, subscriber, block.zone.to_string(), since]);
+    }
+    table.write(out)?;
+    let shown = list.blocks.len() as u64;
+    if shown < list.total {
+        writeln!(out, "\n{} of {} blocks", grouped(shown), grouped(list.total))?;
+    }
+    Ok(())
 }
 
 fn name(pool: &api::Pool) -> String {
@@ -93,6 +145,11 @@ mod tests {
             ports: (kind != "retired").then(|| "1024-65535".into()),
             usable: if kind == "retired" { PortCount::default() } else { all },
             used,
+            blocks: (name == "customers").then_some(api::BlockCount {
+                size: 512,
+                total: 516_096,
+                used: 1_290,
+            }),
             fullest,
         };
         let busy = count(32_255, 10, 0);
@@ -111,6 +168,9 @@ customers            4,096  1024-65535    49.9 %     0.0 %   0.0 %
 wan (interface)          1  1024-65535     0.0 %     0.0 %   0.0 %
 (retired)                1  -                  0         0       7
 
+pool       blocks of  there are  in use
+customers        512    516,096   0.2 %
+
 fullest address  pool                TCP  UDP  others  fullest kind
 203.0.113.255    customers        32,255   10       0  49.9 % of 64,511 TCP
 203.0.113.2      wan (interface)       0    0       0  0.0 % of 64,511 TCP
@@ -118,5 +178,31 @@ fullest address  pool                TCP  UDP  others  fullest kind
 ";
         assert_eq!(text, expected);
         assert!(text.lines().all(|line| line.len() <= COLUMNS), "{text}");
+    }
+
+    #[test]
+    fn a_block_is_a_line_with_its_subscriber_in_80_columns() {
+        let block = |first_port: u16, last_port: u16| api::Ports {
+            kind: "block".into(),
+            pool: Some("customers".into()),
+            subscriber: Ipv4Addr::new(100, 127, 255, 255),
+            zone: 65_535,
+            address: Ipv4Addr::new(203, 0, 113, 255),
+            first_port,
+            last_port,
+            given: Some("2030-01-02T03:04:05Z".into()),
+        };
+        let list = |total, blocks| api::Blocks { total, given: total, released: 0, blocks };
+        let text = |list| {
+            let mut out = Vec::new();
+            write_blocks(&mut out, &list).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let shown = text(list(3, vec![block(64_512, 65_535)]));
+        let row =
+            "203.0.113.255  64512-65535  100.127.255.255  65535  2030-01-02T03:04:05Z\n\n1 of 3 blocks\n";
+        assert!(shown.starts_with("address  ") && shown.ends_with(row), "{shown}");
+        assert!(shown.lines().all(|line| line.len() <= COLUMNS), "{shown}");
+        assert_eq!(text(list(0, vec![])), "Nobody has a block of ports.\n");
     }
 }

@@ -6,7 +6,7 @@ use super::model::{
     AlgConfig, BackendConfig, Config, ConntrackConfig, DnatRule, InterfaceConfig, SnatRule, SourcePool,
     StaticRule, UnsolicitedSyn,
 };
-use super::notrack;
+use super::{notrack, shares};
 use crate::classify::source_rules::Match;
 use crate::classify::untranslated::{Hosts, Untranslated};
 use crate::classify::{
@@ -89,13 +89,16 @@ pub fn compile_after(
                 .collect()
         })
         .collect();
-    let pools = config
+    let pools: Box<[Box<[u16]>]> = config
         .pools
         .iter()
         .map(|pool| pool.addresses.iter().filter_map(|address| numbers.find(*address, None)).collect())
         .collect();
     let notrack = notrack::compile(config, &routes);
+    let fixed: Box<[_]> = config.pools.iter().map(|pool| pool.fixed.clone()).collect();
     let local = local_addresses(config, numbers, backends(heritage), &routes);
+    let before = heritage.map(|heritage| &heritage.snapshot.local);
+    let local = shares::share_out(local, (&pools, config), before, &steering);
     Snapshot {
         revision,
         icmp_errors_per_second: config.runtime.icmp_errors_per_second.div_ceil(workers.max(1).into()),
@@ -108,6 +111,7 @@ pub fn compile_after(
         rules_clamp: config.snat.iter().any(|rule| rule.mss_clamp.is_some()),
         source_rules: source_rules(config),
         pools,
+        fixed,
         conntrack: policy(&config.conntrack, &sets),
         set_names: sets.names.into(),
         bans: bans(config),

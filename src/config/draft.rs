@@ -13,7 +13,7 @@ use crate::conntrack::policy::{Share, TcpOptions, WhenFull};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{MacAddr, Realm};
-use crate::nat::behavior::{Behavior, Dependence, PerProtocol, Pooling};
+use crate::nat::behavior::{Behavior, Dependence, PerProtocol, Pooling, Sharing};
 use crate::steering::Spread;
 use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
@@ -159,6 +159,25 @@ pub(super) struct PoolDraft {
     pub(super) ranges: Vec<At<(Ipv4Addr, Ipv4Addr)>>,
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
     pub(super) behavior: BehaviorDraft,
+    pub(super) blocks: Option<At<BlocksDraft>>,
+    pub(super) fixed: Option<At<FixedDraft>>,
+}
+
+/// `port_blocks`
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlocksDraft {
+    pub(super) size: Option<At<u16>>,
+    pub(super) per_subscriber: Option<At<u8>>,
+    /// In ticks.
+    pub(super) idle: Option<u32>,
+}
+
+/// `deterministic`
+#[derive(Debug)]
+pub(super) struct FixedDraft {
+    pub(super) inside: Vec<At<Ipv4Net>>,
+    pub(super) ports: Option<At<u16>>,
+    pub(super) zone: Option<At<u16>>,
 }
 
 /// How something maps and filters, as far as the file says so.
@@ -168,7 +187,7 @@ pub(super) struct BehaviorDraft {
     pub(super) filtering: PerProtocol<Option<At<Dependence>>>,
     pub(super) pooling: Option<At<Pooling>>,
     /// In ticks.
-    pub(super) hold_down: Option<u32>,
+    pub(super) hold_down: Option<At<u32>>,
     pub(super) ports: PerProtocol<Option<At<u32>>>,
 }
 
@@ -183,8 +202,9 @@ impl BehaviorDraft {
             mapping: pick(&self.mapping, default.mapping),
             filtering: pick(&self.filtering, default.filtering),
             pooling: self.pooling.map_or(default.pooling, |given| given.value),
-            hold_down: self.hold_down.unwrap_or(default.hold_down),
+            hold_down: self.hold_down.map_or(default.hold_down, |given| given.value),
             ports_per_subscriber: self.ports.map(|given| given.map_or(u32::MAX, |given| given.value)),
+            sharing: Sharing::Ports,
         }
     }
 }

@@ -5,13 +5,14 @@
 //! many queues a NIC has is not known here; the memory is that on hugepages (plain pages may take more).
 
 use crate::config::compile::INTERFACE_PORTS;
-use crate::config::model::Config;
+use crate::config::model::{Config, PoolConfig};
 use crate::conntrack::policy::Share;
 use crate::conntrack::timeouts::Timeout;
 use crate::device::sizing;
 use crate::device::spec::DeviceSpec;
 use crate::ids::Realm;
-use crate::nat::behavior::Behavior;
+use crate::nat::behavior::{Behavior, Sharing};
+use crate::nat::blocks::{self, BlockMap, Blocks};
 use crate::nat::mapping::Mappings;
 use crate::nat::proxied::Records;
 use crate::nat::space::PortSpace;
@@ -159,8 +160,11 @@ impl Estimate {
         let part = |share: Share| share.of(config.conntrack.max_sessions);
         let adaptive = limits.adaptive_low < limits.adaptive_high;
         let reserved_sessions = part(limits.reserve);
+        let has_blocks = |pool: &&PoolConfig| matches!(pool.behavior.sharing, Sharing::Blocks(_));
+        let blocks = config.pools.iter().filter(has_blocks);
+        let maps = blocks.map(|pool| pool.addresses.len() * BlockMap::BYTES).sum::<usize>();
         let sets = usize::from(config.runtime.workers)
-            * (interfaces + pools.sum::<usize>() + PortSpace::WORKER_BYTES);
+            * (interfaces + pools.sum::<usize>() + maps + PortSpace::WORKER_BYTES);
         let proxied = config.dnat.iter().any(|rule| rule.syn_proxy);
         let bytes_per_session = SESSION_BYTES + if proxied { PROXIED_BYTES } else { 0 };
         Estimate {
@@ -211,9 +215,14 @@ fn mapping_bytes(config: &Config) -> u64 {
     let pools = config.pools.iter().map(|pool| pool.addresses.len() * ports(&pool.ports, &pool.behavior));
     let most = pools.sum::<usize>() + outer * ports(&INTERFACE_PORTS, &config.masquerade);
     let sessions = u64::from(config.conntrack.max_sessions);
+    let blocks_of = |pool: &PoolConfig| match pool.behavior.sharing {
+        Sharing::Blocks(rules) => blocks::count(&pool.ports, rules.size) * pool.addresses.len() as u64,
+        _ => 0,
+    };
+    let blocks = config.pools.iter().map(blocks_of).sum::<u64>().min(sessions) * Blocks::BYTES as u64;
     match u64::try_from(most).unwrap_or(u64::MAX) {
         0 => 0,
-        most => Mappings::bytes(most.min(sessions), sessions),
+        most => Mappings::bytes(most.min(sessions), sessions) + blocks,
     }
 }
 

@@ -2,8 +2,10 @@
 //! its cure.
 
 mod notrack;
+mod sharing;
 
 pub use notrack::{ClassCaution, ClassMistake};
+pub use sharing::SharingMistake;
 
 use crate::config::symmetry::Finding;
 use crate::config::units::ValueError;
@@ -119,6 +121,8 @@ pub enum Mistake {
     PoolHoldsNextHop { pool: String, address: Ipv4Addr },
     #[error("pool \"{pool}\" has {ports} ports for {workers} workers, of which each needs its own")]
     PoolPorts { pool: String, ports: u32, workers: u8 },
+    #[error(transparent)]
+    Sharing(#[from] SharingMistake),
     #[error("\"{interface}\" is internal: sources are translated on their way out of an external interface")]
     OutInternal { interface: String },
     #[error("the backends {first} and {second} are in different zones")]
@@ -288,6 +292,7 @@ impl Mistake {
             }
             Mistake::PoolHoldsNextHop { .. } => "take it out of the pool".into(),
             Mistake::PoolPorts { .. } => "widen the range of `ports`, or use fewer workers".into(),
+            Mistake::Sharing(mistake) => mistake.cure(),
             Mistake::OutInternal { .. } => "name an external interface, or correct its `realm`".into(),
             Mistake::BackendZones { .. } => "use backends of one zone, in several rules if need be".into(),
             Mistake::BackendShared { .. } => {
@@ -398,6 +403,10 @@ pub enum Caution {
     PoolUnused(String),
     #[error("pool \"{pool}\" has only {each} ports of each address for each of {workers} workers")]
     FewPorts { pool: String, each: u32, workers: u8 },
+    #[error("hosts of {net} have no ports in pool \"{pool}\", and are refused")]
+    OutsideInside { net: Ipv4Net, pool: String },
+    #[error("a host has only {each} ports of pool \"{pool}\"")]
+    FewShared { pool: String, each: u32 },
     #[error("{address} of pool \"{pool}\" lies in {net} of the internal interface \"{interface}\"")]
     PoolInternal { pool: String, address: Ipv4Addr, net: Ipv4Net, interface: String },
     #[error("\"{0}\" is internal: the rule does not apply to what comes from outside")]
@@ -464,6 +473,10 @@ impl Caution {
             Caution::FewPorts { .. } => {
                 "packets are dropped when they are used up: widen the range of `ports`, or use fewer workers"
                     .into()
+            }
+            Caution::OutsideInside { .. } => "narrow `from`, or add the prefix to `inside`".into(),
+            Caution::FewShared { .. } => {
+                "packets are dropped when they are used up: add addresses, or use smaller prefixes".into()
             }
             Caution::PoolInternal { .. } => "use addresses that are valid on the external side".into(),
             Caution::DnatOnInternal(_) => "name an external interface".into(),

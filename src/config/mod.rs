@@ -24,11 +24,12 @@ mod parse;
 pub mod presets;
 mod reader;
 pub mod reorder;
+mod shares;
 pub mod symmetry;
 pub mod units;
 
 pub use error::{ConfigErrors, Diagnostic, LoadError, Place, Problem};
-pub use mistake::{Caution, ClassCaution, ClassMistake, Mistake};
+pub use mistake::{Caution, ClassCaution, ClassMistake, Mistake, SharingMistake};
 pub use model::Config;
 pub(crate) use parse::UNTRANSLATED;
 

@@ -7,6 +7,7 @@ use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm};
 use crate::nat::behavior::Behavior;
+use crate::nat::deterministic::Deterministic;
 use crate::steering::Spread;
 use crate::steering::plan::Wish;
 use ipnet::Ipv4Net;
@@ -263,6 +264,8 @@ pub struct PoolConfig {
     pub ports: RangeInclusive<u16>,
     /// How what is translated to it is mapped and filtered.
     pub behavior: Behavior,
+    /// Who has which ports, if that is arithmetic ([`Sharing::Fixed`](crate::nat::behavior::Sharing::Fixed)).
+    pub fixed: Option<Deterministic>,
 }
 
 /// Where translated sources come from.

@@ -15,7 +15,10 @@ pub use explain::{
     ExplainedMapping, ExplainedOwner, ExplainedPacket, ExplainedPassed, ExplainedTracking, ExplainedVerdict,
     Explanation,
 };
-pub use rules::{ClassStatus, ClassWay, Pool, PoolAddress, Pools, PortCount, Route, Routes, Rule, Rules};
+pub use rules::{
+    BlockCount, Blocks, ClassStatus, ClassWay, Pool, PoolAddress, Pools, PortCount, Ports, Route, Routes,
+    Rule, Rules,
+};
 pub use streams::{DropSample, DropSamples, DroppedPacket, Lost, SessionEvent};
 
 use crate::telemetry::BURST_FILL_BOUNDS;

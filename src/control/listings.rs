@@ -2,6 +2,7 @@
 //! once.
 
 use super::api;
+use super::blocks::{PARAMETERS, blocks};
 use super::pools::{DEFAULT_ADDRESSES, pools};
 use super::route_list::routes;
 use super::rules::rules;
@@ -18,7 +19,11 @@ type Shared = State<Arc<ControlState>>;
 
 /// The endpoints.
 pub(super) fn endpoints() -> OpenApiRouter<Tables> {
-    OpenApiRouter::new().routes(routes!(get_rules)).routes(routes!(get_pools)).routes(routes!(get_routes))
+    OpenApiRouter::new()
+        .routes(routes!(get_rules))
+        .routes(routes!(get_pools))
+        .routes(routes!(get_blocks))
+        .routes(routes!(get_routes))
 }
 
 /// Rules in the words of the config (notrack, snat, dnat, bans, sets), and what each has done.
@@ -43,6 +48,22 @@ async fn get_rules(State(tables): State<Tables>, pairs: Pairs) -> Result<Json<ap
 async fn get_pools(State(state): Shared, pairs: Pairs) -> Result<Json<api::Pools>, Refusal> {
     let addresses = limit(pairs)?.unwrap_or(DEFAULT_ADDRESSES);
     Ok(Json(pools(&state.running.read(), addresses)))
+}
+
+/// Blocks of ports that subscribers have, by external address and port.
+#[utoipa::path(
+    get, path = "/v1/blocks",
+    params(
+        ("limit" = Option<u64>, Query, description = "At most so many blocks"),
+        ("subscriber" = Option<String>, Query, description = "Only those of this subscriber: an address"),
+        ("address" = Option<String>, Query, description = "Only those of this external address"),
+        ("port" = Option<u16>, Query, description = "Only those with this port"),
+    ),
+    responses((status = 200, body = api::Blocks)),
+)]
+async fn get_blocks(State(state): Shared, pairs: Pairs) -> Result<Json<api::Blocks>, Refusal> {
+    let query = read_without_filter(pairs, &PARAMETERS)?;
+    Ok(Json(blocks(&state, &query)?))
 }
 
 /// Routes by zone: connected and static ones, and whether their routers are known.

@@ -8,6 +8,8 @@ use super::running::Running;
 use crate::classify::LocalAddress;
 use crate::config::model::SourcePool;
 use crate::ids::{InterfaceId, Realm};
+use crate::nat::behavior::Sharing;
+use crate::nat::blocks;
 use crate::pipeline::Snapshot;
 use crate::wire::protocol;
 use std::cmp::Reverse;
@@ -21,7 +23,11 @@ pub fn pools(running: &Running, addresses: usize) -> api::Pools {
     let snap = &*running.snapshot;
     let of_config = running.config.pools.iter().zip(&snap.pools).map(|(pool, numbers)| {
         let ports = Some(&pool.ports);
-        Members { name: &pool.name, kind: "pool", ports, numbers: numbers.to_vec() }
+        let size = match pool.behavior.sharing {
+            Sharing::Blocks(rules) => Some(rules.size),
+            _ => None,
+        };
+        Members { name: &pool.name, kind: "pool", ports, size, numbers: numbers.to_vec() }
     });
     let of_interfaces = (0u8..).zip(&snap.interfaces).filter_map(|(id, interface)| {
         let local = snap.local.get(interface.local)?;
@@ -30,6 +36,7 @@ pub fn pools(running: &Running, addresses: usize) -> api::Pools {
             name: &interface.name,
             kind: "interface",
             ports: local.ports.as_ref(),
+            size: None,
             numbers: vec![interface.local],
         })
     });
@@ -39,6 +46,7 @@ pub fn pools(running: &Running, addresses: usize) -> api::Pools {
         name: "retired",
         kind: "retired",
         ports: None,
+        size: None,
         numbers: retired,
     });
     let all = of_config.chain(of_interfaces).chain(retired);
@@ -101,6 +109,8 @@ struct Members<'a> {
     name: &'a str,
     kind: &'static str,
     ports: Option<&'a RangeInclusive<u16>>,
+    /// Ports of a block, if it has blocks.
+    size: Option<u16>,
     /// Of its addresses, among the local ones.
     numbers: Vec<u16>,
 }
@@ -119,6 +129,12 @@ impl Members<'_> {
         let sum = |pick: fn(&api::PoolAddress) -> PortCount| {
             rows.iter().fold(PortCount::default(), |total, row| add(total, pick(row)))
         };
+        let held = |number: &u16| snap.local.get(*number).map_or(0, |local| local.used.blocks());
+        let blocks = self.size.zip(self.ports).map(|(size, ports)| api::BlockCount {
+            size: size.into(),
+            total: blocks::count(ports, size) * self.numbers.len() as u64,
+            used: self.numbers.iter().map(held).sum(),
+        });
         let (usable, used) = (sum(|row| row.usable), sum(|row| row.used));
         // Of equally full ones the first of the pool first.
         rows.sort_by_key(|row| Reverse(fullness(row)));
@@ -130,6 +146,7 @@ impl Members<'_> {
             ports: self.ports.map(|ports| format!("{}-{}", ports.start(), ports.end())),
             usable,
             used,
+            blocks,
             fullest: rows,
         }
     }

@@ -5,6 +5,7 @@
 
 use super::state::{EventLog, EventRow, NeighborRow};
 use crate::management::Management;
+use crate::management::blocks::Ledger;
 use crate::management::expiry::TimerStatus;
 use crate::management::steering::SteeringStatus;
 use crate::management::watermarks::PressureStatus;
@@ -57,6 +58,8 @@ pub struct Publisher {
     pub pressure: Published<Option<PressureStatus>>,
     /// How packets reach their owners, once a second.
     pub steering: Published<SteeringStatus>,
+    /// Who has which block of ports.
+    pub blocks: Published<Ledger>,
     /// The last events; the control thread adds its own.
     pub events: EventLog,
     next: Time,
@@ -83,6 +86,7 @@ impl Publisher {
             self.pressure.publish(Some(management.pressure_status()));
             self.timers.publish(management.timer_status());
             self.steering.publish(management.steering_status());
+            self.blocks.publish(management.ledger());
         }
     }
 }

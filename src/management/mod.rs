@@ -12,6 +12,7 @@
 //! | `pressure` | what the limits of the session table mean for timers and events |
 //! | `mail` | messages to workers: posted, or kept until there is room |
 //! | `neighbors` | what workers hear and ask about neighbours, and what they are told |
+//! | [`blocks`] | who has which block of ports, and the records of that |
 //! | `announce` | gratuitous ARP at the start |
 //! | [`watermarks`] | how full the session table is, and what there is to say of it |
 //! | [`events`] | what an operator has to hear of once |
@@ -24,6 +25,7 @@
 //! | `sweep` | the pace of the sweep that makes up for lost posts |
 
 mod announce;
+pub mod blocks;
 pub mod commands;
 pub mod events;
 pub mod expiry;
@@ -109,6 +111,7 @@ pub struct Management {
     /// What the operator orders, by worker; empty if nobody can.
     orders: Vec<commands::Orders>,
     session_feed: SessionFeed,
+    ledger: blocks::Ledger,
     silent_routers: routers::SilentRouters,
 }
 
@@ -144,6 +147,7 @@ impl Management {
             choices: Vec::new(),
             orders: Vec::new(),
             session_feed: SessionFeed::default(),
+            ledger: blocks::Ledger::default(),
             silent_routers: routers::SilentRouters::default(),
         };
         management.adopt_limits();

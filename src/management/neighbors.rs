@@ -40,6 +40,7 @@ impl Management {
                 // What is known already is only news to the worker that asked.
                 self.act(&actions, Some(worker));
             }
+            FromWorker::Block(event) => self.tell_of_block(&event),
             FromWorker::Left(memory) => drop(memory),
         }
     }

@@ -53,6 +53,29 @@ pub enum Pooling {
     Arbitrary,
 }
 
+/// How the ports of an address are shared out among the subscribers behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Sharing {
+    /// One at a time, to whoever needs one.
+    #[default]
+    Ports,
+    /// In blocks, each of which is one subscriber's while he needs it: [`super::blocks`].
+    Blocks(BlockRules),
+    /// By arithmetic: each subscriber has ports of his own for good: [`super::deterministic`].
+    Fixed,
+}
+
+/// The blocks of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlockRules {
+    /// Ports of a block, of each protocol: a power of two, from [`super::blocks::UNIT`] to [`super::blocks::REGION`].
+    pub size: u16,
+    /// Blocks that one subscriber may have at once: 1 to [`super::blocks::MOST`].
+    pub per_subscriber: u8,
+    /// After so many ticks without any port in use a block goes back.
+    pub idle: u32,
+}
+
 /// How an external address behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Behavior {
@@ -67,6 +90,8 @@ pub struct Behavior {
     /// Ports, and identifiers, that one subscriber (an internal address) may hold where each is one mapping's; `u32::MAX`: any
     /// number.
     pub ports_per_subscriber: PerProtocol<u32>,
+    /// Who gets which ports.
+    pub sharing: Sharing,
 }
 
 /// Ticks that a port rests unless the config says something else: 2 minutes (RFC 6888 REQ-8).
@@ -81,6 +106,7 @@ impl Behavior {
         pooling: Pooling::Paired,
         hold_down: HOLD_DOWN,
         ports_per_subscriber: [u32::MAX; 3],
+        sharing: Sharing::Ports,
     };
 
     /// Everything depends on everything: what is left where the flows of a host are spread over workers.
@@ -90,11 +116,13 @@ impl Behavior {
         ..Behavior::DEFAULT
     };
 
-    /// Whether an external endpoint for this protocol is more than one session's.
+    /// Whether a port is one mapping's for this protocol, as it is where an external endpoint is more than one session's, and
+    /// where a subscriber has ports that are nobody else's.
     #[inline]
     pub fn keeps_mappings(&self, protocol: u8) -> bool {
         set_of(protocol).is_some_and(|set| {
-            self.mapping[set] != Dependence::AddressAndPort
+            self.sharing != Sharing::Ports
+                || self.mapping[set] != Dependence::AddressAndPort
                 || self.filtering[set] != Dependence::AddressAndPort
         })
     }
@@ -118,8 +146,9 @@ impl Behavior {
     }
 
     /// For so many ticks a port that is freed is given to nobody. Where strangers are kept out, nobody takes the new owner for the
-    /// old one, and it does not have to rest (RFC 6888 REQ-8 c).
+    /// old one, and it does not have to rest (RFC 6888 REQ-8 c); nor where both are the same subscriber (REQ-8 b).
     pub fn rest(&self, protocol: u8) -> u32 {
-        if self.filtering(protocol) == Dependence::Nothing { self.hold_down } else { 0 }
+        let open = self.filtering(protocol) == Dependence::Nothing && self.sharing != Sharing::Fixed;
+        if open { self.hold_down } else { 0 }
     }
 }

@@ -8,15 +8,17 @@
 //! | the address | a port is |
 //! |---|---|
 //! | keeps mappings | one mapping's, and the port alone says which worker's: [`PortSpace::allocate`], [`PortSpace::release`] |
+//! | has blocks, or gives by arithmetic | one mapping's, and its place says which worker's: `blocks` below, [`PortSpace::allocate_among`] |
 //! | is translated to by flow | given again and again, to flows with different remote ends: [`PortSpace::share`], [`PortSpace::unshare`]; the session table says who has it, and the worker that its replies come to may give it |
 //!
 //! No two workers ever give the same port to flows whose replies look alike: a reply has one owner, and each worker
 //! takes only ports with which it is itself. Either way no lock is needed.
 
+use super::blocks::{BlockMap, Blocks, Empty};
 use super::crowd::{Crowds, Ends, SIGN};
 use super::mapping::External;
 use super::ports::{PortSet, REGISTERED, Wanted};
-use crate::classify::{LocalAddress, LocalAddresses};
+use crate::classify::LocalAddresses;
 use crate::ids::WorkerId;
 use crate::steering::Steering;
 use crate::steering::classes::{ClassSet, Classes};
@@ -27,6 +29,8 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+
+pub use update::PortUpdate;
 
 /// A protocol of each set.
 const SETS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::ICMP];
@@ -43,6 +47,11 @@ struct Sets {
     mapped: [bool; 3],
     /// For so many ticks a port rests when its mapping is gone.
     rest: [u32; 3],
+    /// Ports stand in their own order, to be given by ranges.
+    by_range: bool,
+    /// Whose are the blocks of it, if it has any.
+    blocks: Option<Box<BlockMap>>,
+    address: Ipv4Addr,
 }
 
 /// The ports of one local address.
@@ -61,27 +70,10 @@ struct Slot {
 }
 
 impl Slot {
-    #[cold]
-    fn replace(&mut self, mut next: Box<Sets>) {
-        if let Some(sets) = &mut self.sets {
-            let (mapped, was_mapped) = (next.mapped, sets.mapped);
-            for (at, (next, old)) in next.ports.iter_mut().zip(&mut sets.ports).enumerate() {
-                // What is shared is never taken.
-                if mapped[at] && was_mapped[at] {
-                    next.inherit(old);
-                }
-            }
-        }
-        self.spent = self.sets.replace(next);
-    }
-
-    /// The ports of a protocol's set, if they are `mapped` or not.
+    /// The ports of a protocol's set, if they are `mapped` or not and not given by ranges.
     #[inline]
     fn set(&mut self, at: usize, mapped: bool) -> Option<&mut PortSet> {
-        if let Some(next) = self.next.take() {
-            self.replace(next);
-        }
-        let sets = self.sets.as_deref_mut()?;
+        let sets = self.sets.as_deref_mut().filter(|sets| !sets.by_range)?;
         if sets.mapped.get(at) == Some(&mapped) { sets.ports.get_mut(at) } else { None }
     }
 
@@ -105,76 +97,17 @@ pub struct PortSpace {
     /// Ports that nobody has and that are not given out yet, and until when.
     resting: VecDeque<(Tick, External)>,
     crowds: Crowds,
+    /// How ports that are given by ranges stand.
+    in_order: Classes,
+    blocks: Blocks,
+    /// Blocks of addresses that are not here any more.
+    orphans: Empty,
+    /// The address whose blocks are looked at next.
+    cursor: u16,
+    now: Tick,
     /// The entries of the steering table that are ours.
     entries: ClassSet,
     worker: WorkerId,
-}
-
-/// What another configuration changes about a worker's ports: made by somebody else, since a worker takes no memory. After
-/// [`PortSpace::adopt`] it holds what the worker has no use for any more, to be freed by somebody else.
-#[derive(Debug)]
-pub struct PortUpdate(Box<[Slot]>);
-
-/// The sets of an address of which nothing is taken; `None` if nothing is translated to it.
-fn sets(local: &LocalAddresses, steering: &Steering, number: u16) -> Option<Box<Sets>> {
-    let address = local.get(number)?;
-    address.ports.as_ref()?;
-    let set = |protocol| {
-        let classes = steering.classes(protocol, address.behavior.keeps_mappings(protocol));
-        PortSet::new(classes, |port| local.is_allocatable(number, protocol, port))
-    };
-    let mapped = SETS.map(|protocol| address.behavior.keeps_mappings(protocol));
-    let rest = SETS.map(|protocol| address.behavior.rest(protocol));
-    Some(Box::new(Sets { ports: SETS.map(set), mapped, rest }))
-}
-
-/// Whether what may be given out of a local address is the same in both.
-fn is_same(number: u16, before: &LocalAddresses, after: &LocalAddresses) -> bool {
-    let taken = |local: &LocalAddresses| -> Vec<(u8, RangeInclusive<u16>)> {
-        let forwards =
-            local.forwards_of(number).iter().map(|forward| (forward.protocol, forward.ports.clone()));
-        let formers = local.formers_of(number).iter().map(|former| {
-            let (first, more) = (former.public.1, former.ports.end() - former.ports.start());
-            (former.protocol, first..=first.saturating_add(more))
-        });
-        forwards.chain(formers).collect()
-    };
-    match (before.get(number), after.get(number)) {
-        (Some(old), Some(new)) => {
-            let kept = |local: &LocalAddress| {
-                SETS.map(|protocol| (local.behavior.keeps_mappings(protocol), local.behavior.rest(protocol)))
-            };
-            let (same, both) = (old.ports == new.ports, !old.retired && !new.retired);
-            same && both && kept(old) == kept(new) && (new.ports.is_none() || taken(before) == taken(after))
-        }
-        _ => false,
-    }
-}
-
-impl PortUpdate {
-    /// The way from one configuration to the next, for each worker. Both number their addresses alike.
-    pub fn between(
-        before: &LocalAddresses,
-        after: &LocalAddresses,
-        steering: &Steering,
-        workers: u8,
-    ) -> Vec<PortUpdate> {
-        let fresh: Vec<Option<Box<Sets>>> = (0..)
-            .zip(after.iter())
-            .map(|(number, local)| {
-                let changed = local.ports.is_some() && !is_same(number, before, after);
-                if changed { sets(after, steering, number) } else { None }
-            })
-            .collect();
-        let slots = || {
-            after.iter().zip(&fresh).map(|(local, fresh)| {
-                let is_there = !local.address.is_unspecified();
-                let (next, keep) = (fresh.clone(), fresh.is_none() && is_there);
-                Slot { sets: None, next, spent: None, keep, used: local.used.clone() }
-            })
-        };
-        (0..workers).map(|_| PortUpdate(slots().collect())).collect()
-    }
 }
 
 impl PortSpace {
@@ -189,7 +122,10 @@ impl PortSpace {
     /// The ports of `worker`: allocatable and not forwarded. All are free.
     pub fn new(local: &LocalAddresses, steering: &Steering, worker: WorkerId) -> PortSpace {
         let slots = (0..).zip(local.iter()).map(|(number, address)| {
-            let (sets, used) = (sets(local, steering, number), address.used.clone());
+            let (mut sets, used) = (update::sets(local, steering, number), address.used.clone());
+            if let Some(sets) = &mut sets {
+                sets.blocks = blocks::map(local, number, worker);
+            }
             Slot { sets, next: None, spent: None, keep: false, used }
         });
         PortSpace {
@@ -198,28 +134,14 @@ impl PortSpace {
             alone: steering.classes(protocol::TCP, true).clone(),
             resting: VecDeque::with_capacity(MAX_RESTING),
             crowds: Crowds::new(),
+            in_order: Classes::one(),
+            blocks: Blocks::new(0, 0),
+            orphans: Empty::default(),
+            cursor: 0,
+            now: Tick::default(),
             entries: steering.entries_of(worker),
             worker,
         }
-    }
-
-    /// Goes over to another configuration: some instructions for each address. What is left over is in the update then.
-    pub fn adopt(&mut self, update: &mut PortUpdate) {
-        let PortUpdate(slots) = update;
-        for (new, old) in slots.iter_mut().zip(&mut self.slots) {
-            if new.keep {
-                new.sets = old.sets.take();
-                new.next = old.next.take();
-            } else if new.next.is_some() {
-                // What an earlier configuration would have changed and had no time to: nothing is taken of it.
-                new.sets = old.sets.take();
-            }
-        }
-        for new in slots.iter_mut().filter(|slot| slot.sets.is_none()) {
-            new.sets = new.next.take();
-        }
-        std::mem::swap(&mut self.slots, slots);
-        self.crowds.forget();
     }
 
     /// A free port of the local address `number` for a mapping: one that is this worker's, `preferred` if possible, else one at
@@ -237,6 +159,7 @@ impl PortSpace {
         self.wake(now);
         let at = set_of(protocol)?;
         let worker = self.worker;
+        self.ready(number);
         let slot = self.slots.get_mut(usize::from(number))?;
         let set = slot.set(at, true)?;
         let wanted = Wanted { classes: &self.alone, entries: &self.entries, rest: 0 };
@@ -271,6 +194,7 @@ impl PortSpace {
 
     /// Ports whose rest is over can be had again.
     pub fn wake(&mut self, now: Tick) {
+        self.now = now;
         for _ in 0..RESTED {
             let Some((_, external)) = self.resting.front().copied().filter(|(until, _)| until.has_come(now))
             else {
@@ -283,9 +207,17 @@ impl PortSpace {
 
     fn free(&mut self, External { number, protocol, port }: External) -> bool {
         let (Some(at), worker) = (set_of(protocol), self.worker) else { return false };
+        self.ready(number);
         let Some(slot) = self.slots.get_mut(usize::from(number)) else { return false };
-        let released = slot.set(at, true).is_some_and(|set| set.release(&self.alone, port));
+        let Some(sets) = slot.sets.as_deref_mut().filter(|sets| sets.mapped[at]) else { return false };
+        let order = if sets.by_range { &self.in_order } else { &self.alone };
+        let released = sets.ports[at].release(order, port);
         if released {
+            if let Some(map) = sets.blocks.as_deref_mut()
+                && let Some(id) = map.at(port)
+            {
+                self.blocks.released(id, self.now, &mut map.empty);
+            }
             slot.count(worker, at, |used| used.subtract(1));
         }
         released
@@ -303,6 +235,7 @@ impl PortSpace {
         is_taken: impl Fn(u16) -> bool,
     ) -> Option<u16> {
         let at = set_of(protocol)?;
+        self.ready(number);
         let slot = self.slots.get_mut(usize::from(number))?;
         let set = slot.set(at, false)?;
         let wanted = Wanted { classes: self.by_flow.get(at)?, entries: &self.entries, rest };
@@ -353,7 +286,9 @@ pub fn set_of(protocol: u8) -> Option<usize> {
     }
 }
 
+pub mod blocks;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
 mod tests;
+mod update;

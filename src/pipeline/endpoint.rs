@@ -1,13 +1,14 @@
 //! The external endpoint that a session's source becomes, and what it leaves when it ends.
 //!
 //! Where the address keeps mappings, the endpoint is that of the internal endpoint's mapping, or of a new one with a port of its
-//! own ([`crate::nat::mapping`]). Else it is one that no other session has towards the same remote end.
+//! own ([`crate::nat::mapping`]), which may have to be of the subscriber's block or share ([`crate::nat::space::blocks`]). Else it is one that no other session has towards the same remote end.
 //!
 //! A set-up acquires in order: the port, the mapping, its place in that, the session; [`Core::undo`] gives back what a failure
 //! leaves.
 //! [`Core::give_back`] is for a session that was there.
 
 use super::Snapshot;
+use super::message::FromWorker;
 use super::plan::{Refusal, Translated, out_of_resources};
 use super::session_events::End;
 use super::worker::Core;
@@ -15,9 +16,11 @@ use crate::conntrack::key::V4Key;
 use crate::conntrack::session::{Lease, Session};
 use crate::device::Device;
 use crate::ids::Realm;
-use crate::nat::behavior::{Behavior, Dependence};
+use crate::nat::behavior::{Behavior, Dependence, Sharing};
+use crate::nat::deterministic::Share;
 use crate::nat::mapping::{External, Internal, MappingId};
 use crate::nat::ports::REGISTERED;
+use crate::nat::space::blocks::{EVENTS, NoPort, Request};
 use crate::packet::Tuple;
 use crate::telemetry::DropReason;
 use crate::time::Tick;
@@ -29,7 +32,22 @@ const OTHERS: usize = 4096;
 /// Ports for a new mapping that may turn out to be in use by sessions without one, from before a reload.
 const TRIES: usize = 4;
 
+/// Blocks that are taken back a tick.
+const BLOCKS_A_TICK: usize = 64;
+
 const EXHAUSTED: Refusal = out_of_resources(DropReason::PortsExhausted);
+/// The subscriber has all that he may have.
+const FULL: Refusal = out_of_resources(DropReason::SubscriberPortsLimit);
+
+/// Where the port of a new mapping comes from.
+enum From<'a> {
+    /// Of all that the worker has of an address, for this protocol.
+    Any((u16, u8)),
+    /// Of the subscriber's own, of the address with this number, for this protocol.
+    Share((u16, u8), Share),
+    /// Of the subscriber's blocks.
+    Blocks(&'a Request<'a>),
+}
 
 /// What a session that is to be made holds outside.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +120,11 @@ impl<D: Device> Core<D> {
         }
         let limit = behavior.ports_of_subscriber(to.protocol);
         if limit != u32::MAX && self.mappings.held(&internal) >= limit {
-            return Err(out_of_resources(DropReason::SubscriberPortsLimit));
+            return Err(FULL);
+        }
+        let mapped = (internal, limit != u32::MAX);
+        if behavior.sharing != Sharing::Ports {
+            return self.map_within(snap, now, (source, behavior.sharing), mapped, (to, answers)).map(Some);
         }
         // The first one, then all others from there on.
         let start = spares.iter().position(|number| *number == source.number).map_or(0, |at| at + 1);
@@ -110,7 +132,8 @@ impl<D: Device> Core<D> {
         let mut numbers = std::iter::once(source.number).chain(others);
         let found = numbers.find_map(|number| {
             if behavior.keeps_mappings(to.protocol) {
-                self.map(snap, now, (internal, number, limit != u32::MAX), (to, answers))
+                let from = From::Any((number, to.protocol));
+                self.map(snap, now, from, mapped, (to, answers)).ok()
             } else {
                 self.share(snap, number, (to, answers))
             }
@@ -118,21 +141,90 @@ impl<D: Device> Core<D> {
         found.map(Some).ok_or(EXHAUSTED)
     }
 
-    /// A new mapping with a port of the address.
+    /// A new mapping with a port that is the subscriber's.
+    #[cold]
+    #[inline(never)]
+    fn map_within(
+        &mut self,
+        snap: &Snapshot,
+        now: Tick,
+        (source, sharing): (Translated, Sharing),
+        mapped: (Internal, bool),
+        to: (&mut Tuple, (Realm, u16)),
+    ) -> Result<Endpoint, Refusal> {
+        if let Some(share) = source.share {
+            let place = (source.number, mapped.0.protocol);
+            return self.map(snap, now, From::Share(place, share), mapped, to);
+        }
+        let (Sharing::Blocks(rules), Some(pool)) = (sharing, source.pool) else { return Err(EXHAUSTED) };
+        let (Ok(number), Some(numbers)) = (u16::try_from(pool), snap.pools.get(pool)) else {
+            return Err(EXHAUSTED);
+        };
+        let (internal, _) = mapped;
+        let request = Request {
+            pool: number,
+            rules,
+            zone: internal.zone,
+            subscriber: internal.address,
+            numbers,
+            start: numbers.iter().position(|number| *number == source.number).unwrap_or(0),
+            protocol: internal.protocol,
+            preferred: internal.port,
+        };
+        self.map(snap, now, From::Blocks(&request), mapped, to)
+    }
+
+    /// A free port for a new mapping.
+    fn port(
+        &mut self,
+        snap: &Snapshot,
+        now: Tick,
+        from: &From<'_>,
+        preferred: u16,
+    ) -> Result<External, Refusal> {
+        let (space, rng) = (&mut self.space, &mut self.rng);
+        match from {
+            From::Any((number, protocol)) => {
+                space.allocate(*number, *protocol, preferred, now, || rng.next()).ok_or(EXHAUSTED)
+            }
+            From::Share(place, share) => {
+                space.allocate_among(*place, &share.ports(), preferred, rng.next()).ok_or(FULL)
+            }
+            // Nobody gets a block that nobody could log.
+            From::Blocks(_) if self.management.slots() < EVENTS => {
+                Err(out_of_resources(DropReason::PortBlockUnlogged))
+            }
+            From::Blocks(request) => {
+                space.wake(now);
+                let management = &mut self.management;
+                let mut tell = |event| {
+                    // There is room: see above.
+                    let _ = management.push(FromWorker::Block(event));
+                };
+                let request = Request { preferred, ..**request };
+                space.allocate_in_blocks(&request, &snap.local, rng, &mut tell).map_err(|none| match none {
+                    NoPort::Limit => FULL,
+                    NoPort::Exhausted => EXHAUSTED,
+                })
+            }
+        }
+    }
+
+    /// A new mapping.
     fn map(
         &mut self,
         snap: &Snapshot,
         now: Tick,
-        (internal, number, counted): (Internal, u16, bool),
+        from: From<'_>,
+        (internal, counted): (Internal, bool),
         (to, answers): (&mut Tuple, (Realm, u16)),
-    ) -> Option<Endpoint> {
-        let address = snap.local.get(number)?.address;
+    ) -> Result<Endpoint, Refusal> {
         // Any port on the same side of 1024.
         let any = if internal.port < REGISTERED { 0 } else { u16::MAX };
         for turn in 0..TRIES {
-            let rng = &mut self.rng;
             let preferred = if turn == 0 { internal.port } else { any };
-            let external = self.space.allocate(number, to.protocol, preferred, now, || rng.next())?;
+            let external = self.port(snap, now, &from, preferred)?;
+            let address = snap.local.get(external.number).ok_or(EXHAUSTED)?.address;
             let becomes = Tuple { src: address, sport: external.port, ..*to };
             let reply = V4Key::new(becomes.inverse(), answers.0, answers.1);
             if self.shard.lookup(&reply, self.shard.hash(&reply)).is_some() {
@@ -141,12 +233,23 @@ impl<D: Device> Core<D> {
             }
             let Some(id) = self.mappings.insert(internal, external, counted) else {
                 self.space.release(external, None);
-                return None;
+                return Err(EXHAUSTED);
             };
             *to = becomes;
-            return Some(Endpoint { lease: lease(external), mapping: Some(id) });
+            return Ok(Endpoint { lease: lease(external), mapping: Some(id) });
         }
-        None
+        Err(EXHAUSTED)
+    }
+
+    /// Takes back blocks of ports that nobody has used for long enough, and tells of each.
+    pub(super) fn look_after_blocks(&mut self, snap: &Snapshot) {
+        let management = &mut self.management;
+        // The rest of the ring is for others.
+        let most = management.slots().saturating_sub(EVENTS).min(BLOCKS_A_TICK);
+        self.space.take_back_idle(&snap.local, most, &mut |event| {
+            // There is room.
+            let _ = management.push(FromWorker::Block(event));
+        });
     }
 
     /// A port of the address that no session with the same remote end has.

@@ -4,6 +4,7 @@
 //! that they leave, are never lost.
 
 use crate::ids::{InterfaceId, MacAddr};
+use crate::nat::blocks::BlockEvent;
 use crate::pipeline::Snapshot;
 use crate::pipeline::update::WorkerUpdate;
 use std::net::Ipv4Addr;
@@ -85,6 +86,8 @@ pub enum FromWorker {
         /// Who.
         address: Ipv4Addr,
     },
+    /// A block of ports was given, or has gone back. Never lost: without room none is.
+    Block(BlockEvent),
     /// Memory that the worker has no use for any more. Never lost: the worker keeps it while the ring is full.
     Left(Box<WorkerUpdate>),
 }

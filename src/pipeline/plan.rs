@@ -9,7 +9,8 @@ use super::snapshot::Interface;
 use crate::classify::martian::{is_martian_destination, is_martian_source};
 use crate::classify::{Forward, Source, Static};
 use crate::ids::{InterfaceId, Realm};
-use crate::nat::behavior::Pooling;
+use crate::nat::behavior::{Pooling, Sharing};
+use crate::nat::deterministic::Share;
 use crate::packet::{Fragment, Kind, Parsed, Tuple};
 use crate::route::NextHop;
 use crate::telemetry::DropReason;
@@ -173,6 +174,8 @@ pub struct Translated {
     pub number: u16,
     /// The pool, if any other of its addresses does as well.
     pub pool: Option<usize>,
+    /// The ports, if they are the host's own by arithmetic.
+    pub share: Option<Share>,
     /// The external endpoint is the session's alone, and lets nobody else in: so that the answers come back, and not to show
     /// somebody outside.
     pub closed: bool,
@@ -350,17 +353,30 @@ pub(super) fn check_size(snap: &Snapshot, envelope: Envelope, hop: NextHop) -> R
 }
 
 /// The address of a pool that a source is translated to: that of its host, or where any address does, of its endpoint. An
-/// empty pool has none: never untranslated.
-fn from_pool(snap: &Snapshot, pool: usize, (source, port): (Ipv4Addr, u16)) -> Result<Translated, Refusal> {
+/// empty pool has none: never untranslated. Where ports are hosts' by arithmetic, a host that has none is of no rule.
+fn from_pool(
+    snap: &Snapshot,
+    pool: usize,
+    (zone, source, port): (u16, Ipv4Addr, u16),
+) -> Result<Translated, Refusal> {
     let exhausted = out_of_resources(DropReason::PortsExhausted);
+    if let Some(fixed) = snap.fixed.get(pool).and_then(Option::as_ref) {
+        let (place, share) = fixed.outside(zone, source).ok_or(NO_SNAT)?;
+        let number = snap.pools.get(pool).and_then(|numbers| numbers.get(place).copied()).ok_or(exhausted)?;
+        return Ok(Translated { number, pool: None, share: Some(share), closed: false });
+    }
     let number = snap.pool_address(pool, source).ok_or(exhausted)?;
-    let pooling = snap.local.get(number).map_or(Pooling::Paired, |local| local.behavior.pooling);
-    if pooling == Pooling::Paired {
-        return Ok(Translated { number, pool: None, closed: false });
+    let behavior = snap.local.get(number).map(|local| local.behavior);
+    if behavior.is_some_and(|behavior| matches!(behavior.sharing, Sharing::Blocks(_))) {
+        // Which address it is, is known when he has a block.
+        return Ok(Translated { number, pool: Some(pool), share: None, closed: false });
+    }
+    if behavior.is_none_or(|behavior| behavior.pooling == Pooling::Paired) {
+        return Ok(Translated { number, pool: None, share: None, closed: false });
     }
     let endpoint = Ipv4Addr::from_bits(source.to_bits() ^ u32::from(port).wrapping_mul(0x85eb_ca6b));
     let number = snap.pool_address(pool, endpoint).ok_or(exhausted)?;
-    Ok(Translated { number, pool: Some(pool), closed: false })
+    Ok(Translated { number, pool: Some(pool), share: None, closed: false })
 }
 
 /// Whether a packet goes from one internal network to another: forwarded without translation.
@@ -449,10 +465,12 @@ fn plan_forward(
     let target = forward.targets.choose(src, sport).ok_or(DRAINED)?;
     let hop = snap.route_in(forward.zone, target.address).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
-    let closed = |number| Translated { number, pool: None, closed: true };
+    let closed = |number| Translated { number, pool: None, share: None, closed: true };
     let source = match forward.source {
         Some(Source::Interface) => Some(closed(out.local)),
-        Some(Source::Pool(pool)) => Some(Translated { closed: true, ..from_pool(snap, pool, (src, sport))? }),
+        Some(Source::Pool(pool)) => {
+            Some(Translated { closed: true, ..from_pool(snap, pool, (arrival.zone, src, sport))? })
+        }
         // Hairpin: client and backend are both inside. The backend must see the client's outside form, or it
         // would answer directly (RFC 4787 REQ-9): the address that the client itself used.
         None if arrival.realm == Realm::Internal => {
@@ -514,10 +532,13 @@ fn plan_outbound(snap: &Snapshot, header: &Header) -> Result<SessionPlan, Refusa
 /// A packet from inside that leaves by `hop`, with what a rule makes of its source.
 fn plan_ruled(snap: &Snapshot, header: &Header, hop: NextHop) -> Result<SessionPlan, Refusal> {
     let (out, tuple) = (snap.interface(hop.interface), &header.tuple);
+    let arrival = snap.interface(header.interface);
     let (number, rule) = snap.snat_for(header.interface, tuple, hop.interface).ok_or(NO_SNAT)?;
     let source = match rule.source {
-        Some(Source::Interface) => Some(Translated { number: out.local, pool: None, closed: false }),
-        Some(Source::Pool(pool)) => Some(from_pool(snap, pool, (tuple.src, tuple.sport))?),
+        Some(Source::Interface) => {
+            Some(Translated { number: out.local, pool: None, share: None, closed: false })
+        }
+        Some(Source::Pool(pool)) => Some(from_pool(snap, pool, (arrival.zone, tuple.src, tuple.sport))?),
         None => None,
     };
     Ok(SessionPlan {

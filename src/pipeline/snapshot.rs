@@ -6,6 +6,7 @@ use crate::classify::{LocalAddress, LocalAddresses, PrefixSet, Source, SourceRul
 use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
 use crate::nat::alg::Algs;
+use crate::nat::deterministic::Deterministic;
 use crate::packet::Tuple;
 use crate::route::{NextHop, ZonedRoutes};
 use crate::steering::Steering;
@@ -106,6 +107,8 @@ pub struct Snapshot {
     pub source_rules: SourceRules,
     /// Pools: the numbers of their addresses among the local ones.
     pub pools: Box<[Box<[u16]>]>,
+    /// Of pools that give ports by arithmetic: who has which. By pool.
+    pub fixed: Box<[Option<Deterministic>]>,
     /// Timeouts, limits, how strict the trackers are.
     pub conntrack: Policy,
     /// Names of the timeout sets, in the order in which sessions number them.

@@ -162,7 +162,6 @@ impl<D: Device> Worker<D> {
             mut rng,
             ..
         } = parts;
-        let space = PortSpace::new(&snapshot.local, &snapshot.steering, id);
         // A session that another one has to go for gets its mapping before that.
         let mappings = shard.capacity().saturating_add(1);
         let ports = devices
@@ -175,13 +174,19 @@ impl<D: Device> Worker<D> {
                 transmitter,
             })
             .collect();
+        let gate = Gate::new(&snapshot.conntrack.limits, shard.capacity(), rng.next());
+        let syn_proxy = SynProxy::new(&snapshot, shard.capacity(), &mut rng);
+        let watcher = Watcher::new(&snapshot, &mut rng);
+        let seeds = [rng.next(), rng.next()];
+        let space = PortSpace::new(&snapshot.local, &snapshot.steering, id);
+        let space = space.with_blocks(mappings, seeds[0].rotate_left(17) ^ seeds[1]);
         let core = Core {
             id,
             ports,
-            gate: Gate::new(&snapshot.conntrack.limits, shard.capacity(), rng.next()),
-            syn_proxy: SynProxy::new(&snapshot, shard.capacity(), &mut rng),
-            watcher: Watcher::new(&snapshot, &mut rng),
-            mappings: Mappings::new(mappings, shard.capacity(), [rng.next(), rng.next()]),
+            gate,
+            syn_proxy,
+            watcher,
+            mappings: Mappings::new(mappings, shard.capacity(), seeds),
             shard,
             space,
             rng,
@@ -397,6 +402,7 @@ impl<D: Device> Core<D> {
         self.look_after_handshakes(snap, now);
         self.end_overdue(now);
         self.space.wake(now.tick());
+        self.look_after_blocks(snap);
         self.answer_unsolicited(snap, now);
         self.count_classes();
         let deadline = Time::from_nanos(

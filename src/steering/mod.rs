@@ -4,6 +4,7 @@
 //! |---|---|
 //! | from inside | its source: a subscriber lives on one worker; or the whole flow (addresses, and ports if it is TCP or UDP), if the config spreads hosts over workers |
 //! | TCP or UDP to a port of ours | the port alone where it is a mapping's, which may be sent to by anybody; else the whole flow: whoever makes a session picks a port with which the reply comes to him |
+//! | any protocol with ports to a port of ours that is in a block, or a subscriber's by arithmetic | the port's place: [`crate::classify::Shares`] |
 //! | other protocols and ICMP identifiers | the port or identifier alone |
 //! | to a forwarded port (DNAT) | the whole flow; where sources are counted, its source alone |
 //! | from a backend of a forward | as the request that it answers, by whichever forward that came and whichever backend it got |
@@ -251,6 +252,8 @@ impl Steering {
                 self.client(&local.first_request(forward, tuple))
             } else if let Some(request) = local.former_request(number, tuple) {
                 self.client(&request)
+            } else if let Some(owner) = local.owner_of_share(number, tuple.dport) {
+                owner
             } else {
                 let mapped = local.keeps_mappings(number, tuple.protocol);
                 let class = self.classes(tuple.protocol, mapped).class(tuple.dport);

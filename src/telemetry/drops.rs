@@ -86,8 +86,9 @@ drop_reasons! {
     HalfOpenFull, "half_open_full", "A TCP SYN while connections before the end of their handshake fill their share of the table, and nobody may be evicted.";
     SourceSessionsLimit, "source_sessions_limit", "The source address has as many sessions as the limit per source allows.";
     SourceRateLimit, "source_rate_limit", "The source address opens sessions faster than the limit per source allows.";
-    SubscriberPortsLimit, "subscriber_ports_limit", "The subscriber holds as many ports of the pool as `ports_per_subscriber` allows.";
+    SubscriberPortsLimit, "subscriber_ports_limit", "The subscriber holds as many ports of the pool as it may: `ports_per_subscriber`, or all of its blocks (`port_blocks`) or of its share (`deterministic`).";
     PortsExhausted, "ports_exhausted", "No free external port for this subscriber's address on this worker; add addresses to the pool.";
+    PortBlockUnlogged, "port_block_unlogged", "No further block of ports was given, as nobody would have logged it: the management core does not keep up.";
     TupleCollision, "tuple_collision", "A session with the same reply tuple exists already.";
     FragmentationNeeded, "fragmentation_needed", "Larger than the next link's MTU, and DF forbids to cut it: the sender was told by ICMP within the rate limit. Without DF: it would be more than 18 fragments.";
     NeighborUnresolved, "neighbor_unresolved", "The next hop did not answer ARP; the sender was told by ICMP within the rate limit.";

@@ -17,4 +17,4 @@ pub use counters::{BURST_FILL_BOUNDS, Counter, InterfaceCounters, SESSION_CLASSE
 pub use drops::DropReason;
 pub use evictions::Eviction;
 pub use handoffs::HandoffCause;
-pub use per_worker::{PerWorker, PortsUsed};
+pub use per_worker::{BLOCKS, PerWorker, PortsUsed};

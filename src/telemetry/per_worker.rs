@@ -38,11 +38,20 @@ impl PerWorker<Counter> {
     }
 }
 
-/// Gauge: external ports of one address that sessions hold: TCP, UDP, others (see [`crate::nat::space`]).
-pub type PortsUsed = PerWorker<[Counter; 3]>;
+/// Gauges of one address: external ports that sessions hold: TCP, UDP, others (see [`crate::nat::space`]); and blocks that
+/// subscribers have.
+pub type PortsUsed = PerWorker<[Counter; 4]>;
+
+/// Where blocks are among the gauges.
+pub const BLOCKS: usize = 3;
 
 impl PortsUsed {
-    /// All workers together.
+    /// Blocks, of all workers together.
+    pub fn blocks(&self) -> u64 {
+        self.iter().map(|worker| worker[BLOCKS].get()).fold(0, u64::wrapping_add)
+    }
+
+    /// Ports, of all workers together.
     pub fn by_set(&self) -> [u64; 3] {
         std::array::from_fn(|set| self.iter().map(|worker| worker[set].get()).fold(0, u64::wrapping_add))
     }

@@ -35,7 +35,7 @@ fn rules_pools_and_routes_are_those_of_the_config_that_runs() {
 fn a_bad_parameter_is_named_with_its_value_and_what_is_allowed() {
     let gateway = Gateway::new(0);
     let _server = gateway.start();
-    for path in ["/v1/rules", "/v1/pools", "/v1/routes"] {
+    for path in ["/v1/rules", "/v1/pools", "/v1/blocks", "/v1/routes"] {
         for (query, parts) in [("limit=ten", ["limit", "\"ten\""]), ("rows=1", ["rows", "choose from limit"])]
         {
             let error = gateway.client().get_json::<api::Rules>(&format!("{path}?{query}")).unwrap_err();
@@ -58,6 +58,7 @@ fn the_commands_print_text_or_the_same_as_json() {
     assert!(show(&["rules"]).contains("snat 1         0  { source = \"interface\" }\n"));
     assert!(show(&["rules", "--limit", "0"]).contains("1 more (--limit)"));
     assert!(show(&["pools", "--addresses", "3"]).contains("wan (interface)"));
+    assert_eq!(show(&["blocks", "--subscriber", "100.64.0.1"]), "Nobody has a block of ports.\n");
     assert!(show(&["routes"]).contains("default         wan        203.0.113.1  reachable"));
     let json: api::Routes = serde_json::from_str(&show(&["routes", "--json"])).unwrap();
     assert_eq!(json.total, 3);

@@ -526,3 +526,36 @@ fn r6888_8d_how_long_a_port_rests_is_configurable() {
         assert!(taker(net, "udp", "").is_some(), "{:?}", net.shape);
     });
 }
+
+/// One port for each of two hosts, by arithmetic.
+#[test]
+fn r6888_8b_a_port_of_a_share_does_not_rest() {
+    let keys =
+        "filtering = \"endpoint-independent\"\ndeterministic = { inside = \"192.168.1.10/31\", ports = 1 }";
+    let config = pool(&format!("addresses = \"203.0.113.10\"\n{keys}"))
+        + "\n[conntrack.timeouts]\nudp = \"10s\"\nudp_stream = \"10s\"\n";
+    each(&config, |net| {
+        let first = net.pass("lan", "udp C1:1000 > S1a:53").source();
+        assert!(net.offer("lan", "udp C1:1001 > S1a:53").iter().all(|out| out.interface == "lan"));
+        net.wait(Duration::from_millis(12_500));
+        assert_eq!(net.pass("lan", "udp C1:1001 > S1a:53").source(), first, "nobody else can get it");
+    });
+}
+
+#[test]
+fn r6888_14_there_are_as_many_records_as_blocks_and_not_as_sessions() {
+    let config = pool(
+        "addresses = \"203.0.113.10-203.0.113.13\"\nport_blocks = { size = 64, per_subscriber = 2, idle = \"1m\" }",
+    );
+    each(&config, |net| {
+        for host in 20..60 {
+            for n in 0..20 {
+                net.pass("lan", &format!("udp 192.168.1.{host}:{} > S1a:53", 2000 + n));
+            }
+        }
+        let records = |net: &Net| net.management.ledger().counts();
+        assert_eq!((net.session_count(), records(net)), (800, [40, 40, 0]));
+        net.wait(Duration::from_secs(400));
+        assert_eq!((net.session_count(), records(net)), (0, [0, 40, 40]));
+    });
+}

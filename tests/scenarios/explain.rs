@@ -443,6 +443,24 @@ fn what_is_explained_is_what_the_workers_do() {
 }
 
 #[test]
+fn the_share_of_a_host_is_seen_before_it_is_used_up() {
+    let shared = CONFIG.replace(
+        "ports = \"1030-1045\"",
+        "ports = \"1030-1045\"\ndeterministic = { inside = \"192.168.1.10\", ports = 6, zone = 0 }",
+    );
+    let mut tally = Tally::new();
+    for shape in FEW {
+        for (verdict, n) in story(&shared, shape, 7 + 100 * shape.workers as u64, rare) {
+            *tally.entry(verdict).or_default() += n;
+        }
+    }
+    let right: usize = tally.values().sum();
+    let open: usize = tally.iter().filter(|(name, _)| name.starts_with("not as")).map(|(_, n)| n).sum();
+    assert!(open * 20 < right, "{open} of {right} were left open: {tally:?}");
+    assert!(tally.contains_key("subscriber_ports_limit"), "{tally:?}");
+}
+
+#[test]
 fn limits_are_seen_before_they_are_met() {
     let limited = CONFIG.replace(
         "max_sessions = 800",

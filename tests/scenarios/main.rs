@@ -36,6 +36,7 @@ mod limits;
 mod mappings;
 mod neighbors;
 mod notrack;
+mod port_blocks;
 mod pressure;
 mod protocols;
 mod reload;

@@ -13,6 +13,7 @@ mod pools;
 mod rules;
 mod sets;
 mod shadow;
+mod sharing;
 mod statics;
 mod steering;
 mod symmetry;
@@ -51,6 +52,7 @@ pub(super) fn run(draft: Draft, findings: &mut Findings) -> Option<Config> {
     });
     let runtime = runtime(&draft.runtime, &devices.list, rooms.max().unwrap_or_default(), findings);
     pools::ports(&draft, runtime.workers, findings);
+    sharing::workers(&draft, &pools, runtime.workers, findings);
     let conntrack = conntrack::check(&draft, runtime.workers, findings);
     steering::check(&draft, findings);
     if !findings.mistakes.is_empty() {
@@ -162,6 +164,7 @@ fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
         findings.warn(start, Caution::NoRule);
     }
     pools::doubts(draft, config, findings);
+    sharing::doubts(draft, config, findings);
     statics::doubts(draft, config, findings);
     rules::doubts(draft, config, findings);
     bans::doubts(draft, config, findings);

@@ -1,6 +1,6 @@
 //! Pools: every address belongs to one pool and to nobody else.
 
-use super::{links, unicast, zones};
+use super::{links, sharing, unicast, zones};
 use crate::config::draft::{Draft, PoolDraft};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
@@ -55,12 +55,13 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) -> Vec<PoolConfig> {
         return Vec::new();
     }
     let spread = draft.runtime.spread.map_or(Spread::default(), |spread| spread.value);
-    draft.pools.iter().map(|pool| build(pool, spread)).collect()
+    draft.pools.iter().map(|pool| build(draft, pool, spread, findings)).collect()
 }
 
 /// A worker has the ports whose number leaves its own one when divided by the number of workers.
 pub(super) fn ports(draft: &Draft, workers: u8, findings: &mut Findings) {
-    for pool in &draft.pools {
+    let one_by_one = |pool: &&PoolDraft| pool.blocks.is_none() && pool.fixed.is_none();
+    for pool in draft.pools.iter().filter(one_by_one) {
         let Some(At { value: range, at }) = &pool.ports else { continue };
         let count = width(range);
         if count < u32::from(workers) {
@@ -70,7 +71,7 @@ pub(super) fn ports(draft: &Draft, workers: u8, findings: &mut Findings) {
     }
 }
 
-fn width(range: &RangeInclusive<u16>) -> u32 {
+pub(super) fn width(range: &RangeInclusive<u16>) -> u32 {
     u32::from(*range.end()).saturating_sub(u32::from(*range.start())) + 1
 }
 
@@ -83,14 +84,17 @@ fn ranges(pool: &PoolDraft) -> impl Iterator<Item = Range<'_>> {
     })
 }
 
-fn build(pool: &PoolDraft, spread: Spread) -> PoolConfig {
+fn build(draft: &Draft, pool: &PoolDraft, spread: Spread, findings: &mut Findings) -> PoolConfig {
     let addresses = pool.ranges.iter().flat_map(|range| units::expand(range.value.0, range.value.1));
-    PoolConfig {
+    let mut built = PoolConfig {
         name: pool.name.value.clone(),
         addresses: addresses.collect(),
         ports: pool.ports.as_ref().map_or(DEFAULT_PORTS, |ports| ports.value.clone()),
         behavior: pool.behavior.build(spread),
-    }
+        fixed: None,
+    };
+    (built.behavior.sharing, built.fixed) = sharing::build(draft, pool, &built, findings);
+    built
 }
 
 /// Each once, where it is first given.
@@ -176,6 +180,8 @@ pub(super) fn doubts(draft: &Draft, config: &Config, findings: &mut Findings) {
         let workers = config.runtime.workers;
         if let Some(At { value: range, at }) = &pool.ports
             && (outbound || full_nat)
+            && pool.blocks.is_none()
+            && pool.fixed.is_none()
         {
             let each = width(range) / u32::from(workers.max(1));
             if each < FEW_PORTS {

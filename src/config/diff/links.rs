@@ -115,7 +115,7 @@ fn changed(
 pub(super) fn pools(diff: &mut Diff, before: &[PoolConfig], after: &[PoolConfig]) {
     for pair in matched(before, after, |pool| pool.name.as_str()) {
         match pair {
-            (Some(PoolConfig { name, addresses, ports, behavior: how }), Some(new)) => {
+            (Some(PoolConfig { name, addresses, ports, behavior: how, fixed }), Some(new)) => {
                 let what = format!("pool {name} addresses");
                 let (old_ranges, new_ranges) = (words::ranges(addresses), words::ranges(&new.addresses));
                 if words::is_short(&old_ranges) && words::is_short(&new_ranges) {
@@ -125,6 +125,7 @@ pub(super) fn pools(diff: &mut Diff, before: &[PoolConfig], after: &[PoolConfig]
                 }
                 diff.value(format!("pool {name} ports"), ports, &new.ports, words::ports);
                 behavior(diff, &format!("pool {name}"), how, &new.behavior);
+                diff.value(format!("pool {name} deterministic"), fixed, &new.fixed, words::deterministic);
             }
             (None, Some(PoolConfig { name, addresses, ports, .. })) => {
                 let (ranges, ports) = (words::list(&words::ranges(addresses)), words::ports(ports));
@@ -138,7 +139,7 @@ pub(super) fn pools(diff: &mut Diff, before: &[PoolConfig], after: &[PoolConfig]
 
 /// How something maps and filters.
 pub(super) fn behavior(diff: &mut Diff, of: &str, before: &Behavior, after: &Behavior) {
-    let Behavior { mapping, filtering, pooling, hold_down, ports_per_subscriber } = before;
+    let Behavior { mapping, filtering, pooling, hold_down, ports_per_subscriber, sharing } = before;
     let by_protocol = |values: &PerProtocol<Dependence>| words::per_protocol(&values.map(Dependence::name));
     diff.value(format!("{of} mapping"), mapping, &after.mapping, by_protocol);
     diff.value(format!("{of} filtering"), filtering, &after.filtering, by_protocol);
@@ -154,4 +155,5 @@ pub(super) fn behavior(diff: &mut Diff, of: &str, before: &Behavior, after: &Beh
         &after.ports_per_subscriber,
         limits,
     );
+    diff.value(format!("{of} ports of a host"), sharing, &after.sharing, words::sharing);
 }

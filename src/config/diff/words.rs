@@ -7,7 +7,9 @@ use crate::config::model::{
 };
 use crate::conntrack::policy::TrackRule;
 use crate::ids::{DeviceId, InterfaceId};
-use crate::nat::behavior::PerProtocol;
+use crate::nat::behavior::{BlockRules, PerProtocol, Sharing};
+use crate::nat::deterministic::Deterministic;
+use crate::time::TICK;
 use crate::wire::protocol;
 use ipnet::Ipv4Net;
 use std::fmt::Display;
@@ -248,4 +250,27 @@ pub(super) fn per_protocol<T: AsRef<str> + PartialEq>(values: &PerProtocol<T>) -
         return tcp.as_ref().to_owned();
     }
     format!("tcp {}, udp {}, icmp {}", tcp.as_ref(), udp.as_ref(), icmp.as_ref())
+}
+
+pub(super) fn sharing(sharing: &Sharing) -> String {
+    match sharing {
+        Sharing::Ports => "one at a time".into(),
+        Sharing::Fixed => "by arithmetic".into(),
+        Sharing::Blocks(BlockRules { size, per_subscriber, idle }) => {
+            let idle = TICK.saturating_mul(*idle).as_secs_f32();
+            format!("{per_subscriber} blocks of {size}, idle {idle}s")
+        }
+    }
+}
+
+pub(super) fn deterministic(fixed: &Option<Deterministic>) -> String {
+    fixed.as_ref().map_or("none".into(), |fixed| {
+        let nets = list(fixed.nets());
+        format!(
+            "{nets} of zone {}, {} ports each, {} hosts an address",
+            fixed.zone(),
+            fixed.size(),
+            fixed.per_address()
+        )
+    })
 }

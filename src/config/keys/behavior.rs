@@ -1,6 +1,6 @@
 //! The keys of pools and of `[masquerade]` that say how what is translated is mapped and filtered.
 
-use super::{Key, default, optional};
+use super::{Key, PREFIXES, ZONE, default, optional, required};
 
 const DEPENDENCE: &str = "`\"endpoint-independent\"`, `\"address-dependent\"` or `\"address-and-port-dependent\"`; one for all, or a table by protocol: `{ tcp = …, udp = …, icmp = … }`";
 
@@ -39,6 +39,70 @@ pub(super) static BEHAVIOR: &[Key] = &[
         "any number",
         "512",
         "Ports that one host may hold, of each protocol (RFC 6888 REQ-4), where each port is one mapping's. Where mapping and filtering both depend on address and port, limit sessions instead: `conntrack.max_sessions_per_source`.",
+    ),
+];
+
+pub(super) static SHARING: &[Key] = &[
+    optional(
+        "port_blocks",
+        "table: `{ size = …, per_subscriber = …, idle = … }`",
+        "ports are given one at a time",
+        "{ size = 256, per_subscriber = 8 }",
+        "Each host gets blocks of ports, which are his while he needs them; one record says who has which (RFC 6888 REQ-14): see [port-blocks.md](port-blocks.md).",
+    ),
+    optional(
+        "deterministic",
+        "table: `{ inside = …, ports = …, zone = … }`",
+        "ports are given to whoever needs one",
+        "{ inside = \"192.168.1.0/24\" }",
+        "Each host has ports of its own by arithmetic, so that nothing has to be recorded (RFC 7422): see [port-blocks.md](port-blocks.md).",
+    ),
+];
+
+pub(super) static PORT_BLOCKS: &[Key] = &[
+    default(
+        "size",
+        "64, 128, 256, 512 or 1024",
+        "512",
+        "256",
+        "Ports of a block, of each protocol. It begins at a multiple of its size and lies wholly among the `ports` of the pool.",
+    ),
+    default(
+        "per_subscriber",
+        "1 to 64",
+        "4",
+        "2",
+        "Blocks that one host may have at once. When they are full new flows are refused (`subscriber_ports_limit`).",
+    ),
+    default(
+        "idle",
+        "duration, or `\"0s\"` for none",
+        "\"10m\"",
+        "\"1h\"",
+        "How long a block stays with its host after the last of its ports was freed and has rested.",
+    ),
+];
+
+pub(super) static DETERMINISTIC: &[Key] = &[
+    required(
+        "inside",
+        PREFIXES,
+        "\"192.168.1.0/24\"",
+        "The hosts, in the order in which they are numbered; every address of a prefix counts. Others are refused (`no_rule`).",
+    ),
+    optional(
+        "ports",
+        "1 to 64512",
+        "as many as there are for all",
+        "500",
+        "Ports of each host, of each protocol.",
+    ),
+    optional(
+        "zone",
+        ZONE,
+        "the only one with internal interfaces; required if there are several",
+        "0",
+        "Zone that the hosts are in.",
     ),
 ];
 

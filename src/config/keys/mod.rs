@@ -23,6 +23,10 @@ pub enum Section {
     Route,
     /// `[pool.NAME]`
     Pool,
+    /// `[pool.NAME.port_blocks]`
+    PortBlocks,
+    /// `[pool.NAME.deterministic]`
+    Deterministic,
     /// `[masquerade]`
     Masquerade,
     /// `{ tcp = …, udp = …, icmp = … }`
@@ -504,6 +508,8 @@ impl Section {
         Section::Interface,
         Section::Route,
         Section::Pool,
+        Section::PortBlocks,
+        Section::Deterministic,
         Section::Masquerade,
         Section::Static,
         Section::Snat,
@@ -529,6 +535,8 @@ impl Section {
             Section::Interface => "[interface.NAME]",
             Section::Route => "[[route]]",
             Section::Pool => "[pool.NAME]",
+            Section::PortBlocks => "[pool.NAME.port_blocks]",
+            Section::Deterministic => "[pool.NAME.deterministic]",
             Section::Masquerade => "[masquerade]",
             Section::PerProtocol => "{ tcp, udp, icmp }",
             Section::Static => "[[static]]",
@@ -555,7 +563,9 @@ impl Section {
             Section::File => FILE,
             Section::Interface => INTERFACE,
             Section::Route => ROUTE,
-            Section::Pool => return Cow::Owned([POOL, behavior::BEHAVIOR].concat()),
+            Section::Pool => return Cow::Owned([POOL, behavior::BEHAVIOR, behavior::SHARING].concat()),
+            Section::PortBlocks => behavior::PORT_BLOCKS,
+            Section::Deterministic => behavior::DETERMINISTIC,
             Section::Masquerade => behavior::BEHAVIOR,
             Section::PerProtocol => behavior::PER_PROTOCOL,
             Section::Static => STATIC,

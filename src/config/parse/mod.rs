@@ -275,7 +275,8 @@ fn pool(name: At<String>, table: &Table<'_>, findings: &mut Findings) -> PoolDra
     });
     let ports = table.get("ports").and_then(|field| ports(&field, findings));
     let behavior = behavior::behavior(table, findings);
-    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports, behavior }
+    let (blocks, fixed) = behavior::sharing(table, findings);
+    PoolDraft { name, ranges: ranges.unwrap_or_default(), ports, behavior, blocks, fixed }
 }
 
 /// A port as a number, or a port or range as text.

@@ -89,6 +89,8 @@ pub struct Pool {
     pub usable: PortCount,
     /// Of these, those that sessions hold.
     pub used: PortCount,
+    /// Its blocks of ports; `null` if it has none.
+    pub blocks: Option<BlockCount>,
     /// Its addresses, the fullest first, up to the limit of the request. At least the fullest one.
     pub fullest: Vec<PoolAddress>,
 }
@@ -103,6 +105,53 @@ pub struct PoolAddress {
     pub usable: PortCount,
     /// Of these, those that sessions hold.
     pub used: PortCount,
+}
+
+/// The blocks of a [`Pool`], of all addresses together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BlockCount {
+    /// Ports of each, of each protocol.
+    pub size: u64,
+    /// How many there are.
+    pub total: u64,
+    /// How many subscribers have, of whatever size.
+    pub used: u64,
+}
+
+/// `GET /v1/blocks`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Blocks {
+    /// Blocks that subscribers have, those that the request does not ask for too.
+    pub total: u64,
+    /// Blocks that were given since the start.
+    pub given: u64,
+    /// Blocks that have gone back since then.
+    pub released: u64,
+    /// By external address and port.
+    pub blocks: Vec<Ports>,
+}
+
+/// Ports that are one subscriber's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Ports {
+    /// `block`: while he needs them. `deterministic`: for good, by arithmetic.
+    pub kind: String,
+    /// The pool; `null` if the address is in none any more.
+    pub pool: Option<String>,
+    /// The subscriber.
+    #[schema(value_type = String, format = Ipv4)]
+    pub subscriber: Ipv4Addr,
+    /// The zone that he is in.
+    pub zone: u16,
+    /// The external address.
+    #[schema(value_type = String, format = Ipv4)]
+    pub address: Ipv4Addr,
+    /// The first of the ports, of each protocol.
+    pub first_port: u16,
+    /// The last one.
+    pub last_port: u16,
+    /// When the block was given, RFC 3339.
+    pub given: Option<String>,
 }
 
 /// Ports by protocol: each kind has its own.

@@ -10,7 +10,9 @@ use crate::conntrack::tcp_segment::{Segment, SegmentKind};
 use crate::conntrack::tracker::{self, Observed, Opening};
 use crate::control::{api, rules};
 use crate::ids::{Realm, WorkerId};
-use crate::nat::behavior::Dependence;
+use crate::nat::behavior::{BlockRules, Dependence, Sharing};
+use crate::nat::blocks::Block;
+use crate::nat::deterministic::Share;
 use crate::nat::ports::Wanted as WantedPorts;
 use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
@@ -277,6 +279,10 @@ impl Account<'_> {
             self.answer.sent = Some(words::ends_of(to, self.question.header.kind));
             return Ok(to);
         }
+        if local.behavior.sharing != Sharing::Ports {
+            let share = session.source.and_then(|source| source.share);
+            return self.map_within((number, share), mapping, found, to);
+        }
         let entries = snap.steering.entries_of(owner);
         let mapped = snap.local.keeps_mappings(number, to.protocol);
         let classes = snap.steering.classes(to.protocol, mapped);
@@ -303,13 +309,56 @@ impl Account<'_> {
         Ok(to)
     }
 
+    /// A port of the host's own by arithmetic, or of one of its blocks, of which the gateway tells no more than who has them.
+    fn map_within(
+        &mut self,
+        (number, share): (u16, Option<Share>),
+        mut mapping: api::ExplainedMapping,
+        found: &Found,
+        to: Tuple,
+    ) -> Result<Tuple, Refusal> {
+        let (snap, port) = (self.snap(), self.tuple().sport);
+        let mut sent = words::ends_of(to, self.question.header.kind);
+        (sent.sport, sent.icmp_id) = (None, None);
+        let Some(share) = share else {
+            self.provide(
+                "a block of ports of the host has a free one, or it may have another block".to_owned(),
+            );
+            let (zone, host) = (self.arrival().zone, self.tuple().src);
+            let is_its = |block: &Block| (block.zone, block.subscriber) == (zone, host);
+            if let Some((block, _)) = self.state.published.blocks.read().list(1, is_its).first() {
+                mapping.address = block.address;
+            }
+            sent.src = mapping.address;
+            let rules = snap.local.get(number).map(|local| local.behavior.sharing);
+            if let Some(Sharing::Blocks(BlockRules { size, per_subscriber, .. })) = rules {
+                mapping.usable = Some(u64::from(size) * u64::from(per_subscriber));
+            }
+            (self.answer.mapping, self.answer.sent) = (Some(mapping), Some(sent));
+            return Ok(to);
+        };
+        let is_usable = |port: &u16| snap.local.is_allocatable(number, to.protocol, *port);
+        let usable = share.ports().filter(is_usable).count();
+        let taken = found.taken.iter().filter(|port| share.ports().contains(port) && is_usable(port)).count();
+        let free = usable.saturating_sub(taken);
+        if share.ports().contains(&port) && is_usable(&port) && !found.taken.contains(&port) {
+            mapping.port = Some(port);
+            sent = words::ends_of(to, self.question.header.kind);
+        }
+        (mapping.free, mapping.usable) = (Some(free as u64), Some(usable as u64));
+        self.answer.mapping = Some(mapping);
+        if free == 0 {
+            return Err(out_of_resources(DropReason::SubscriberPortsLimit));
+        }
+        self.answer.sent = Some(sent);
+        Ok(to)
+    }
+
     fn tell_answers(&mut self, session: &SessionPlan, to: Tuple) {
         let (snap, (realm, zone)) = (self.snap(), session.answers_from);
-        let random = self
-            .answer
-            .mapping
-            .as_ref()
-            .is_some_and(|mapping| mapping.free.is_some() && mapping.port.is_none());
+        let has_ports = !protocol::is_portless(to.protocol);
+        let mapping = self.answer.mapping.as_ref();
+        let random = mapping.is_some_and(|mapping| has_ports && mapping.port.is_none());
         let back = to.inverse();
         let mut ends = words::ends_of(
             back,

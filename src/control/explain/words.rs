@@ -111,6 +111,9 @@ fn why_owner(snap: &Snapshot, header: &Header) -> &'static str {
                 "by its flow, as it goes to a forwarded port"
             }
         }
+        Some(number) if snap.local.owner_of_share(number, tuple.dport).is_some() => {
+            "by its destination port or identifier, whose block or host is with it"
+        }
         Some(number)
             if steering.goes_by_port(tuple.protocol, snap.local.keeps_mappings(number, tuple.protocol)) =>
         {

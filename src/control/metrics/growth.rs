@@ -61,6 +61,7 @@ mod tests {
 
     fn pool(used: u64) -> Pool {
         Pool {
+            blocks: None,
             name: "carrier".into(),
             kind: "pool".into(),
             addresses: 1,

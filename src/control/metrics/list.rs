@@ -454,6 +454,18 @@ pub const METRICS: &[Metric] = &[
         s.ports(out, |pool| pool.used)
     }),
     gauge(
+        "natgate_pool_blocks",
+        &["pool", "kind"],
+        "Blocks of ports that the pool has; only of pools with `port_blocks`.",
+        |s, out| s.blocks(out, |blocks| blocks.total),
+    ),
+    gauge(
+        "natgate_pool_blocks_used",
+        &["pool", "kind"],
+        "Blocks of ports that subscribers have.",
+        |s, out| s.blocks(out, |blocks| blocks.used),
+    ),
+    gauge(
         "natgate_pool_fullest_address_ratio",
         &["pool", "kind"],
         "The largest part of its ports of one protocol that an address of the pool has in use, as a part of 1.",

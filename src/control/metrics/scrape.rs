@@ -127,6 +127,14 @@ impl Scrape {
         Ok(())
     }
 
+    /// One sample for each pool with blocks of ports.
+    pub(super) fn blocks(&self, out: &mut Samples<'_>, pick: fn(api::BlockCount) -> u64) -> fmt::Result {
+        let with_blocks = self.pools.iter().filter_map(|pool| Some((pool, pool.blocks?)));
+        with_blocks
+            .into_iter()
+            .try_for_each(|(pool, blocks)| out.put(&[&pool.name, &pool.kind], pick(blocks)))
+    }
+
     /// One sample for each pool and kind of port.
     pub(super) fn ports(&self, out: &mut Samples<'_>, pick: fn(&api::Pool) -> api::PortCount) -> fmt::Result {
         for pool in &self.pools {

@@ -177,6 +177,10 @@ fn leads_there(snapshot: &Snapshot, planned: &SessionPlan, session: &SessionSnap
             local.address == to.src && (has_port || protocol::is_portless(to.protocol))
         })
     };
+    if let Some(share) = source.share {
+        return gives(source.number)
+            && (protocol::is_portless(to.protocol) || share.ports().contains(&to.sport));
+    }
     match source_of(snapshot, planned.rule, session) {
         // Which address of the pool a subscriber has depends on how many there are: any will do.
         Some(Source::Pool(pool)) => {

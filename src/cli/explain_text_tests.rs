@@ -158,6 +158,7 @@ fn a_packet_of_a_class_has_neither_owner_nor_session_and_its_answer_is_told() {
         class: "of notrack class web, from clients to the service: without a session".into(),
         owner: None,
         rule: None,
+        passed: vec![],
         notrack: Some(api::ExplainedClass {
             name: "web".into(),
             way: "there".into(),

@@ -1,7 +1,8 @@
 //! The external endpoint that a session's source becomes, and what it leaves when it ends.
 //!
 //! Where the address keeps mappings, the endpoint is that of the internal endpoint's mapping, or of a new one with a port of its
-//! own ([`crate::nat::mapping`]), which may have to be of the subscriber's block or share ([`crate::nat::space::blocks`]). Else it is one that no other session has towards the same remote end.
+//! own ([`crate::nat::mapping`]), which may have to be of the subscriber's block or share ([`crate::nat::space::blocks`]). Else
+//! it is one that no other session has towards the same remote end.
 //!
 //! A set-up acquires in order: the port, the mapping, its place in that, the session; [`Core::undo`] gives back what a failure
 //! leaves.

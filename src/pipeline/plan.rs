@@ -354,7 +354,7 @@ pub(super) fn check_size(snap: &Snapshot, envelope: Envelope, hop: NextHop) -> R
 
 /// The address of a pool that a source is translated to: that of its host, or where any address does, of its endpoint. An
 /// empty pool has none: never untranslated. Where ports are hosts' by arithmetic, a host that has none is of no rule.
-fn from_pool(
+pub(super) fn from_pool(
     snap: &Snapshot,
     pool: usize,
     (zone, source, port): (u16, Ipv4Addr, u16),

@@ -154,7 +154,7 @@ fn ports_of_mappings_are_neither_lost_nor_given_twice_nor_refused_while_one_is_l
     let mut appetite = 50;
     while progress.step() {
         let now = Tick(u32::try_from(progress.done / 10 % u64::from(u32::MAX)).unwrap());
-        if progress.done % PHASE == 0 {
+        if progress.done.is_multiple_of(PHASE) {
             appetite = [30, 48, 52, 75][below(&mut random, 4)];
         }
         let worker = below(&mut random, usize::from(WORKERS));
@@ -232,7 +232,7 @@ fn shared_ports_are_given_once_to_each_remote_end_and_not_refused_while_one_is_l
     let mut progress = Progress::new();
     let mut appetite = 50;
     while progress.step() {
-        if progress.done % PHASE == 0 {
+        if progress.done.is_multiple_of(PHASE) {
             appetite = [30, 48, 52, 80][below(&mut random, 4)];
         }
         let worker = below(&mut random, usize::from(WORKERS));

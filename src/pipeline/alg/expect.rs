@@ -17,12 +17,12 @@ use crate::device::Device;
 use crate::ids::{Realm, WorkerId};
 use crate::nat::alg::expectations::Expected;
 use crate::nat::alg::{FIRST_PORT, Mention};
-use crate::nat::behavior::Dependence;
+use crate::nat::behavior::{Dependence, Sharing};
 use crate::nat::mapping::{External, MappingId};
 use crate::packet::{Packet, Parsed, Tuple};
 use crate::pipeline::Snapshot;
 use crate::pipeline::mesh::{Ask, Handoff};
-use crate::pipeline::plan::{Translated, is_mapped};
+use crate::pipeline::plan::{Translated, from_pool, is_mapped};
 use crate::pipeline::worker::Core;
 use crate::telemetry::{AlgEvent, HandoffCause};
 use crate::time::{Tick, Time};
@@ -49,6 +49,16 @@ enum Outside {
     Same,
     /// It can not be had.
     Refused(AlgEvent),
+}
+
+/// What the host's sources become on the address that its peer knows: where ports are subscribers', one of his.
+fn source_of(snap: &Snapshot, ask: &Ask) -> Option<Translated> {
+    let sharing = snap.local.get(ask.number)?.behavior.sharing;
+    if sharing == Sharing::Ports {
+        return Some(Translated { number: ask.number, pool: None, share: None, closed: false });
+    }
+    let pool = snap.pools.iter().position(|numbers| numbers.contains(&ask.number))?;
+    from_pool(snap, pool, (ask.zone, ask.address, ask.port)).ok()
 }
 
 impl<D: Device> Core<D> {
@@ -139,15 +149,12 @@ impl<D: Device> Core<D> {
     /// Gives an endpoint inside a port outside, and lets one session in by it. Returns the port.
     fn open(&mut self, snap: &Snapshot, now: Time, ask: &Ask) -> Option<u16> {
         let mut to = to_anybody(ask);
-        let source = Translated { number: ask.number, pool: None, closed: false };
         let key = V4Key::new(to, Realm::Internal, ask.zone);
         let answers = (Realm::External, ask.zone);
         // The number may be another address's since it was asked.
-        let is_there = is_mapped(snap, ask.number, TCP);
-        let found = if is_there {
-            self.acquire(snap, now.tick(), (source, key), (&mut to, answers))
-        } else {
-            Ok(None)
+        let found = match source_of(snap, ask).filter(|_| is_mapped(snap, ask.number, TCP)) {
+            Some(source) => self.acquire(snap, now.tick(), (source, key), (&mut to, answers)),
+            None => Ok(None),
         };
         let Ok(Some(endpoint)) = found else {
             self.counters.count_alg(AlgEvent::NoPort);
@@ -158,7 +165,8 @@ impl<D: Device> Core<D> {
         let expected = Expected { external: External { number, protocol, port }, remote: ask.remote };
         // As for a session, so that one that is not expected after all takes the mapping with it.
         self.hold(endpoint, ask.remote, true);
-        let is_kept = self.expect(snap, now, expected, mapping);
+        let is_same = number == ask.number;
+        let is_kept = if is_same { self.expect(snap, now, expected, mapping) } else { None };
         if is_kept != Some(true) {
             self.undo(endpoint, (ask.remote, 0), true);
         }

@@ -84,6 +84,11 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
             "[[dnat]]\naddress = \"203.0.113.5\"\nprotocol = \"tcp\"\nport = 22\n[[dnat.to]]",
             &[("address", "\"192.168.1.8\"")],
         ),
+        (
+            Section::Health,
+            "[[dnat]]\naddress = \"203.0.113.6\"\nprotocol = \"tcp\"\nport = 22\nto = \"192.168.1.7\"\n[dnat.health]",
+            &[],
+        ),
         (Section::Ban, "[[ban]]", &[("from", "\"192.0.2.0/24\"")]),
         (Section::Set, "[set.cluster]", &[("prefixes", "[]")]),
         (Section::Notrack, "[[notrack]]", &[("name", "\"cache\"")]),

@@ -375,6 +375,11 @@ impl LocalAddresses {
         range.and_then(|range| self.forwards.get(range)).unwrap_or_default()
     }
 
+    /// Every forward, by address, protocol and port.
+    pub fn forwards(&self) -> &[Forward] {
+        &self.forwards
+    }
+
     /// Whether any forward has a SYN proxy in front of it.
     pub fn has_syn_proxy(&self) -> bool {
         self.forwards.iter().any(|forward| forward.syn_proxy)

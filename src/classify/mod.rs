@@ -16,6 +16,7 @@
 //! | `vectors` | finds the first of many rules: what both classifiers are made of |
 
 pub mod address_map;
+pub mod health;
 pub mod interface_mask;
 pub mod local;
 pub mod martian;
@@ -29,6 +30,7 @@ pub mod untranslated;
 mod vectors;
 
 pub use address_map::AddressMap;
+pub use health::{HealthCheck, Patient, ProbeKind};
 pub use interface_mask::InterfaceMask;
 pub use local::{Backend, Declared, Forward, LocalAddress, LocalAddresses, Source};
 pub use prefix_set::PrefixSet;

@@ -152,7 +152,8 @@ fn session(session: &api::Session, direction: Option<&str>) -> String {
 fn rule(rule: &api::Rule) -> String {
     let drained = if rule.drained { ", drained" } else { "" };
     let made = rule.sessions.map(|made| format!(" ({} sessions so far{drained})", grouped(made)));
-    format!("{} {}: {}{}", rule.kind, rule.number, rule.text, made.unwrap_or_default())
+    let down = if rule.down.is_empty() { String::new() } else { format!("; down: {}", rule.down.join(", ")) };
+    format!("{} {}: {}{}{down}", rule.kind, rule.number, rule.text, made.unwrap_or_default())
 }
 
 fn next_hop(hop: &api::ExplainedHop) -> String {

@@ -50,6 +50,7 @@ fn forwarded() -> api::Explanation {
             text: "{ out = \"wan\", source = \"interface\" }".into(),
             sessions: Some(1_203),
             drained: false,
+            down: Vec::new(),
             class: None,
             prefixes: None,
         }),

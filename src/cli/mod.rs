@@ -30,6 +30,7 @@ mod run;
 pub mod session_tables;
 pub mod sessions;
 pub mod show;
+pub mod show_backends;
 pub mod show_drops;
 pub mod show_events;
 pub mod show_pools;

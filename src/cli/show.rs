@@ -3,6 +3,7 @@
 use super::follow::{self, follow};
 use super::live::{Before, Show, Watch};
 use super::report::colours;
+use super::show_backends::write_backends;
 use super::show_drops::{self, DropsArgs};
 use super::show_events::{write_event, write_events};
 use super::show_pools::{write_blocks, write_pools};
@@ -39,6 +40,7 @@ macro_rules! help {
     "  natgate show steering           which worker gets which packets, and how"
     "  natgate show events             what happened: a table that filled, a flood"
     "  natgate show rules              every notrack class and rule, and what it did"
+    "  natgate show backends           who does not answer its health checks"
     "  natgate show pools              external ports in use"
     "  natgate show blocks             which subscriber has which block of ports"
     "  natgate show interfaces --json  for scripts"
@@ -144,6 +146,13 @@ pub enum What {
         #[command(flatten)]
         limit: Limit,
     },
+    /// Backends that are asked whether they are there: who is up, since when, and why not
+    #[command(after_help = help!(
+        "  natgate show backends"
+        "  natgate show backends --watch=1"
+        "  natgate show backends --json | jq -r '.[] | select(.up | not) | .address'"
+    ))]
+    Backends,
     /// Routes by zone: connected and static ones, and whether their routers are known
     #[command(after_help = help!("  natgate show routes"))]
     Routes(Limit),
@@ -219,6 +228,10 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
             let path = blocks_path(*subscriber, *address, *port, limit.limit);
             show.run(|| client.get_json(&path), |out, list, _| write_blocks(out, list))
         }
+        What::Backends => show.run(
+            || client.get_json("/v1/backends"),
+            |out, list: &Vec<api::Backend>, _| write_backends(out, list),
+        ),
         What::Routes(limit) => {
             show.run(|| client.get_json(&limit.path("/v1/routes")), |out, list, _| write_routes(out, list))
         }

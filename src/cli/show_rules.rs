@@ -44,10 +44,12 @@ fn figure(rule: &api::Rule) -> String {
 
 fn text_of(rule: &api::Rule) -> String {
     let drained = if rule.drained { " (drained: no new sessions)" } else { "" };
+    let down =
+        if rule.down.is_empty() { String::new() } else { format!(" (down: {})", rule.down.join(", ")) };
     match (&rule.name, rule.prefixes) {
         // A set's name is no part of its table.
         (Some(name), Some(_)) => format!("{name} {}", rule.text),
-        _ => format!("{}{drained}", rule.text),
+        _ => format!("{}{drained}{down}", rule.text),
     }
 }
 
@@ -108,6 +110,7 @@ mod tests {
             text: text.into(),
             sessions,
             drained: false,
+            down: Vec::new(),
             class: None,
             prefixes: None,
         }

@@ -17,6 +17,7 @@ use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::alg::Algs;
+use crate::nat::probe::ProbeKey;
 use crate::pipeline::snapshot::{Interface, Snapshot, Snat};
 use crate::route::{NextHop, ZonedRoute, ZonedRoutes};
 use crate::steering::Steering;
@@ -116,6 +117,7 @@ pub fn compile_after(
         set_names: sets.names.into(),
         bans: bans(config),
         rules: rule_counters(config, heritage, workers),
+        probe_key: heritage.map_or_else(ProbeKey::random, |heritage| heritage.snapshot.probe_key.clone()),
         notrack,
         algs: algs(&config.alg, workers),
         classes: notrack::classes(config, heritage, workers),
@@ -306,7 +308,7 @@ fn targets(rule: &DnatRule) -> Targets {
         let BackendConfig { address, port, weight, drain } = *backend;
         Target { address, port, weight, drain }
     };
-    Targets::new(rule.backends.iter().map(target).collect(), rule.affinity)
+    Targets::new(rule.backends.iter().map(target).collect(), rule.affinity).checked_by(rule.health)
 }
 
 fn forward(number: u32, rule: &DnatRule) -> Forward {

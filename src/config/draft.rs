@@ -250,10 +250,23 @@ pub(super) struct DnatDraft {
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
     pub(super) to: Option<At<Vec<BackendDraft>>>,
     pub(super) affinity: Affinity,
+    pub(super) health: Option<At<HealthDraft>>,
     pub(super) zone: Option<At<u16>>,
     pub(super) source: Option<At<SourceName>>,
     pub(super) syn_proxy: Option<At<bool>>,
     pub(super) drain: bool,
+}
+
+/// `None`: as it is by default.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HealthDraft {
+    /// `true`: by a connection; `false`: by an echo request.
+    pub(super) by_tcp: Option<bool>,
+    pub(super) port: Option<At<u16>>,
+    pub(super) interval: Option<At<Duration>>,
+    pub(super) timeout: Option<At<Duration>>,
+    pub(super) rise: Option<u8>,
+    pub(super) fall: Option<u8>,
 }
 
 #[derive(Debug)]

@@ -274,7 +274,7 @@ fn static_key(rule: &StaticRule) -> StaticRule {
     rule.clone()
 }
 
-/// Draining a forward does not make it another one, nor do other backends of it.
+/// Draining a forward does not make it another one, nor do other backends of it or how they are chosen.
 fn dnat_key<'c>(config: &'c Config, rule: &DnatRule) -> (DnatRule, Option<Option<&'c str>>) {
     let source = rule.source.map(|source| pool_name(config, source));
     // With one backend it is a forward to that; with several it is a service.
@@ -282,5 +282,16 @@ fn dnat_key<'c>(config: &'c Config, rule: &DnatRule) -> (DnatRule, Option<Option
         [one] => vec![BackendConfig { drain: false, ..*one }],
         _ => Vec::new(),
     };
-    (DnatRule { source: None, drain: false, backends, affinity: Affinity::default(), ..rule.clone() }, source)
+    let rule = rule.clone();
+    (
+        DnatRule {
+            source: None,
+            drain: false,
+            backends,
+            affinity: Affinity::default(),
+            health: None,
+            ..rule
+        },
+        source,
+    )
 }

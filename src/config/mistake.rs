@@ -12,8 +12,10 @@ use crate::config::units::ValueError;
 use crate::conntrack::policy::Share;
 use crate::device::spec::DeviceSpecError;
 use crate::ids::{MAX_INTERFACES, MacAddr};
+use humantime::format_duration;
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// A rule that the file breaks. The gateway does not start with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +143,10 @@ pub enum Mistake {
     OnExternal { interface: String },
     #[error("\"{interface}\" is in zone {of}, and the rule is for packets from zone {zone}")]
     OnOutsideZone { interface: String, of: u16, zone: u16 },
+    #[error("an echo request goes to no port")]
+    HealthPort,
+    #[error("the next question comes after {}, and an answer may take {}", format_duration(*.interval), format_duration(*.timeout))]
+    HealthTimeout { interval: Duration, timeout: Duration },
     #[error("the backend {0} is an address of the gateway itself")]
     BackendSelf(Ipv4Addr),
     #[error("{count} ports from {first} on end behind 65535")]
@@ -311,6 +317,8 @@ impl Mistake {
             }
             Mistake::OnOutsideZone { .. } => "correct `on` or `zone`, or leave `zone` out".into(),
             Mistake::BackendSelf(_) => "use the address of the server".into(),
+            Mistake::HealthPort => "leave `port` out, or use `check = \"tcp\"`".into(),
+            Mistake::HealthTimeout { .. } => "make `interval` longer, or `timeout` shorter".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),
             Mistake::DnatOverlap { .. } => "a port is forwarded to one backend: remove or change one rule".into(),
             Mistake::SynProxyProtocol { .. } => {

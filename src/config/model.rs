@@ -1,7 +1,7 @@
 //! The checked configuration. Every index in it is valid, every name unique, every list within its bound.
 
-use crate::classify::Affinity;
 use crate::classify::notrack::{Addresses, NotrackClass};
+use crate::classify::{Affinity, HealthCheck};
 use crate::conntrack::policy::{Limits, TcpOptions, TrackRule};
 use crate::conntrack::timeouts::Timeouts;
 use crate::device::spec::DeviceSpec;
@@ -334,6 +334,8 @@ pub struct DnatRule {
     pub backends: Vec<BackendConfig>,
     /// Who a client is to the choice among them.
     pub affinity: Affinity,
+    /// How it is found out which of them are there; `None`: they are taken to be.
+    pub health: Option<HealthCheck>,
     /// The zone that the backends are in.
     pub zone: u16,
     /// Also translate the source (full NAT): to an address of this pool.

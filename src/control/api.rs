@@ -16,8 +16,8 @@ pub use explain::{
     Explanation,
 };
 pub use rules::{
-    BlockCount, Blocks, ClassStatus, ClassWay, Pool, PoolAddress, Pools, PortCount, Ports, Route, Routes,
-    Rule, Rules,
+    Backend, BlockCount, Blocks, ClassStatus, ClassWay, Pool, PoolAddress, Pools, PortCount, Ports, Route,
+    Routes, Rule, Rules,
 };
 pub use streams::{DropSample, DropSamples, DroppedPacket, Lost, SessionEvent};
 

@@ -1,7 +1,8 @@
-//! The requests about what the configuration is made of: rules, pools, routes. They read it and counters, and return at
-//! once.
+//! The requests about what the configuration is made of: rules, pools, routes, backends. They read it and counters, and
+//! return at once.
 
 use super::api;
+use super::backends::backends;
 use super::blocks::{PARAMETERS, blocks};
 use super::pools::{DEFAULT_ADDRESSES, pools};
 use super::route_list::routes;
@@ -24,6 +25,7 @@ pub(super) fn endpoints() -> OpenApiRouter<Tables> {
         .routes(routes!(get_pools))
         .routes(routes!(get_blocks))
         .routes(routes!(get_routes))
+        .routes(routes!(get_backends))
 }
 
 /// Rules in the words of the config (notrack, snat, dnat, bans, sets), and what each has done.
@@ -75,6 +77,13 @@ async fn get_blocks(State(state): Shared, pairs: Pairs) -> Result<Json<api::Bloc
 async fn get_routes(State(state): Shared, pairs: Pairs) -> Result<Json<api::Routes>, Refusal> {
     let limit = limit(pairs)?.unwrap_or(usize::MAX);
     Ok(Json(routes(&state.running.read(), &state.published.neighbors.read(), limit)))
+}
+
+/// Whether backends are there, as their health checks say: those that are down first.
+#[utoipa::path(get, path = "/v1/backends", responses((status = 200, body = Vec<api::Backend>)))]
+async fn get_backends(State(state): Shared) -> Json<Vec<api::Backend>> {
+    let published = state.published.backends.read();
+    Json(backends(&published, &state.running.read().config.dnat, (state.now)()))
 }
 
 fn limit(pairs: Pairs) -> Result<Option<usize>, Refusal> {

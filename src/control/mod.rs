@@ -12,7 +12,7 @@
 //! | [`server`] | the thread, the connections and their limits |
 //! | [`routes`], [`session_routes`], `steering` | which path gives which answer |
 //! | [`openapi`] | the description of all that, made from the handlers and the types |
-//! | `listings`: [`rules`] (`classes`, `inline`), [`pools`], [`blocks`], [`route_list`] | what the configuration is made of, and what became of it |
+//! | `listings`: [`rules`] (`classes`, `inline`), [`pools`], [`blocks`], [`route_list`], [`backends`] | what the configuration is made of, and what became of it |
 //! | [`explain`] | what would become of a packet |
 //! | [`query`], [`filter`] | what a request may say: one language for lists, counts and deletion |
 //! | [`walk`] | a walk through the session tables that lets others have their turn |
@@ -43,6 +43,7 @@
 
 pub mod advise;
 pub mod api;
+pub mod backends;
 pub mod blocks;
 mod classes;
 pub mod client;

@@ -1,4 +1,5 @@
-//! What the management core publishes for the control thread: neighbours, timers, how full the table is, steering, events.
+//! What the management core publishes for the control thread: neighbours, timers, how full the table is, steering, backends,
+//! events.
 //!
 //! [`Publisher`] looks at the management core after its turns, on the management core's own thread, and replaces what
 //! was published before. Readers take the whole of it at once. No worker knows of any of this.
@@ -7,6 +8,7 @@ use super::state::{EventLog, EventRow, NeighborRow};
 use crate::management::Management;
 use crate::management::blocks::Ledger;
 use crate::management::expiry::TimerStatus;
+use crate::management::health::BackendStatus;
 use crate::management::steering::SteeringStatus;
 use crate::management::watermarks::PressureStatus;
 use crate::route::neighbors::Neighbor;
@@ -60,6 +62,8 @@ pub struct Publisher {
     pub steering: Published<SteeringStatus>,
     /// Who has which block of ports.
     pub blocks: Published<Ledger>,
+    /// Whether backends are there, once a second.
+    pub backends: Published<Vec<BackendStatus>>,
     /// The last events; the control thread adds its own.
     pub events: EventLog,
     next: Time,
@@ -87,6 +91,7 @@ impl Publisher {
             self.timers.publish(management.timer_status());
             self.steering.publish(management.steering_status());
             self.blocks.publish(management.ledger());
+            self.backends.publish(management.backends());
         }
     }
 }

@@ -7,13 +7,14 @@ use super::inline::{Inline, ports, prefix, quoted};
 use super::one_way::Known;
 use super::running::Running;
 use super::{api, classes};
-use crate::classify::Affinity;
+use crate::classify::{Affinity, HealthCheck, ProbeKind};
 use crate::config::UNTRANSLATED;
 use crate::config::model::{BackendConfig, BanRule, Config, DnatRule, SnatRule, SourcePool, StaticRule};
 use crate::ids::InterfaceId;
 use crate::pipeline::plan::Rule;
 use crate::time::Tick;
 use crate::wire::protocol as ip;
+use humantime::format_duration;
 
 /// Builds the answer with at most `limit` rules, for this moment. `known` is asked for what is known of a class, by its
 /// name.
@@ -57,7 +58,8 @@ pub fn rule(running: &Running, rule: Rule) -> api::Rule {
         Rule::Dnat(number) => {
             let rule = at(&config.dnat, number);
             let row = row("dnat", number, rule.map(|rule| dnat(config, rule)));
-            api::Rule { sessions: Some(made()), drained: rule.is_some_and(|rule| rule.drain), ..row }
+            let down = rule.map(|rule| down(running, rule)).unwrap_or_default();
+            api::Rule { sessions: Some(made()), drained: rule.is_some_and(|rule| rule.drain), down, ..row }
         }
         Rule::Static(number) => {
             let text = at(&config.statics, number).map(|rule| fixed(config, rule));
@@ -71,6 +73,21 @@ pub fn rule(running: &Running, rule: Rule) -> api::Rule {
     }
 }
 
+/// The backends of a rule that are down.
+fn down(running: &Running, rule: &DnatRule) -> Vec<String> {
+    let (config, local) = (&running.config, &running.snapshot.local);
+    if rule.health.is_none() {
+        return Vec::new();
+    }
+    // The zone that sees the address: its interface's, or any.
+    let own = rule.interface.and_then(|id| config.interfaces.get(id.index()));
+    let forward = local
+        .find(own.map_or(rule.zone, |own| own.zone), rule.address)
+        .and_then(|number| local.forward(number, rule.protocol, *rule.ports.start()));
+    let down = forward.into_iter().flat_map(|forward| forward.targets.down());
+    down.map(|target| format!("{}:{}", target.address, target.port)).collect()
+}
+
 /// The row of a rule that makes no sessions, by its place counted from 0.
 pub(super) fn row(kind: &str, number: u32, text: Option<String>) -> api::Rule {
     api::Rule {
@@ -80,6 +97,7 @@ pub(super) fn row(kind: &str, number: u32, text: Option<String>) -> api::Rule {
         text: text.unwrap_or_default(),
         sessions: None,
         drained: false,
+        down: Vec::new(),
         class: None,
         prefixes: None,
     }
@@ -151,6 +169,9 @@ fn dnat(config: &Config, rule: &DnatRule) -> String {
     if rule.affinity == Affinity::Source {
         table.text("affinity", "source");
     }
+    if let Some(check) = &rule.health {
+        table.value("health", health(check));
+    }
     table.zone("zone", config, Some(rule.zone));
     if let Some(pool) = rule.source {
         table.text("source", source(config, pool));
@@ -177,6 +198,25 @@ fn backend(backend: &BackendConfig) -> String {
     if drain {
         table.value("drain", true);
     }
+    table.finish()
+}
+
+fn health(check: &HealthCheck) -> String {
+    let HealthCheck { kind, interval, timeout, rise, fall } = *check;
+    let mut table = Inline::default();
+    match kind {
+        ProbeKind::Tcp(port) => {
+            table.text("check", "tcp");
+            if let Some(port) = port {
+                table.value("port", port);
+            }
+        }
+        ProbeKind::Icmp => table.text("check", "icmp"),
+    }
+    table.text("interval", format_duration(interval));
+    table.text("timeout", format_duration(timeout));
+    table.value("rise", rise);
+    table.value("fall", fall);
     table.finish()
 }
 

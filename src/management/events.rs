@@ -52,6 +52,10 @@ kinds! {
     PortsExhaustedEnded, "ports_exhausted_ended", true, "No new session has been refused for want of a port for a while.";
     NeighborLost, "neighbor_lost", false, "A router that routes lead to does not answer ARP.";
     NeighborFound, "neighbor_found", true, "A router that did not answer ARP does so again.";
+    BackendDown, "backend_down", false, "A backend does not answer its health checks: it gets no new session.";
+    BackendUp, "backend_up", true, "A backend that was down answers its health checks again.";
+    ServiceDown, "service_down", false, "No backend of a forward is up: its new sessions are refused.";
+    ServiceUp, "service_up", true, "A forward that had no backend that is up has one again.";
     SessionsDeleted, "sessions_deleted", true, "Sessions were deleted because the operator asked for it.";
     Reloaded, "reloaded", true, "Every worker runs another configuration.";
     ReloadRefused, "reload_refused", false, "A configuration was refused: the one before goes on.";

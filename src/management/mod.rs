@@ -19,6 +19,7 @@
 //! | [`expiry`] | the timers: finds idle sessions and has them removed |
 //! | [`commands`] | deletions that the operator orders, passed on as there is room |
 //! | [`session_feed`] | what happens to sessions, for whoever watches |
+//! | [`health`] | whether backends are there |
 //! | `routers` | routers that do not answer |
 //! | [`publish`] | a new configuration for all workers |
 //! | [`steering`] | whether NICs keep to their plans, and no worker carries too much |
@@ -29,6 +30,7 @@ pub mod blocks;
 pub mod commands;
 pub mod events;
 pub mod expiry;
+pub mod health;
 mod mail;
 mod neighbors;
 mod pressure;
@@ -113,6 +115,7 @@ pub struct Management {
     session_feed: SessionFeed,
     ledger: blocks::Ledger,
     silent_routers: routers::SilentRouters,
+    health: health::Health,
 }
 
 impl Management {
@@ -149,8 +152,11 @@ impl Management {
             session_feed: SessionFeed::default(),
             ledger: blocks::Ledger::default(),
             silent_routers: routers::SilentRouters::default(),
+            health: health::Health::default(),
         };
         management.adopt_limits();
+        let snapshot = management.snapshot.clone();
+        management.adopt_backends(&snapshot, now);
         management
     }
 
@@ -163,6 +169,7 @@ impl Management {
         self.poll_neighbors(now);
         self.watch_table(now);
         self.poll_steering(now);
+        self.poll_health(now);
         busy |= self.pass_orders_on();
         busy |= self.tell_of_sessions();
         self.poll_timers(now) || busy || publishing

@@ -41,6 +41,9 @@ impl Management {
                 self.act(&actions, Some(worker));
             }
             FromWorker::Block(event) => self.tell_of_block(&event),
+            FromWorker::Answered { zone, question, refused } => {
+                self.hear_backend(zone, &question, refused, now);
+            }
             FromWorker::Left(memory) => drop(memory),
         }
     }

@@ -105,6 +105,7 @@ impl Management {
             return Err((error, updates));
         }
         let known = addresses(&self.snapshot);
+        self.adopt_backends(snapshot, now);
         self.snapshot = snapshot.clone();
         self.handover.publish(snapshot.clone());
         let revision = self.handover.revision();

@@ -20,6 +20,7 @@
 //! | [`syn_cookie`] | a TCP handshake answered without state (RFC 4987 3.6) |
 //! | [`sequence`] | TCP sequence numbers and timestamps that the two ends count differently |
 //! | [`tcp_make`] | TCP segments that the gateway says itself |
+//! | [`probe`] | questions to backends whether they are there, and their answers |
 //! | [`proxied`] | what a worker keeps of sessions behind a SYN proxy, and of their handshakes |
 //!
 //! Which translation a flow gets is decided in `classify` and remembered in `conntrack`; here it is carried
@@ -38,6 +39,7 @@ pub mod mapping;
 pub mod mss;
 mod peers;
 pub mod ports;
+pub mod probe;
 pub mod proxied;
 pub mod rewrite;
 pub mod sequence;

@@ -9,6 +9,7 @@ use super::plan::{
     Answer, Envelope, Goal, Header, Plan, Refusal, check_destination, check_source, check_ttl, is_mapped,
     plan, stays_inside, way_out,
 };
+use super::probes::may_be_answer;
 use super::session_events::Change;
 use super::stateless::classify;
 use super::worker::Core;
@@ -109,6 +110,11 @@ impl<D: Device> Core<D> {
             }
             None => {
                 let header = Header::of(&state);
+                if may_be_answer(&state)
+                    && let Some(stop) = self.hear_whether_up(snap, now, work)
+                {
+                    return Err(stop);
+                }
                 if let Some(treatment) = classify(snap, &header) {
                     return self.translate_untracked(snap, now, &mut work.packet, treatment);
                 }

@@ -5,6 +5,7 @@
 
 use crate::ids::{InterfaceId, MacAddr};
 use crate::nat::blocks::BlockEvent;
+use crate::nat::probe::Question;
 use crate::pipeline::Snapshot;
 use crate::pipeline::update::WorkerUpdate;
 use std::net::Ipv4Addr;
@@ -28,6 +29,13 @@ pub enum ToWorker {
         interface: InterfaceId,
         /// Who.
         address: Ipv4Addr,
+    },
+    /// Ask a backend whether it is there.
+    Ask {
+        /// The zone in which the route to it is.
+        zone: u16,
+        /// What it is asked.
+        question: Question,
     },
     /// Send an ARP request.
     AskNeighbor {
@@ -88,6 +96,15 @@ pub enum FromWorker {
     },
     /// A block of ports was given, or has gone back. Never lost: without room none is.
     Block(BlockEvent),
+    /// A backend answered what may have been a question of ours.
+    Answered {
+        /// The zone that the answer came from.
+        zone: u16,
+        /// What it was.
+        question: Question,
+        /// Nobody listens on the port.
+        refused: bool,
+    },
     /// Memory that the worker has no use for any more. Never lost: the worker keeps it while the ring is full.
     Left(Box<WorkerUpdate>),
 }

@@ -41,6 +41,7 @@
 //! | `alg` | control connections of FTP and TFTP: what they say is read, and replaced |
 //! | `syn_proxy` | handshakes that the gateway makes before the backend hears of them |
 //! | `answer` | ARP, echo, ICMP errors |
+//! | `probes` | questions to backends whether they are there |
 //! | `fit` | what has to fit a link: segments that a SYN offers, packets that are cut |
 //! | `egress` | link header, transmit, verdict |
 //! | [`update`] | the memory that another configuration needs |
@@ -60,6 +61,7 @@ pub mod handover;
 pub mod mesh;
 pub mod message;
 pub mod plan;
+mod probes;
 mod receive;
 pub mod session_events;
 mod setup;

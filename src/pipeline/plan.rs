@@ -65,6 +65,8 @@ const DRAINED: Refusal = Refusal {
     reason: DropReason::ForwardDrained,
     answer: Some(Answer::unreachable(icmp::CODE_PORT_UNREACHABLE)),
 };
+/// No backend of a forward is up: the sender is told by ICMP 3/1, as by a router in front of a host that is gone.
+const ALL_DOWN: Refusal = out_of_resources(DropReason::BackendsDown);
 /// Nobody waits for a connection: the one who opens it is told by ICMP 3/3, after a while.
 pub const UNCLAIMED: Answer = Answer { delayed: true, ..Answer::unreachable(icmp::CODE_PORT_UNREACHABLE) };
 
@@ -462,7 +464,8 @@ fn plan_forward(
     number: u16,
     forward: &Forward,
 ) -> Result<Plan, Refusal> {
-    let target = forward.targets.choose(src, sport).ok_or(DRAINED)?;
+    let none = || if forward.targets.is_drained() { DRAINED } else { ALL_DOWN };
+    let target = forward.targets.choose(src, sport).ok_or_else(none)?;
     let hop = snap.route_in(forward.zone, target.address).ok_or(NO_ROUTE)?;
     let out = snap.interface(hop.interface);
     let closed = |number| Translated { number, pool: None, share: None, closed: true };

@@ -7,6 +7,7 @@ use crate::conntrack::policy::Policy;
 use crate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
 use crate::nat::alg::Algs;
 use crate::nat::deterministic::Deterministic;
+use crate::nat::probe::ProbeKey;
 use crate::packet::Tuple;
 use crate::route::{NextHop, ZonedRoutes};
 use crate::steering::Steering;
@@ -121,6 +122,8 @@ pub struct Snapshot {
     pub rules: RuleCounters,
     /// Sessions whose payload is read.
     pub algs: Algs,
+    /// Makes and knows the numbers of questions to backends; the same in every configuration.
+    pub probe_key: ProbeKey,
     /// Packets that pass without a session.
     pub notrack: Notrack,
     /// The notrack classes, in the order of the config.

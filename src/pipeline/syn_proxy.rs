@@ -396,7 +396,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Where a segment of our own leaves.
-    fn exit_to(&mut self, snap: &Snapshot, now: Time, goal: Goal) -> Result<Exit, Stop> {
+    pub(super) fn exit_to(&mut self, snap: &Snapshot, now: Time, goal: Goal) -> Result<Exit, Stop> {
         let hop = snap.route_to(goal.realm, goal.zone, goal.address).ok_or(NO_ROUTE)?;
         let neighbor = hop.neighbor(goal.address);
         match self.resolve(now, hop.interface, neighbor) {
@@ -406,7 +406,7 @@ impl<D: Device> Core<D> {
     }
 
     /// Sends a segment of our own.
-    fn say(&mut self, snap: &Snapshot, exit: Exit, segment: &BareSegment) {
+    pub(super) fn say(&mut self, snap: &Snapshot, exit: Exit, segment: &BareSegment) {
         let device = snap.interface(exit.interface).device;
         let Some(mut buf) = self.ports[device.index()].device.alloc() else {
             self.counters.generated_lost.increment();

@@ -332,6 +332,7 @@ impl<D: Device> Core<D> {
             ToWorker::AskNeighbor { interface, sender, target, mac } => {
                 self.send_arp_request(snap, interface, sender, target, mac);
             }
+            ToWorker::Ask { zone, question } => self.ask_whether_up(snap, now, zone, &question),
             // The worker itself takes it, as this configuration is in use here.
             ToWorker::Adopt { .. } => {}
             ToWorker::Expire { index, generation } => self.expire(now, index, generation),

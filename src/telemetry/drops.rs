@@ -59,6 +59,7 @@ drop_reasons! {
     NoRule, "no_rule", "A new flow that no translation rule covers. An internal source is never sent out untranslated.";
     SourceBanned, "source_banned", "A new flow from a source that the config bans (`[[ban]]`).";
     ForwardDrained, "forward_drained", "A new flow to a forward that is being drained, or all of whose backends are: `drain = true`, so only their sessions go on.";
+    BackendsDown, "backends_down", "A new flow to a forward of which no backend answers its health checks: `natgate show backends` says since when, and why.";
     StaticPortForwarded, "static_port_forwarded", "A new flow from a host with a `[[static]]` address, from a port of that address that a `[[dnat]]` forwards to another host; the sender was told by ICMP within the rate limit.";
     NotrackDropped, "notrack_dropped", "A packet of a notrack class with `action = \"drop\"`.";
     NotrackNotListed, "notrack_not_listed", "Between the service of a notrack class with `policy = \"allow-listed\"` and an address that is not in its `from`.";

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "clippy does not see that these are for tests only")]
 
 use etherparse::PacketBuilder;
+use natgate::classify::{HealthCheck, Patient, ProbeKind};
 use natgate::config::compile::compile;
 use natgate::conntrack::key::V4Key;
 use natgate::conntrack::policy::Policy;
@@ -20,6 +21,7 @@ use natgate::control::state::{NeighborRow, Started};
 use natgate::control::{Client, ControlState, Server};
 use natgate::ids::{DeviceId, InterfaceId, MacAddr, Realm, WorkerId};
 use natgate::management::commands;
+use natgate::management::health::{BackendStatus, Failure, Vitals};
 use natgate::management::session_feed::{SessionFeed, Told};
 use natgate::management::steering::{InterfaceSteering, SteeringStatus};
 use natgate::packet::Tuple;
@@ -50,6 +52,18 @@ pub struct Gateway {
     pub state: Arc<ControlState>,
 }
 
+/// A backend that went down five seconds ago.
+fn backend() -> BackendStatus {
+    let (second, address) = (Duration::from_secs(1), Ipv4Addr::new(10, 0, 0, 80));
+    let check =
+        HealthCheck { kind: ProbeKind::Tcp(None), interval: second, timeout: second, rise: 2, fall: 3 };
+    let since = Time::from_nanos(NOW_TIME.as_nanos() - 5_000_000_000);
+    let failure = Some((Failure::Refused, since));
+    let mut vitals = Vitals::new(since);
+    (vitals.up, vitals.failure, vitals.changes, vitals.asked, vitals.failed) = (false, failure, 1, 40, 3);
+    BackendStatus { patient: Patient::new(0, address, 80, check), vitals }
+}
+
 impl Gateway {
     /// With this many UDP sessions on each worker, and one ping on the second.
     pub fn new(sessions: u16) -> Gateway {
@@ -78,6 +92,7 @@ impl Gateway {
             updated: Tick(NOW.0 - 75),
         }]);
         published.steering.publish(steering(ProofState::Holds));
+        published.backends.publish(vec![backend()]);
         let state = ControlState {
             started: Started::now(NOW_TIME),
             version: "0.1.0".into(),

@@ -59,6 +59,7 @@ fn the_commands_print_text_or_the_same_as_json() {
     assert!(show(&["rules", "--limit", "0"]).contains("1 more (--limit)"));
     assert!(show(&["pools", "--addresses", "3"]).contains("wan (interface)"));
     assert_eq!(show(&["blocks", "--subscriber", "100.64.0.1"]), "Nobody has a block of ports.\n");
+    assert!(show(&["backends"]).contains("10.0.0.80:80  down      5s      1       3  refused 5s ago"));
     assert!(show(&["routes"]).contains("default         wan        203.0.113.1  reachable"));
     let json: api::Routes = serde_json::from_str(&show(&["routes", "--json"])).unwrap();
     assert_eq!(json.total, 3);

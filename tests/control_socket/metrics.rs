@@ -97,6 +97,12 @@ fn what_is_scraped_is_what_was_counted() {
         ("natgate_handoffs_total", &["cause=other"], 10_000.0),
         ("natgate_worker_skewed", &["worker=0"], 1.0),
         ("natgate_neighbors", &["interface=wan", "state=reachable"], 1.0),
+        ("natgate_backend_up", &["backend=10.0.0.80", "port=80", "zone=0", "check=tcp"], 0.0),
+        (
+            "natgate_backend_checks_failed_total",
+            &["backend=10.0.0.80", "port=80", "zone=0", "check=tcp"],
+            3.0,
+        ),
         ("natgate_sessions", &["worker=1"], 4.0),
         ("natgate_sessions_limit", &["worker=1"], 11.0),
         ("node_nf_conntrack_entries", &[], 7.0),

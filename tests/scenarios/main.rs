@@ -31,6 +31,7 @@ mod faults;
 mod fitting;
 mod forwarding;
 mod fragments;
+mod health;
 mod icmp_errors;
 mod limits;
 mod mappings;

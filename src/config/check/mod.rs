@@ -7,6 +7,7 @@ mod alg;
 mod backends;
 mod bans;
 mod conntrack;
+mod health;
 mod links;
 mod notrack;
 mod pools;

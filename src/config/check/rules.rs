@@ -4,7 +4,7 @@ use super::conntrack::protocol_name as name_of;
 use super::sets::Sets;
 use super::shadow::Shadows;
 use super::ways::Ways;
-use super::{alternatives, backends, position, unicast, zones};
+use super::{alternatives, backends, health, position, unicast, zones};
 use crate::classify::PrefixSet;
 use crate::classify::source_rules::MAX_RULES;
 use crate::config::draft::{DnatDraft, Draft, SnatDraft, SourceName};
@@ -156,6 +156,7 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
         let source = pools.source(rule.source.as_ref(), findings);
         let backend = backends::check(draft, &ways, rule, findings);
         let syn_proxy = syn_proxy(rule, findings);
+        let health = health::check(rule, findings);
         let (Some((address, interface)), Some(ports), Some((backends, zone))) =
             (target, &rule.ports, backend)
         else {
@@ -169,6 +170,7 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
                 ports: ports.value.clone(),
                 backends: backends.clone(),
                 affinity: rule.affinity,
+                health,
                 zone,
                 source,
                 syn_proxy,

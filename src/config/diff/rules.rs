@@ -156,13 +156,14 @@ pub(super) fn dnat(diff: &mut Diff, before: &Config, after: &Config) {
                 ports: _,
                 backends,
                 affinity,
+                health,
                 zone,
                 source,
                 syn_proxy,
                 drain,
             } = rule;
             let source = source.map(|source| words::pool_name(config, source));
-            (backends.as_slice(), *affinity, *zone, source, *syn_proxy, *drain)
+            (backends.as_slice(), (*affinity, *health), *zone, source, *syn_proxy, *drain)
         },
         matches_words: |_, rule| words::dnat(rule),
         does_words: words::backend,

@@ -1,7 +1,7 @@
 //! How the objects of a configuration are called in a difference: short, and as the config file writes them.
 
-use crate::classify::Affinity;
 use crate::classify::notrack::Addresses;
+use crate::classify::{Affinity, HealthCheck, ProbeKind};
 use crate::config::model::{
     BackendConfig, Config, DnatRule, InterfaceConfig, MssClamp, RouteConfig, SnatRule, SourcePool, StaticRule,
 };
@@ -11,6 +11,7 @@ use crate::nat::behavior::{BlockRules, PerProtocol, Sharing};
 use crate::nat::deterministic::Deterministic;
 use crate::time::TICK;
 use crate::wire::protocol;
+use humantime::format_duration;
 use ipnet::Ipv4Net;
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -185,7 +186,7 @@ pub(super) fn dnat(rule: &DnatRule) -> String {
 
 /// Where they get to.
 pub(super) fn backend(config: &Config, rule: &DnatRule) -> String {
-    let DnatRule { backends, affinity, zone, source: full_nat, syn_proxy, drain, ports, .. } = rule;
+    let DnatRule { backends, affinity, health, zone, source: full_nat, syn_proxy, drain, ports, .. } = rule;
     let more = u32::from(*ports.end()).saturating_sub(u32::from(*ports.start()));
     let written = |BackendConfig { address, port, weight, drain }: &BackendConfig| {
         let mut text = format!("{address}:{port}");
@@ -201,6 +202,9 @@ pub(super) fn backend(config: &Config, rule: &DnatRule) -> String {
     if *affinity == Affinity::Source {
         text += " affinity source";
     }
+    if let Some(check) = health {
+        text += &format!(" health {}", health_check(check));
+    }
     if *zone != 0 {
         text += &format!(" zone {zone}");
     }
@@ -214,6 +218,17 @@ pub(super) fn backend(config: &Config, rule: &DnatRule) -> String {
         text += " drain";
     }
     text
+}
+
+fn health_check(check: &HealthCheck) -> String {
+    let HealthCheck { kind, interval, timeout, rise, fall } = *check;
+    let kind = match kind {
+        ProbeKind::Tcp(Some(port)) => format!("tcp:{port}"),
+        ProbeKind::Tcp(None) => "tcp".to_owned(),
+        ProbeKind::Icmp => "icmp".to_owned(),
+    };
+    let (interval, timeout) = (format_duration(interval), format_duration(timeout));
+    format!("{kind} interval {interval} timeout {timeout} rise {rise} fall {fall}")
 }
 
 /// What a rule of conntrack matches.

@@ -7,6 +7,7 @@
 mod alg;
 mod behavior;
 mod conntrack;
+mod health;
 mod notrack;
 mod runtime;
 
@@ -39,6 +40,8 @@ pub enum Section {
     Dnat,
     /// `[[dnat.to]]`
     Backend,
+    /// `[dnat.health]`
+    Health,
     /// `[[ban]]`
     Ban,
     /// `[set.NAME]`
@@ -442,6 +445,13 @@ static DNAT: &[Key] = &[
         "Which sessions go to the same one of several backends: `\"source\"` sends all of a client's address to one, also those to other rules with the same backends.",
     ),
     optional(
+        "health",
+        "table",
+        "backends are taken to be there",
+        "{}",
+        "Ask the backends whether they are there, and send no new session to one that does not answer: `[dnat.health]`.",
+    ),
+    optional(
         "zone",
         ZONE,
         "the zone in which a route leads inside to `to`; required if there are several",
@@ -515,6 +525,7 @@ impl Section {
         Section::Snat,
         Section::Dnat,
         Section::Backend,
+        Section::Health,
         Section::Ban,
         Section::Set,
         Section::Notrack,
@@ -543,6 +554,7 @@ impl Section {
             Section::Snat => "[[snat]]",
             Section::Dnat => "[[dnat]]",
             Section::Backend => "[[dnat.to]]",
+            Section::Health => "[dnat.health]",
             Section::Ban => "[[ban]]",
             Section::Set => "[set.NAME]",
             Section::Notrack => "[[notrack]]",
@@ -572,6 +584,7 @@ impl Section {
             Section::Snat => SNAT,
             Section::Dnat => DNAT,
             Section::Backend => BACKEND,
+            Section::Health => health::HEALTH,
             Section::Ban => BAN,
             Section::Set => notrack::SET,
             Section::Notrack => notrack::NOTRACK,

@@ -12,8 +12,8 @@ pub(super) use conntrack::WHEN_FULL;
 use crate::classify::Affinity;
 use crate::classify::service::MAX_WEIGHT;
 use crate::config::draft::{
-    BackendDraft, BanDraft, DnatDraft, Draft, InterfaceDraft, PoolDraft, RouteDraft, RuntimeDraft, SnatDraft,
-    SourceName, StaticDraft, Vlan,
+    BackendDraft, BanDraft, DnatDraft, Draft, HealthDraft, InterfaceDraft, PoolDraft, RouteDraft,
+    RuntimeDraft, SnatDraft, SourceName, StaticDraft, Vlan,
 };
 use crate::config::error::Span;
 use crate::config::keys::Section;
@@ -36,6 +36,9 @@ pub(super) const STEERING: &[(&str, Wish)] =
     &[("auto", Wish::Auto), ("port-rules", Wish::PortRules), ("software", Wish::Software)];
 pub(super) const POLL_MODES: &[(&str, PollMode)] =
     &[("busy", PollMode::Busy), ("adaptive", PollMode::Adaptive)];
+const CHECKS: &[(&str, bool)] = &[("tcp", true), ("icmp", false)];
+/// Answers, or questions without one, after which a backend is taken to be up or down.
+const MAX_IN_A_ROW: i64 = 100;
 const AFFINITY: &[(&str, Affinity)] = &[("connection", Affinity::Connection), ("source", Affinity::Source)];
 /// IANA protocol numbers.
 const PROTOCOLS: &[(&str, u8)] = &[("tcp", 6), ("udp", 17)];
@@ -375,11 +378,30 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
             .and_then(|field| field.word(AFFINITY, findings))
             .map(|affinity| affinity.value)
             .unwrap_or_default(),
+        health: table.get("health").and_then(|field| health(&field, findings)),
         zone: zone(table, findings),
         source: source(table.get("source"), false, findings),
         syn_proxy: table.get("syn_proxy").and_then(|field| field.boolean(findings)),
         drain: table.get("drain").and_then(|field| field.boolean(findings)).is_some_and(|drain| drain.value),
     }
+}
+
+fn health(field: &Field<'_>, findings: &mut Findings) -> Option<At<HealthDraft>> {
+    let inner = field.table(findings)?;
+    let table = Table::open(Section::Health, Section::Health.header().into(), field.at, inner, findings);
+    let times = |key, findings: &mut Findings| {
+        let number = table.get(key).and_then(|field| field.integer(1..=MAX_IN_A_ROW, findings));
+        number.map(|number: At<u8>| number.value)
+    };
+    let value = HealthDraft {
+        by_tcp: table.get("check").and_then(|field| field.word(CHECKS, findings)).map(|check| check.value),
+        port: table.get("port").and_then(|field| field.integer(1..=u16::MAX.into(), findings)),
+        interval: table.get("interval").and_then(|field| field.parse(units::duration, findings)),
+        timeout: table.get("timeout").and_then(|field| field.parse(units::duration, findings)),
+        rise: times("rise", findings),
+        fall: times("fall", findings),
+    };
+    Some(At { value, at: field.at })
 }
 
 /// A backend, or a list of them; each a text or a table.

@@ -31,10 +31,43 @@ pub struct Rule {
     pub sessions: Option<u64>,
     /// Whether it makes no new sessions (`drain = true`).
     pub drained: bool,
+    /// Its backends that are down, so that they get no new session, as `address:port`. Of `dnat` rules with `health`.
+    #[serde(default)]
+    pub down: Vec<String>,
     /// What a notrack class did; `null` for others, and where the rule is only named.
     pub class: Option<ClassStatus>,
     /// How many prefixes a set has; `null` for others.
     pub prefixes: Option<u64>,
+}
+
+/// One object of the list that `GET /v1/backends` gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Backend {
+    /// Its address.
+    #[schema(value_type = String, format = Ipv4)]
+    pub address: Ipv4Addr,
+    /// The port that it has to accept connections on; `null` if it is sent echo requests.
+    pub port: Option<u16>,
+    /// The zone that it is in.
+    pub zone: u16,
+    /// `tcp` or `icmp`.
+    pub check: String,
+    /// Whether it gets new sessions.
+    pub up: bool,
+    /// Whole seconds since that is so.
+    pub since_seconds: u64,
+    /// How often it went from up to down, or back.
+    pub changes: u64,
+    /// Questions that had an end.
+    pub asked: u64,
+    /// Of these, those without a good answer.
+    pub failed: u64,
+    /// Why the last of those failed: `timeout`, `refused` or `no_route`. `null`: none did yet.
+    pub failure: Option<String>,
+    /// Whole seconds since then.
+    pub failure_seconds: Option<u64>,
+    /// The numbers of the `dnat` rules that it is a backend of.
+    pub rules: Vec<u64>,
 }
 
 /// What a notrack class did, in [`Rule`]: since it is there, also before a reload that left it as it was.

@@ -145,7 +145,7 @@ impl Account<'_> {
             Ok(Plan::Route | Plan::Inbound(_)) => None,
             Err(refusal) => match refusal.reason {
                 DropReason::SourceBanned => rules::ban_of(self.running, arrival.zone, tuple.src),
-                DropReason::ForwardDrained => {
+                DropReason::ForwardDrained | DropReason::BackendsDown => {
                     let number = snap.local_on(arrival, tuple.dst);
                     let forward =
                         number.and_then(|number| snap.local.forward(number, tuple.protocol, tuple.dport));

@@ -75,6 +75,7 @@ const fn info(name: &'static str, labels: &'static [&'static str], help: &'stati
 
 const WORKER: &[&str] = &["worker"];
 const INTERFACE: &[&str] = &["interface"];
+const BACKEND: &[&str] = &["backend", "port", "zone", "check"];
 const CLASS_WAY: &[&str] = &["class", "direction"];
 const PORTS: &[&str] = &["pool", "kind", "protocol"];
 
@@ -215,6 +216,30 @@ pub const METRICS: &[Metric] = &[
         &["interface", "state"],
         "Neighbours that ARP knows or asks for.",
         Scrape::neighbors,
+    ),
+    gauge(
+        "natgate_backend_up",
+        BACKEND,
+        "Whether a backend answers its health checks, so that it gets new sessions.",
+        |s, out| s.backends(out, |vitals| vitals.up.into()),
+    ),
+    counter(
+        "natgate_backend_changes_total",
+        BACKEND,
+        "How often a backend went from up to down, or back.",
+        |s, out| s.backends(out, |vitals| vitals.changes),
+    ),
+    counter(
+        "natgate_backend_checks_total",
+        BACKEND,
+        "Health checks of a backend that had an end.",
+        |s, out| s.backends(out, |vitals| vitals.asked),
+    ),
+    counter(
+        "natgate_backend_checks_failed_total",
+        BACKEND,
+        "Of these, those without a good answer. `natgate show backends` says why.",
+        |s, out| s.backends(out, |vitals| vitals.failed),
     ),
     // Steering.
     info(

@@ -11,7 +11,8 @@ use crate::control::reload::ReloadStats;
 use crate::control::running::Running;
 use crate::control::session_routes::Tables;
 use crate::control::state::ControlState;
-use crate::control::{api, pools, routes, rules, steering};
+use crate::control::{api, backends, pools, routes, rules, steering};
+use crate::management::health::{BackendStatus, Vitals};
 use crate::pipeline::snapshot::Class;
 use crate::telemetry::notrack::ClassTotals;
 use crate::telemetry::{AlgEvent, BURST_FILL_BOUNDS, Counter, Eviction, WorkerCounters};
@@ -20,7 +21,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::registry::Unit;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -40,6 +41,7 @@ pub(super) struct Scrape {
     pub(super) health: api::Health,
     pub(super) pools: Vec<api::Pool>,
     pub(super) reloads: Arc<ReloadStats>,
+    pub(super) backends: Arc<Vec<BackendStatus>>,
 }
 
 impl Scrape {
@@ -55,6 +57,7 @@ impl Scrape {
             health: tables.watch().health(state, Instant::now()),
             pools: pools::pools(&running, 1).pools,
             reloads: state.reloads.read(),
+            backends: state.published.backends.read(),
             running,
             tables: tables.clone(),
         }
@@ -156,6 +159,21 @@ impl Scrape {
         for ((interface, state), count) in counts {
             let Some(interface) = self.interfaces.get(interface) else { continue };
             out.put(&[&interface.name, state], count)?;
+        }
+        Ok(())
+    }
+
+    /// One sample for each backend that is asked; of several that differ only in how often they are, the first.
+    pub(super) fn backends(&self, out: &mut Samples<'_>, pick: fn(&Vitals) -> u64) -> fmt::Result {
+        let mut seen = HashSet::new();
+        for BackendStatus { patient, vitals } in self.backends.iter() {
+            let check = backends::kind(patient);
+            if seen.insert((patient.address, patient.port, patient.zone, check)) {
+                let labels =
+                    [patient.address.to_string(), patient.port.to_string(), patient.zone.to_string()];
+                let [address, port, zone] = &labels;
+                out.put(&[address, port, zone, check], pick(vitals))?;
+            }
         }
         Ok(())
     }

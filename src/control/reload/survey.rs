@@ -75,8 +75,8 @@ pub fn would_make(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> bool
         // A mapping is as good as the session that made it.
         Ok(Plan::Inbound(_)) => session.inbound,
         Ok(Plan::Session(planned) | Plan::Turn(planned)) => leads_there(snapshot, &planned, session),
-        // Sessions of a forward that is being drained are those that it is drained of.
-        Err(refusal) => refusal.reason == DropReason::ForwardDrained,
+        // Sessions of a forward that is being drained are those that it is drained of, and backends that are down keep theirs.
+        Err(refusal) => matches!(refusal.reason, DropReason::ForwardDrained | DropReason::BackendsDown),
         Ok(Plan::Route) => false,
     }
 }

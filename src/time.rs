@@ -46,6 +46,14 @@ impl Time {
         Tick((self.0 / TICK_NANOS) as u32)
     }
 
+    /// Whole seconds since the start; wraps after 136 years.
+    #[inline]
+    pub fn as_secs(self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "wraps by design")]
+        let seconds = (self.0 / 1_000_000_000) as u32;
+        seconds
+    }
+
     /// How long ago `earlier` was; zero if it lies ahead.
     #[inline]
     pub fn since(self, earlier: Time) -> Duration {

@@ -154,7 +154,7 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ("out = \"wan\"\nsource = \"pool.guests\"", "out = \"wan\"\nsource = \"pool.guests\"\nmss_clamp = 1360", &["~ snat from 192.168.2.0/24 out wan: pool.guests -> pool.guests mss_clamp 1360"]),
     ("[[snat]]\nfrom = \"10.0.0.0/8\"\n", "", &["- snat from 10.0.0.0/8 -> interface"]),
     ("to = \"192.168.1.10:80\"", "to = [\"192.168.1.10:80\", { address = \"192.168.1.11:80\", weight = 3, drain = true }]\naffinity = \"source\"", &["~ dnat tcp 203.0.113.2:8080: 192.168.1.10:80 -> 192.168.1.10:80, 192.168.1.11:80 weight 3 drain affinity source"]),
-    ("to = \"192.168.1.10:80\"", "to = \"192.168.1.10:80\"\naffinity = \"source\"\nhealth = { port = 9 }", &["~ dnat tcp 203.0.113.2:8080: 192.168.1.10:80 -> 192.168.1.10:80 affinity source health tcp:9 interval 2s timeout 1s rise 2 fall 3"]),
+    ("to = \"192.168.1.10:80\"", "to = \"192.168.1.10:80\"\naffinity = \"source\"\naffinity_timeout = \"5m\"\nhealth = { port = 9 }", &["~ dnat tcp 203.0.113.2:8080: 192.168.1.10:80 -> 192.168.1.10:80 affinity source affinity_timeout 5m health tcp:9 interval 2s timeout 1s rise 2 fall 3"]),
     ("to = \"192.168.1.10:80\"", "to = \"192.168.1.11:80\"", &["~ dnat tcp 203.0.113.2:8080: 192.168.1.10:80 -> 192.168.1.11:80"]),
     ("to = \"192.168.1.10:80\"", "to = \"192.168.1.10:80\"\ndrain = true\nsyn_proxy = true\nsource = \"pool.office\"", &["~ dnat tcp 203.0.113.2:8080: 192.168.1.10:80 -> 192.168.1.10:80 source pool.office syn_proxy drain"]),
     ("[\"tcp\", \"udp\"]", "\"tcp\"", &["- dnat udp 203.0.113.9:5000-5010 -> 192.168.2.10:5000-5010"]),

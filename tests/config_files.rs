@@ -111,6 +111,7 @@ fn minimal(change: Option<(Section, &Key, &str)>) -> String {
         (Section::Conntrack, "new_sessions_burst") => "new_sessions_per_source = \"50/s\"\n",
         (Section::TrackRule | Section::Notrack | Section::Snat, "port") => "protocol = \"udp\"\n",
         (Section::Notrack | Section::Snat, "from_port") => "protocol = \"udp\"\n",
+        (Section::Dnat, "affinity_timeout") => "affinity = \"source\"\n",
         (Section::Notrack, "tcp_flags") => "protocol = \"tcp\"\nsymmetric = false\n",
         (Section::Notrack, "translate_to") => "to = \"203.0.113.9\"\n",
         (Section::Notrack, "translate_from") => "from = \"192.168.1.64/26\"\n",

@@ -26,6 +26,7 @@ pub mod service;
 pub mod shares;
 pub mod source_rules;
 pub mod statics;
+mod sticky;
 pub mod untranslated;
 mod vectors;
 

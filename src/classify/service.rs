@@ -14,9 +14,11 @@
 //! place or the new one, and either is one of the forward's.
 
 use super::health::HealthCheck;
+use super::sticky::Memory;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Places of a table: a prime, a hundred and more for each backend.
 const PLACES: u16 = 16_381;
@@ -24,6 +26,9 @@ const PLACES: u16 = 16_381;
 pub const MAX_BACKENDS: usize = 128;
 /// The most that a backend can weigh.
 pub const MAX_WEIGHT: u8 = 100;
+
+/// The longest that a source keeps its backend: 30 days.
+pub const MAX_AFFINITY_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// One backend of a forward.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub struct Targets {
     lead: u8,
     /// How it is found out which of them are there; `None`: they are taken to be.
     health: Option<HealthCheck>,
+    /// What backend each source had last, with affinity by source for a while.
+    memory: Option<Memory>,
 }
 
 /// What stands at a place when there is no backend to choose.
@@ -76,7 +83,10 @@ const NOBODY: u8 = u8::MAX;
 
 impl PartialEq for Targets {
     fn eq(&self, other: &Targets) -> bool {
-        let of = |targets: &Targets| (targets.affinity, targets.open, targets.lead, targets.health);
+        let of = |targets: &Targets| {
+            let timeout = targets.memory.as_ref().map(Memory::timeout);
+            (targets.affinity, targets.open, targets.lead, targets.health, timeout)
+        };
         self.list == other.list
             && of(self) == of(other)
             && self.places.len() == other.places.len()
@@ -101,6 +111,7 @@ impl Targets {
             down: Arc::default(),
             lead: 0,
             health: None,
+            memory: None,
         }
         .without(|_| false)
     }
@@ -127,6 +138,38 @@ impl Targets {
     #[must_use]
     pub fn checked_by(self, health: Option<HealthCheck>) -> Targets {
         Targets { health, ..self }
+    }
+
+    /// The same, where a source keeps its backend for `timeout` after its last session was made, while that one may have new
+    /// sessions. What `before` remembers is remembered. Without affinity by source there is nothing to keep.
+    #[must_use]
+    pub fn remembering(self, timeout: Option<Duration>, before: Option<&Targets>) -> Targets {
+        let timeout = timeout.filter(|_| self.affinity == Affinity::Source);
+        let known = before.and_then(|before| before.memory.as_ref());
+        let memory = timeout.map(|timeout| Memory::new(&self.list, timeout, known));
+        Targets { memory, ..self }
+    }
+
+    /// A source has got a session with this backend.
+    pub fn remember(&self, client: Ipv4Addr, backend: &Target) {
+        if let Some(memory) = &self.memory
+            && let Some(place) = self.list.iter().position(|target| target == backend)
+        {
+            memory.remember(client, place);
+        }
+    }
+
+    /// Whether sources keep their backends for a while.
+    #[inline]
+    pub fn remembers(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Tells the time by which sources are forgotten, in seconds. Only for the management core.
+    pub fn set_time(&self, now: u32) {
+        if let Some(memory) = &self.memory {
+            memory.set_time(now);
+        }
     }
 
     /// How it is found out which of them are there.
@@ -171,10 +214,14 @@ impl Targets {
         self.open & !down == 0
     }
 
+    fn down_mask(&self) -> Mask {
+        let [low, high] = [0, 1].map(|half| Mask::from(self.down[half].load(Ordering::Relaxed)));
+        low | high << 64
+    }
+
     /// Those that are down.
     pub fn down(&self) -> impl Iterator<Item = &Target> {
-        let [low, high] = [0, 1].map(|half| Mask::from(self.down[half].load(Ordering::Relaxed)));
-        let down = low | high << 64;
+        let down = self.down_mask();
         self.list.iter().enumerate().filter(move |(n, _)| down >> n & 1 == 1).map(|(_, target)| target)
     }
 
@@ -190,6 +237,12 @@ impl Targets {
     /// The backend of a new session from this client; `None`: there is none to choose.
     #[inline]
     pub fn choose(&self, client: Ipv4Addr, port: u16) -> Option<&Target> {
+        if let Some(memory) = &self.memory
+            && let Some(place) = memory.recall(client)
+            && (self.open & !self.down_mask()) >> place & 1 == 1
+        {
+            return self.list.get(place);
+        }
         let port = if self.affinity == Affinity::Source { 0 } else { port };
         let hash = mix(u64::from(client.to_bits()) << 16 | u64::from(port));
         let place = (u128::from(hash) * self.places.len() as u128) >> 64;
@@ -250,7 +303,7 @@ fn fill(backends: &[(u8, &Target)]) -> Box<[u8]> {
 }
 
 /// The finalizer of SplitMix64: every bit of the result depends on every bit.
-fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -258,131 +311,4 @@ fn mix(value: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashMap;
-
-    fn target(last: u8, weight: u8) -> Target {
-        Target { address: Ipv4Addr::new(10, 0, 0, last), port: 80, weight, drain: false }
-    }
-
-    fn targets(list: &[(u8, u8)], affinity: Affinity) -> Targets {
-        Targets::new(list.iter().map(|(last, weight)| target(*last, *weight)).collect(), affinity)
-    }
-
-    fn clients() -> impl Iterator<Item = (Ipv4Addr, u16)> {
-        (0u32..40_000).map(|n| (Ipv4Addr::from_bits(0xc633_6400 + n % 500), u16::try_from(n / 500).unwrap()))
-    }
-
-    fn shares(targets: &Targets) -> HashMap<Ipv4Addr, f64> {
-        let mut shares = HashMap::new();
-        for (client, port) in clients() {
-            *shares.entry(targets.choose(client, port).unwrap().address).or_default() += 1.0 / 40_000.0;
-        }
-        shares
-    }
-
-    #[test]
-    fn backends_get_sessions_by_their_weights() {
-        let shares = shares(&targets(&[(1, 1), (2, 3), (3, 0x10)], Affinity::Connection));
-        for (last, expected) in [(1, 1.0 / 20.0), (2, 3.0 / 20.0), (3, 16.0 / 20.0)] {
-            let share = shares[&Ipv4Addr::new(10, 0, 0, last)];
-            assert!((share - expected).abs() < 0.01, "{last}: {share}, not {expected}");
-        }
-    }
-
-    #[test]
-    fn as_many_backends_as_there_can_be_are_within_a_few_percent_of_one_another() {
-        let list: Vec<(u8, u8)> = (0..128).map(|last| (last, 1)).collect();
-        let targets = targets(&list, Affinity::Connection);
-        let mut places = [0u32; 128];
-        targets.places().for_each(|number| places[usize::from(number)] += 1);
-        let (least, most) = (places.iter().min().unwrap(), places.iter().max().unwrap());
-        assert!(most - least <= 1, "{least} to {most}");
-    }
-
-    #[test]
-    fn when_a_backend_goes_its_clients_move_and_next_to_no_others() {
-        let all = targets(&[(1, 1), (2, 1), (3, 1), (4, 1), (5, 1)], Affinity::Connection);
-        let gone = Ipv4Addr::new(10, 0, 0, 3);
-        let rest = all.clone().without(|target| target.address == gone);
-        let mut moved = 0;
-        for (client, port) in clients() {
-            let (before, after) = (all.choose(client, port).unwrap(), rest.choose(client, port).unwrap());
-            assert_ne!(after.address, gone);
-            moved += u32::from(before.address != gone && before != after);
-        }
-        assert!(moved < 40_000 / 20, "{moved} of 40000 moved");
-        // And it gets them back.
-        assert_eq!(rest.without(|_| false), all);
-    }
-
-    #[test]
-    fn the_order_of_the_list_says_nothing_of_who_gets_whom_but_for_ties() {
-        let (one, other) = (
-            targets(&[(1, 1), (2, 1), (3, 1)], Affinity::Connection),
-            targets(&[(3, 1), (1, 1), (2, 1)], Affinity::Connection),
-        );
-        let same = clients()
-            .filter(|(client, port)| {
-                one.choose(*client, *port).unwrap().address == other.choose(*client, *port).unwrap().address
-            })
-            .count();
-        assert!(same > 38_000, "{same} of 40000");
-    }
-
-    #[test]
-    fn with_affinity_a_client_has_one_backend_and_without_all() {
-        let backends = &[(1, 1), (2, 1), (3, 1)];
-        let of_client = |affinity| {
-            let targets = targets(backends, affinity);
-            let mut found: Vec<u8> = (0..200)
-                .map(|port| targets.choose(Ipv4Addr::LOCALHOST, port).unwrap().address.octets()[3])
-                .collect();
-            found.sort_unstable();
-            found.dedup();
-            found.len()
-        };
-        assert_eq!((of_client(Affinity::Source), of_client(Affinity::Connection)), (1, 3));
-        assert_eq!(shares(&targets(backends, Affinity::Source)).len(), 3);
-    }
-
-    #[test]
-    fn who_is_drained_or_left_out_gets_nothing() {
-        let drained = Target { drain: true, ..target(2, 1) };
-        let two = Targets::new(vec![target(1, 1), drained], Affinity::Connection);
-        assert!(clients().all(|(client, port)| two.choose(client, port) == Some(&target(1, 1))));
-        assert_eq!(two.without(|target| target.weight == 1).choose(Ipv4Addr::LOCALHOST, 1), None);
-        let one = Targets::one(Ipv4Addr::LOCALHOST, 7);
-        assert_eq!(one.choose(Ipv4Addr::LOCALHOST, 1).unwrap().port, 7);
-    }
-
-    #[test]
-    fn who_is_down_gets_nothing_until_it_is_back_and_its_clients_are_the_only_ones_to_move() {
-        let drained = Target { drain: true, ..target(4, 1) };
-        let list = vec![target(1, 1), target(2, 1), target(3, 1), drained];
-        let targets = Targets::new(list.clone(), Affinity::Connection);
-        let before: Vec<&Target> =
-            clients().map(|(client, port)| targets.choose(client, port).unwrap()).collect();
-        targets.leave_out(0b0010);
-        let mut moved = 0;
-        for ((client, port), before) in clients().zip(&before) {
-            let now = targets.choose(client, port).unwrap();
-            assert!(now.address != list[1].address && !now.drain);
-            moved += u32::from(before.address != list[1].address && now != *before);
-        }
-        assert!(moved < 40_000 / 20, "{moved} of 40000 moved");
-        targets.leave_out(0b0111);
-        assert_eq!(targets.choose(Ipv4Addr::LOCALHOST, 1), None);
-        assert!(targets.are_all(0b0111) && !targets.are_all(0b0110) && !targets.is_drained());
-        targets.leave_out(0);
-        assert!(
-            clients()
-                .zip(before)
-                .all(|((client, port), before)| targets.choose(client, port) == Some(before))
-        );
-        let one = Targets::one(Ipv4Addr::LOCALHOST, 7);
-        one.leave_out(1);
-        assert_eq!(one.choose(Ipv4Addr::LOCALHOST, 1), None);
-    }
-}
+mod tests;

@@ -10,8 +10,7 @@ use super::{notrack, shares};
 use crate::classify::source_rules::Match;
 use crate::classify::untranslated::{Hosts, Untranslated};
 use crate::classify::{
-    Backend, Forward, InterfaceMask, LocalAddresses, PrefixSet, Source, SourceRules, Static, Statics, Target,
-    Targets,
+    Forward, InterfaceMask, LocalAddresses, PrefixSet, Source, SourceRules, Static, Statics, Target, Targets,
 };
 use crate::conntrack::policy::{Policy, TrackRule};
 use crate::control::state::DEFAULT_SET;
@@ -25,6 +24,7 @@ use crate::steering::plan::Needs;
 use crate::time::ticks;
 use crate::zone::ZoneMap;
 use ipnet::Ipv4Net;
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -97,7 +97,7 @@ pub fn compile_after(
         .collect();
     let notrack = notrack::compile(config, &routes);
     let fixed: Box<[_]> = config.pools.iter().map(|pool| pool.fixed.clone()).collect();
-    let local = local_addresses(config, numbers, backends(heritage), &routes);
+    let local = local_addresses(config, numbers, heritage, &routes);
     let before = heritage.map(|heritage| &heritage.snapshot.local);
     let local = shares::share_out(local, (&pools, config), before, &steering);
     Snapshot {
@@ -245,11 +245,13 @@ fn numbers(config: &Config, heritage: Option<Heritage<'_>>, workers: u8) -> Numb
 fn local_addresses(
     config: &Config,
     numbers: Numbers,
-    former: Vec<Backend>,
+    heritage: Option<Heritage<'_>>,
     routes: &ZonedRoutes,
 ) -> LocalAddresses {
+    let mut memories = Memories::new(heritage);
     let forward = |(number, rule): (u32, &DnatRule)| {
-        Some((numbers.find(rule.address, rule.interface)?, forward(number, rule)))
+        let on = numbers.find(rule.address, rule.interface)?;
+        Some((on, memories.given_to(forward(number, rule), rule)))
     };
     let forwards: Vec<_> = (0..).zip(&config.dnat).filter_map(forward).collect();
     let mut list = numbers.list;
@@ -260,7 +262,7 @@ fn local_addresses(
     }
     // For the closure, which outlives the list.
     let owners: Vec<_> = list.iter().map(|local| (local.address, local.interface, local.retired)).collect();
-    LocalAddresses::in_zones(list, &forwards, &former, config.zones(), |zone| {
+    LocalAddresses::in_zones(list, &forwards, &backends(heritage), config.zones(), |zone| {
         seen(config, &owners, routes, zone)
     })
     .with_statics(statics(config))
@@ -309,6 +311,41 @@ fn targets(rule: &DnatRule) -> Targets {
         Target { address, port, weight, drain }
     };
     Targets::new(rule.backends.iter().map(target).collect(), rule.affinity).checked_by(rule.health)
+}
+
+/// What forwards whose sources keep their backends remember: what they did before, or what another one with the same backends
+/// does.
+struct Memories<'a> {
+    before: HashMap<(Ipv4Addr, u8, RangeInclusive<u16>), &'a Targets>,
+    /// By zone and backends.
+    now: HashMap<(u16, Vec<BackendConfig>), Targets>,
+}
+
+impl<'a> Memories<'a> {
+    fn new(heritage: Option<Heritage<'a>>) -> Memories<'a> {
+        let mut before = HashMap::new();
+        if let Some(Heritage { snapshot, .. }) = heritage {
+            for (number, on) in (0..).zip(snapshot.local.iter()) {
+                let forwards = snapshot.local.forwards_of(number).iter();
+                before.extend(
+                    forwards.map(|old| ((on.address, old.protocol, old.ports.clone()), &old.targets)),
+                );
+            }
+        }
+        Memories { before, now: HashMap::new() }
+    }
+
+    fn given_to(&mut self, forward: Forward, rule: &DnatRule) -> Forward {
+        if rule.affinity_timeout.is_none() {
+            return forward;
+        }
+        let before = self.before.get(&(rule.address, rule.protocol, rule.ports.clone())).copied();
+        let key = (rule.zone, rule.backends.clone());
+        let known = before.filter(|before| before.remembers()).or_else(|| self.now.get(&key));
+        let targets = forward.targets.remembering(rule.affinity_timeout, known);
+        self.now.entry(key).or_insert_with(|| targets.clone());
+        Forward { targets, ..forward }
+    }
 }
 
 fn forward(number: u32, rule: &DnatRule) -> Forward {

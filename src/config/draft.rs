@@ -250,6 +250,7 @@ pub(super) struct DnatDraft {
     pub(super) ports: Option<At<RangeInclusive<u16>>>,
     pub(super) to: Option<At<Vec<BackendDraft>>>,
     pub(super) affinity: Affinity,
+    pub(super) affinity_timeout: Option<At<Duration>>,
     pub(super) health: Option<At<HealthDraft>>,
     pub(super) zone: Option<At<u16>>,
     pub(super) source: Option<At<SourceName>>,

@@ -282,16 +282,14 @@ fn dnat_key<'c>(config: &'c Config, rule: &DnatRule) -> (DnatRule, Option<Option
         [one] => vec![BackendConfig { drain: false, ..*one }],
         _ => Vec::new(),
     };
-    let rule = rule.clone();
-    (
-        DnatRule {
-            source: None,
-            drain: false,
-            backends,
-            affinity: Affinity::default(),
-            health: None,
-            ..rule
-        },
-        source,
-    )
+    let rule = DnatRule {
+        source: None,
+        drain: false,
+        backends,
+        affinity: Affinity::default(),
+        affinity_timeout: None,
+        health: None,
+        ..rule.clone()
+    };
+    (rule, source)
 }

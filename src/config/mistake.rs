@@ -143,6 +143,10 @@ pub enum Mistake {
     OnExternal { interface: String },
     #[error("\"{interface}\" is in zone {of}, and the rule is for packets from zone {zone}")]
     OnOutsideZone { interface: String, of: u16, zone: u16 },
+    #[error("each connection of a source may have another backend: there is none to keep")]
+    AffinityTimeout,
+    #[error("no source is remembered for {}", format_duration(*.0))]
+    AffinityTimeoutLong(Duration),
     #[error("an echo request goes to no port")]
     HealthPort,
     #[error("the next question comes after {}, and an answer may take {}", format_duration(*.interval), format_duration(*.timeout))]
@@ -317,6 +321,8 @@ impl Mistake {
             }
             Mistake::OnOutsideZone { .. } => "correct `on` or `zone`, or leave `zone` out".into(),
             Mistake::BackendSelf(_) => "use the address of the server".into(),
+            Mistake::AffinityTimeout => "add `affinity = \"source\"`, or leave `affinity_timeout` out".into(),
+            Mistake::AffinityTimeoutLong(_) => "choose at most 30 days".into(),
             Mistake::HealthPort => "leave `port` out, or use `check = \"tcp\"`".into(),
             Mistake::HealthTimeout { .. } => "make `interval` longer, or `timeout` shorter".into(),
             Mistake::BackendPorts { .. } => "begin at a lower port, or forward fewer ports".into(),

@@ -334,6 +334,9 @@ pub struct DnatRule {
     pub backends: Vec<BackendConfig>,
     /// Who a client is to the choice among them.
     pub affinity: Affinity,
+    /// With affinity by source: how long a source keeps its backend after it last opened a session, though the choice would be
+    /// another one.
+    pub affinity_timeout: Option<Duration>,
     /// How it is found out which of them are there; `None`: they are taken to be.
     pub health: Option<HealthCheck>,
     /// The zone that the backends are in.

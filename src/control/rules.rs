@@ -169,6 +169,9 @@ fn dnat(config: &Config, rule: &DnatRule) -> String {
     if rule.affinity == Affinity::Source {
         table.text("affinity", "source");
     }
+    if let Some(timeout) = rule.affinity_timeout {
+        table.text("affinity_timeout", format_duration(timeout));
+    }
     if let Some(check) = &rule.health {
         table.value("health", health(check));
     }
@@ -280,7 +283,7 @@ snat = [
 dnat = [
   { on = "wan", protocol = ["tcp", "udp"], port = 53, to = "192.168.1.10", zone = 0 },
   { address = "203.0.113.3", protocol = "tcp", port = "8000-8010", to = "10.0.0.7:80", zone = 7, source = "interface", syn_proxy = true, drain = true },
-  { address = "203.0.113.17", protocol = "tcp", port = 443, to = ["192.168.1.11:8443", { address = "192.168.1.12", weight = 3, drain = true }], affinity = "source", zone = 0, source = "pool.web" },
+  { address = "203.0.113.17", protocol = "tcp", port = 443, to = ["192.168.1.11:8443", { address = "192.168.1.12", weight = 3, drain = true }], affinity = "source", affinity_timeout = "5m", health = { check = "icmp", interval = "5s", fall = 2 }, zone = 0, source = "pool.web" },
 ]
 ban = [{ from = "192.168.1.66" }, { zone = 7, from = ["10.0.0.64/26"] }, { from = ["192.0.2.1", "set.hosts"] }]
 "#;

@@ -105,6 +105,8 @@ pub(super) struct Health {
     /// Services that are to be filled.
     waiting: VecDeque<usize>,
     talk: Talk,
+    /// What forwards were told of the time.
+    second: u32,
 }
 
 impl Health {
@@ -141,6 +143,7 @@ impl Health {
             let is_down = down.contains(&public);
             self.services.push(Service { forward: number, public, backends, is_down, waits: false });
         }
+        self.tell_time(snapshot, now);
         self.spread(&new, now);
         self.talk = before.talk;
         for (at, asked) in self.backends.iter().enumerate() {
@@ -152,6 +155,12 @@ impl Health {
         for at in 0..self.services.len() {
             self.fill(snapshot, at, now, say);
         }
+    }
+
+    /// Tells forwards whose sources keep their backends the time.
+    fn tell_time(&mut self, snapshot: &Snapshot, now: Time) {
+        self.second = now.as_secs();
+        snapshot.local.forwards().iter().for_each(|forward| forward.targets.set_time(self.second));
     }
 
     /// New backends are asked for the first time one after the other.
@@ -325,8 +334,11 @@ impl Management {
         said.into_iter().for_each(|event| self.events.say(event));
     }
 
-    /// Asks backends whose turn it is.
+    /// Asks backends whose turn it is, and tells forwards whose sources keep their backends the time.
     pub(super) fn poll_health(&mut self, now: Time) {
+        if self.health.second != now.as_secs() {
+            self.health.tell_time(&self.snapshot, now);
+        }
         let (mut post, mut said) = (Vec::new(), Vec::new());
         self.health.poll(&self.snapshot, now, &mut post, &mut said);
         post.into_iter().for_each(|message| self.post(0, message));

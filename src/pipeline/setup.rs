@@ -7,7 +7,7 @@ use super::admission::Admitted;
 use super::endpoint::Endpoint;
 use super::forward::Stop;
 use super::mesh::Work;
-use super::plan::{SessionPlan, out_of_resources};
+use super::plan::{Rule, SessionPlan, out_of_resources};
 use super::session_events::Change;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
@@ -17,6 +17,7 @@ use crate::conntrack::table::{InsertError, NewSession, SessionId};
 use crate::conntrack::tracker::{self, Observed};
 use crate::device::Device;
 use crate::nat::rewrite::Translation;
+use crate::packet::Parsed;
 use crate::telemetry::DropReason;
 use crate::time::Time;
 
@@ -72,6 +73,9 @@ impl<D: Device> Core<D> {
         };
         let id = self.establish(new, admitted, endpoint)?;
         snap.rules.count(plan.rule, self.id);
+        if let Rule::Dnat(_) = plan.rule {
+            remember_backend(snap, state, plan);
+        }
         // What the SYN proxy renumbers it keeps something of already.
         if !snap.algs.is_off() && !plan.syn_proxy {
             self.watch(snap, now, id, (observed, &work.packet));
@@ -108,5 +112,19 @@ impl<D: Device> Core<D> {
                 })
             }
         }
+    }
+}
+
+/// A forward whose sources keep their backends learns which one this one has got.
+fn remember_backend(snap: &Snapshot, state: &Parsed, plan: &SessionPlan) {
+    let Parsed { interface, tuple, .. } = *state;
+    let forward = snap
+        .local_on(snap.interface(interface), tuple.dst)
+        .and_then(|number| snap.local.forward(number, tuple.protocol, tuple.dport))
+        .filter(|forward| forward.targets.remembers());
+    if let Some(forward) = forward
+        && let Some(target) = forward.target_at(tuple.dport, plan.dst, plan.dport)
+    {
+        forward.targets.remember(tuple.src, target);
     }
 }

@@ -158,3 +158,40 @@ fn sessions_keep_their_backend_over_a_reload_and_the_service_spares_one_that_the
         net.finish();
     }
 }
+
+#[test]
+fn with_a_timeout_a_source_keeps_its_backend_whatever_others_come_and_goes_by_the_hash_again_after_it() {
+    let three =
+        "[\"192.168.1.22:8080\", \"192.168.1.20:8080\", { address = \"192.168.1.21:8080\", weight = 2 }]";
+    let two = "[\"192.168.1.20:8080\", \"192.168.1.21:8080\"]";
+    let keeps = "affinity = \"source\"\naffinity_timeout = \"10m\"";
+    for shape in SHAPES {
+        let mut net = Net::new(&web(two, keeps), shape);
+        let connect = |net: &mut Net, number: usize, client: usize| {
+            let from = format!("198.51.100.{client}:{}", 1000 + number);
+            net.play(&connection(&from, number, "203.0.113.2:80"));
+            net.bindings.address(&format!("$b{number}")).to_string()
+        };
+        let first: Vec<String> = (1..30).map(|client| connect(&mut net, client, client)).collect();
+        net.reload(&web(three, keeps));
+        net.run();
+        let again: Vec<String> = (1..30).map(|client| connect(&mut net, 100 + client, client)).collect();
+        assert_eq!(again, first);
+        let new: BTreeSet<String> = (50..70).map(|client| connect(&mut net, 200 + client, client)).collect();
+        assert_eq!(new.len(), 3, "a new source goes by the hash");
+        // Each session gives ten minutes more.
+        net.play("wait 9m");
+        let once_more: Vec<String> = (1..5).map(|client| connect(&mut net, 300 + client, client)).collect();
+        assert_eq!(once_more, first[..4]);
+        net.play("wait 9m");
+        let later: Vec<String> = (1..30).map(|client| connect(&mut net, 400 + client, client)).collect();
+        assert_eq!(later[..4], first[..4]);
+        let without = web(three, "affinity = \"source\"");
+        net.reload(&without);
+        net.run();
+        let by_hash: Vec<String> = (5..30).map(|client| connect(&mut net, 500 + client, client)).collect();
+        assert_eq!(later[4..], by_hash);
+        assert_ne!(later[4..], first[4..]);
+        net.finish();
+    }
+}

@@ -5,8 +5,9 @@ use super::sets::Sets;
 use super::shadow::Shadows;
 use super::ways::Ways;
 use super::{alternatives, backends, health, position, unicast, zones};
-use crate::classify::PrefixSet;
+use crate::classify::service::MAX_AFFINITY_TIMEOUT as MAX_TIMEOUT;
 use crate::classify::source_rules::MAX_RULES;
+use crate::classify::{Affinity, PrefixSet};
 use crate::config::draft::{DnatDraft, Draft, SnatDraft, SourceName};
 use crate::config::error::Span;
 use crate::config::mistake::{Caution, Mistake};
@@ -17,6 +18,7 @@ use crate::wire::protocol::{self, has_ports};
 use ipnet::Ipv4Net;
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 pub(super) fn snat(draft: &Draft, findings: &mut Findings) -> Vec<SnatRule> {
     if let Some(first_too_many) = draft.snat.get(MAX_RULES) {
@@ -157,6 +159,7 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
         let backend = backends::check(draft, &ways, rule, findings);
         let syn_proxy = syn_proxy(rule, findings);
         let health = health::check(rule, findings);
+        let affinity_timeout = affinity_timeout(rule, findings);
         let (Some((address, interface)), Some(ports), Some((backends, zone))) =
             (target, &rule.ports, backend)
         else {
@@ -170,6 +173,7 @@ pub(super) fn dnat(draft: &Draft, routes: &[RouteConfig], findings: &mut Finding
                 ports: ports.value.clone(),
                 backends: backends.clone(),
                 affinity: rule.affinity,
+                affinity_timeout,
                 health,
                 zone,
                 source,
@@ -191,6 +195,17 @@ fn syn_proxy(rule: &DnatDraft, findings: &mut Findings) -> bool {
         findings.error(at, Mistake::SynProxyProtocol { protocol: protocol_name(other.value) });
     }
     true
+}
+
+/// How long a source keeps its backend; only where all of its sessions go to one.
+fn affinity_timeout(rule: &DnatDraft, findings: &mut Findings) -> Option<Duration> {
+    let At { value, at } = rule.affinity_timeout?;
+    if rule.affinity != Affinity::Source {
+        findings.error(at, Mistake::AffinityTimeout);
+    } else if value > MAX_TIMEOUT {
+        findings.error(at, Mistake::AffinityTimeoutLong(value));
+    }
+    Some(value)
 }
 
 fn protocol_name(number: u8) -> &'static str {

@@ -156,6 +156,7 @@ pub(super) fn dnat(diff: &mut Diff, before: &Config, after: &Config) {
                 ports: _,
                 backends,
                 affinity,
+                affinity_timeout,
                 health,
                 zone,
                 source,
@@ -163,7 +164,7 @@ pub(super) fn dnat(diff: &mut Diff, before: &Config, after: &Config) {
                 drain,
             } = rule;
             let source = source.map(|source| words::pool_name(config, source));
-            (backends.as_slice(), (*affinity, *health), *zone, source, *syn_proxy, *drain)
+            (backends.as_slice(), (*affinity, *affinity_timeout, *health), *zone, source, *syn_proxy, *drain)
         },
         matches_words: |_, rule| words::dnat(rule),
         does_words: words::backend,

@@ -186,7 +186,18 @@ pub(super) fn dnat(rule: &DnatRule) -> String {
 
 /// Where they get to.
 pub(super) fn backend(config: &Config, rule: &DnatRule) -> String {
-    let DnatRule { backends, affinity, health, zone, source: full_nat, syn_proxy, drain, ports, .. } = rule;
+    let DnatRule {
+        backends,
+        affinity,
+        affinity_timeout,
+        health,
+        zone,
+        source: full_nat,
+        syn_proxy,
+        drain,
+        ports,
+        ..
+    } = rule;
     let more = u32::from(*ports.end()).saturating_sub(u32::from(*ports.start()));
     let written = |BackendConfig { address, port, weight, drain }: &BackendConfig| {
         let mut text = format!("{address}:{port}");
@@ -201,6 +212,9 @@ pub(super) fn backend(config: &Config, rule: &DnatRule) -> String {
     let mut text = backends.iter().map(written).collect::<Vec<_>>().join(", ");
     if *affinity == Affinity::Source {
         text += " affinity source";
+    }
+    if let Some(timeout) = affinity_timeout {
+        text += &format!(" affinity_timeout {}", format_duration(*timeout));
     }
     if let Some(check) = health {
         text += &format!(" health {}", health_check(check));

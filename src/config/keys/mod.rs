@@ -445,6 +445,13 @@ static DNAT: &[Key] = &[
         "Which sessions go to the same one of several backends: `\"source\"` sends all of a client's address to one, also those to other rules with the same backends.",
     ),
     optional(
+        "affinity_timeout",
+        "duration",
+        "a source has the backend that the hash says",
+        "\"30m\"",
+        "With `affinity = \"source\"`: so long after it last opened a session a source keeps the backend that it had, also when others come, come back or change their weights.",
+    ),
+    optional(
         "health",
         "table",
         "backends are taken to be there",

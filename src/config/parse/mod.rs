@@ -378,6 +378,9 @@ fn dnat(table: &Table<'_>, findings: &mut Findings) -> DnatDraft {
             .and_then(|field| field.word(AFFINITY, findings))
             .map(|affinity| affinity.value)
             .unwrap_or_default(),
+        affinity_timeout: table
+            .get("affinity_timeout")
+            .and_then(|field| field.parse(units::duration, findings)),
         health: table.get("health").and_then(|field| health(&field, findings)),
         zone: zone(table, findings),
         source: source(table.get("source"), false, findings),

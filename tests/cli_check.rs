@@ -47,7 +47,7 @@ fn check_of_a_valid_config_prints_what_it_means_and_exits_with_0() {
         "steering  as well as the NICs can; a host inside has one worker\n          the plan is chosen at the start: see `natgate show steering`\n",
         "restart   is what a change of workers, cpus, spread or steering takes\n",
         "1 snat, 6 dnat",
-        "40 MiB for 262144 sessions of 160 bytes, up to 27 MiB for mappings",
+        "40 MiB for 262144 sessions of 160 bytes, up to 17 MiB for mappings",
         "4 MiB for the ports of 6 addresses, 38 MiB for 16384 frames",
         "1092   tcp_time_wait = 4m",
         "873   udp = 5m",

@@ -10,7 +10,6 @@ use super::*;
 use crate::nat::behavior::{Behavior, Dependence};
 use crate::nat::ports::Rng;
 use crate::packet::Tuple;
-use std::time::{Duration, Instant};
 
 const WORKERS: u8 = 3;
 const OURS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 2), Ipv4Addr::new(203, 0, 113, 3)];
@@ -26,25 +25,25 @@ fn steps() -> u64 {
     std::env::var("NATGATE_SOAK_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(500_000)
 }
 
-/// Says from time to time how far it is.
+/// Steps between two lines that say how far it is.
+const LINE: u64 = 10_000_000;
+
 struct Progress {
     done: u64,
     all: u64,
-    said: Instant,
 }
 
 impl Progress {
     fn new() -> Progress {
-        Progress { done: 0, all: steps(), said: Instant::now() }
+        Progress { done: 0, all: steps() }
     }
 
     /// Whether there is another step.
     fn step(&mut self) -> bool {
-        if self.said.elapsed() > Duration::from_secs(10) {
-            eprintln!("{} of {} steps", self.done, self.all);
-            self.said = Instant::now();
-        }
         self.done += 1;
+        if self.done.is_multiple_of(LINE) {
+            eprintln!("{} of {} steps", self.done, self.all);
+        }
         self.done <= self.all
     }
 }

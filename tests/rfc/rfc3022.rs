@@ -292,3 +292,42 @@ fn r3022_7_ftp_commands_are_rewritten_and_all_numbers_follow_if_that_is_asked_fo
         assert_eq!(told.sack, Some((second.seq, second.seq.wrapping_add(6))));
     });
 }
+
+/// C1 and C2 have an address outside each.
+pub(crate) const ONE_TO_ONE: &str = "
+    [[static]]
+    external = \"203.0.113.20\"
+    internal = \"192.168.1.10\"
+    [[static]]
+    external = \"203.0.113.21\"
+    internal = \"192.168.1.11\"
+    ";
+
+#[test]
+fn r3022_4_between_addresses_translated_one_to_one_ports_stay() {
+    play(
+        &home_and(ONE_TO_ONE),
+        "
+        lan> udp C1:80 > S1a:53
+        wan< udp 203.0.113.20:80 > S1a:53
+        wan> udp S1a:53 > 203.0.113.20:80
+        lan< udp S1a:53 > C1:80
+        lan> tcp C1:4000 > S1a:443 S
+        wan< tcp 203.0.113.20:4000 > S1a:443 S
+        wan> tcp S2:5000 > 203.0.113.20:22 S
+        lan< tcp S2:5000 > C1:22 S
+        lan> icmp echo C1 > S1a id=7
+        wan< icmp echo 203.0.113.20 > S1a id=7
+        lan> ip47 C1 > S1a
+        wan< ip47 203.0.113.20 > S1a
+        lan> ip50 C1 > S1a
+        wan< ip50 203.0.113.20 > S1a
+        wan> ip50 S2 > 203.0.113.20
+        lan< ip50 S2 > C1
+        lan> ip4 C1 > S1a
+        wan< ip4 203.0.113.20 > S1a
+        lan> sctp C1:2905 > S1a:2905 INIT itag=11
+        wan< sctp 203.0.113.20:2905 > S1a:2905 INIT itag=11
+        ",
+    );
+}

@@ -3,6 +3,7 @@
 use crate::harness::Net;
 use crate::lab::{WORDS, cast, each, filtering, gateway, home, home_and, ipv4, mend, play, pool};
 use crate::packet::sums_are_right;
+use crate::rfc3022::ONE_TO_ONE;
 use std::time::Duration;
 
 /// A UDP flow from C1:1000 to S1a:53.
@@ -595,6 +596,27 @@ fn r5508_9_errors_can_be_silenced_for_one_interface() {
         wan> udp S1a:1 > X:$p ttl=1
         lan> udp C1:1000 > S1a:1 ttl=1
         lan<+ icmp 11/0 G > C1 [udp C1:1000 > S1a:1 ttl=1]
+        ",
+    );
+}
+
+#[test]
+fn r5508_7b_queries_between_hosts_translated_one_to_one_come_back_as_they_went() {
+    queries_hairpin();
+}
+
+/// Of two hosts that have an address outside each, queries and errors about them.
+pub(crate) fn queries_hairpin() {
+    play(
+        &home_and(ONE_TO_ONE),
+        "
+        lan> icmp echo C2 > 203.0.113.20 id=7 seq=1
+        lan< icmp echo 203.0.113.21 > C1 id=7 seq=1
+        lan> icmp reply C1 > 203.0.113.21 id=7 seq=1
+        lan< icmp reply 203.0.113.20 > C2 id=7 seq=1
+        # And an error about a query.
+        lan> icmp 3/1 C1 > 203.0.113.21 [icmp echo 203.0.113.21 > C1 id=7 seq=1]
+        lan< icmp 3/1 203.0.113.20 > C2 [icmp echo C2 > 203.0.113.20 id=7 seq=1]
         ",
     );
 }

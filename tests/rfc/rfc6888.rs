@@ -1,7 +1,7 @@
 //! RFC 6888: what a carrier's NAT has to do besides.
 
 use crate::harness::{Net, Shape};
-use crate::lab::{REACH, WORDS, cast, each, filtering, home_and, lab, pool, who_reaches};
+use crate::lab::{REACH, WORDS, cast, each, filtering, home, home_and, lab, play, pool, who_reaches};
 use natgate::management::events::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -558,4 +558,27 @@ fn r6888_14_there_are_as_many_records_as_blocks_and_not_as_sessions() {
         net.wait(Duration::from_secs(400));
         assert_eq!((net.session_count(), records(net)), (0, [0, 40, 40]));
     });
+}
+
+#[test]
+fn r6888_6_what_goes_to_exempt_destinations_stays_as_it_is() {
+    let exempt = "[[snat]]\nto = [\"S2/32\"]\nsource = \"untranslated\"\n\
+                  [[snat]]\nto = [\"S1a\"]\nprotocol = \"udp\"\nport = 53\nsource = \"untranslated\"\n[[snat]]";
+    play(
+        &home().replacen("[[snat]]", &cast(exempt), 1),
+        "
+        lan> udp C1:1000 > S2:9
+        wan< udp C1:1000 > S2:9
+        wan> udp S2:9 > C1:1000
+        lan< udp S2:9 > C1:1000
+        lan> udp C1:1000 > S1a:53
+        wan< udp C1:1000 > S1a:53
+        wan> udp S1a:53 > C1:1000
+        lan< udp S1a:53 > C1:1000
+        # All else is translated, and nobody else outside reaches the host.
+        lan> udp C1:1000 > S1a:54
+        wan< udp X:$p > S1a:54
+        wan> udp S1b:9 > C1:1000
+        ",
+    );
 }

@@ -2,6 +2,7 @@
 
 use crate::lab::{WORDS, cast, each, filtering, home, home_and, play, pool};
 use crate::rfc5382::{OPEN, segments};
+use crate::rfc5508::queries_hairpin;
 use std::collections::BTreeSet;
 
 /// Different values for the states of figure 1.
@@ -332,4 +333,9 @@ fn r7857_10_fragments_of_two_hosts_with_one_identification_leave_with_two() {
         differ $a $b
         ",
     );
+}
+
+#[test]
+fn r7857_12_queries_and_errors_hairpin_between_hosts_translated_one_to_one() {
+    queries_hairpin();
 }

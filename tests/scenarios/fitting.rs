@@ -152,11 +152,11 @@ fn an_mss_is_lowered_both_ways_to_what_the_rule_says() {
         lan< tcp 198.51.100.1:443 > 192.168.1.10:1000 SA seq=9 ack=6 mss=1200
         # Another rule's, by another port: what the interface says.
         lan> tcp 192.168.1.10:1000 > 198.51.100.1:80 S seq=5 mss=1460
-        wan< tcp 203.0.113.2:$p > 198.51.100.1:80 S seq=5 mss=1400
+        wan< tcp 203.0.113.2:$q > 198.51.100.1:80 S seq=5 mss=1400
         opened
-        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA seq=9 ack=6 mss=1300
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$q SA seq=9 ack=6 mss=1300
         lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA seq=9 ack=6 mss=1300
-        wan> tcp 198.51.100.1:80 > 203.0.113.2:$p SA seq=9 ack=6 mss=1460
+        wan> tcp 198.51.100.1:80 > 203.0.113.2:$q SA seq=9 ack=6 mss=1460
         lan< tcp 198.51.100.1:80 > 192.168.1.10:1000 SA seq=9 ack=6 mss=1400
         ",
     );

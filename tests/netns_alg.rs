@@ -31,7 +31,8 @@ fn config(base: &str, alg: &str) -> String {
 
 fn ftp_server(at: &Namespace, directory: &Path) -> Result<Background, LabError> {
     let directory = directory.display().to_string();
-    let argv = ["python3", "-m", "pyftpdlib", "-i", "0.0.0.0", "-p", "21", "-d", &directory];
+    // Not one of a user: the package is the distribution's.
+    let argv = ["/usr/bin/python3", "-m", "pyftpdlib", "-i", "0.0.0.0", "-p", "21", "-d", &directory];
     let mut server = at.spawn("ftp", &argv)?;
     retry(QUICK, Duration::from_millis(50), || {
         server.still_running()?;

@@ -265,6 +265,10 @@ fn passed(
         to.src = class.translate_to.map_or(to.src, |net| map(to.src, net, class.to));
         to.dst = class.translate_from.map_or(to.dst, |net| map(to.dst, net, class.from[0]));
     }
+    // The network's own address, to which a translation may lead.
+    if let [192, 168, 1 | 2, 0] | [203, 0, 113, 0] = to.dst.octets() {
+        return Fate::Dropped(DropReason::MartianDestination);
+    }
     let exit = side(to.dst);
     let leads_on = if there { exit == service_at } else { class.clients_at(exit) };
     let source_stays = if there { class.translate_from } else { class.translate_to }.is_none();

@@ -25,9 +25,7 @@ fn steps() -> u64 {
     std::env::var("NATGATE_SOAK_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(500_000)
 }
 
-/// Steps between two lines that say how far it is.
-const LINE: u64 = 10_000_000;
-
+/// How far it is.
 struct Progress {
     done: u64,
     all: u64,
@@ -41,9 +39,6 @@ impl Progress {
     /// Whether there is another step.
     fn step(&mut self) -> bool {
         self.done += 1;
-        if self.done.is_multiple_of(LINE) {
-            eprintln!("{} of {} steps", self.done, self.all);
-        }
         self.done <= self.all
     }
 }
@@ -189,7 +184,6 @@ fn ports_of_mappings_are_neither_lost_nor_given_twice_nor_refused_while_one_is_l
         }
     }
     assert!(refused > 0 && given > refused, "{given} given, {refused} refused");
-    eprintln!("{given} ports given, {refused} times none was left");
 
     for (worker, space) in spaces.iter_mut().enumerate() {
         for external in std::mem::take(&mut model.held[worker]) {
@@ -269,7 +263,6 @@ fn shared_ports_are_given_once_to_each_remote_end_and_not_refused_while_one_is_l
         }
     }
     assert!(refused > 0 && given > refused, "{given} given, {refused} refused");
-    eprintln!("{given} ports given, {refused} times none was left");
 }
 
 fn remote_of(n: usize) -> (Ipv4Addr, u16) {

@@ -1,12 +1,12 @@
 //! Finds the first source translation rule for a new session, of up to 16,384.
 //!
-//! The rows of [`vectors`]: by the interface that the packet comes in by, the one that it leaves by, source and destination
+//! The rows of `classify::vectors`: by the interface that the packet comes in by, the one that it leaves by, source and destination
 //! address, source and destination port. Each word of a summary stands for 4,096 rules, so that at most 64 words of each row are
 //! looked at for each 4,096 rules, and with few exceptions one.
 //!
 //! # Memory
 //!
-//! As [`vectors`] says. 10,000 rules, each for a source and a destination prefix of its own, take less than 4 MB.
+//! As `classify::vectors` says. 10,000 rules, each for a source and a destination prefix of its own, take less than 4 MB.
 //!
 //! Immutable once built; workers only read.
 

@@ -26,7 +26,7 @@ pub struct Answer {
     pub code: u8,
     /// MTU of the next link, for fragmentation needed.
     pub mtu: u16,
-    /// Said only after a while, if by then nobody has begun a connection the other way: see [`super::unsolicited`].
+    /// Said only after a while, if by then nobody has begun a connection the other way: see `pipeline::unsolicited`.
     pub delayed: bool,
 }
 

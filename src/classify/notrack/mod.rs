@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`class`] | a class, as the config says it once defaults, presets and names are resolved |
 //! | [`entry`] | what a class becomes: which packets, which treatment |
-//! | [`classifier`] | finds the first entry for a packet, by way of [`super::vectors`] |
+//! | [`classifier`] | finds the first entry for a packet, by way of `classify::vectors` |
 //! | [`translate`] | addresses of one prefix to those of another |
 //!
 //! Immutable: it belongs to the snapshot. What changes while a class runs (its counters, say) is not here.

@@ -5,7 +5,7 @@
 //!
 //! # Bounds
 //!
-//! A set-up looks at the subscriber's blocks ([`MOST`]) and, for another one, at each address of the pool. [`LOOK`] addresses
+//! A set-up looks at the subscriber's blocks ([`MOST`]) and, for another one, at each address of the pool. `LOOK` addresses
 //! are looked at a tick for blocks that have been empty for long enough: a pool of thousands of addresses gets them back some
 //! seconds late.
 

@@ -1,8 +1,8 @@
 //! Finds the first source translation rule for a new session, of up to 16,384.
 //!
-//! The rows of `classify::vectors`: by the interface that the packet comes in by, the one that it leaves by, source and destination
-//! address, source and destination port. Each word of a summary stands for 4,096 rules, so that at most 64 words of each row are
-//! looked at for each 4,096 rules, and with few exceptions one.
+//! The rows of `classify::vectors`: by the interface that the packet comes in by, the one that it leaves by, source and
+//! destination address, source and destination port. Each word of a summary stands for 4,096 rules, so that at most 64 words of
+//! each row are looked at for each 4,096 rules, and with few exceptions one.
 //!
 //! # Memory
 //!

@@ -1,8 +1,8 @@
 //! Finds the first entry for a packet.
 //!
 //! Two steps. The `gate` says at once of most packets that no entry is for them. What is left is looked up in the rows of
-//! `classify::vectors`: by arrival interface, TCP flags, source and destination address, source and destination port. At most 64
-//! words of each row are looked at, whatever the entries are.
+//! `classify::vectors`: by arrival interface, TCP flags, source and destination address, source and destination port. At most
+//! 64 words of each row are looked at, whatever the entries are.
 //!
 //! # Memory
 //!

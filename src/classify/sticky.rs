@@ -12,8 +12,8 @@
 
 use super::service::{Target, mix};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Sources that are remembered: half a mebibyte.
@@ -37,8 +37,9 @@ struct Sources {
     lines: Box<[Line]>,
     /// In seconds.
     now: AtomicU32,
-    /// The backend of each number. For whoever compiles a configuration: no worker looks at it.
-    numbers: Mutex<Vec<(Ipv4Addr, u16)>>,
+    /// Address and port of the backend of each number; 0: it is nobody's yet. For whoever compiles a configuration: no worker
+    /// looks at it.
+    names: [AtomicU64; NUMBERS],
 }
 
 /// What the backends of a forward remember of their sources. A clone remembers the same.
@@ -63,7 +64,7 @@ impl Memory {
             let sources = Sources {
                 lines: (0..LINES).map(|_| Line::default()).collect(),
                 now: AtomicU32::new(0),
-                numbers: Mutex::default(),
+                names: [const { AtomicU64::new(0) }; NUMBERS],
             };
             let numbers = sources.enroll(list).unwrap_or_default();
             Memory { sources: Arc::new(sources), numbers, timeout }
@@ -121,23 +122,26 @@ impl Sources {
         self.lines.get(usize::try_from(at).ok()?)
     }
 
-    /// The number of each backend; `None` if there are not enough.
+    /// The number of each backend; `None`, and no number is given, if there are not enough.
     fn enroll(&self, list: &[Target]) -> Option<Box<[u8]>> {
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = numbers.len();
-        let enrolled = list.iter().map(|target| {
-            let name = (target.address, target.port);
-            let at = numbers.iter().position(|known| *known == name).unwrap_or_else(|| {
-                numbers.push(name);
-                numbers.len() - 1
-            });
-            u8::try_from(at).ok()
-        });
-        let enrolled: Option<Box<[u8]>> = enrolled.collect();
-        if numbers.len() > NUMBERS {
-            numbers.truncate(known);
+        let name = |target: &Target| u64::from(target.address.to_bits()) << 16 | u64::from(target.port);
+        let mut names: Vec<u64> = list.iter().map(name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let held = |name: u64| self.names.iter().filter(|held| held.load(Ordering::Relaxed) == name).count();
+        if names.iter().filter(|name| held(**name) == 0).count() > held(0) {
+            return None;
         }
-        enrolled
+        list.iter().map(|target| self.number(name(target))).collect()
+    }
+
+    /// The number of a backend, a new one if it has none. Two that ask at once agree.
+    fn number(&self, name: u64) -> Option<u8> {
+        let is_it = |held: &AtomicU64| {
+            let taken = held.compare_exchange(0, name, Ordering::Relaxed, Ordering::Relaxed);
+            taken.map_or_else(|other| other == name, |_| true)
+        };
+        u8::try_from(self.names.iter().position(is_it)?).ok()
     }
 }
 

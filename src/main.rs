@@ -1,7 +1,10 @@
 //! The `natgate` binary: see `natgate --help`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+#[cfg(not(natgate_loom))]
+fn main() -> std::process::ExitCode {
     natgate::cli::main()
 }
+
+/// The models need no program.
+#[cfg(natgate_loom)]
+fn main() {}

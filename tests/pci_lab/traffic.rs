@@ -341,7 +341,7 @@ pub(crate) fn fragments(lab: &mut Lab) {
 }
 
 /// A datagram of 3000 bytes in three parts: they leave once the first one was there, none of them altered but for what
-/// translation alters, in whatever order.
+/// translation alters, in whatever order. What leaves in the gateway's own name has one identification of its choice.
 fn datagram(
     lab: &mut Lab,
     order: [usize; 3],
@@ -350,16 +350,17 @@ fn datagram(
     id: u16,
     variables: &mut Bindings,
 ) {
-    let parts = ["0-1480", "1480-2960", "2960-3008"].map(|part| format!("len=3000 ipid={id} part={part}"));
-    let to = if from == Side::Lan { Side::Wan } else { Side::Lan };
+    let parts = ["0-1480", "1480-2960", "2960-3008"].map(|part| format!("len=3000 part={part}"));
+    let (to, id_there) =
+        if from == Side::Lan { (Side::Wan, format!("$id{id}")) } else { (Side::Lan, id.to_string()) };
     for part in order {
-        lab.send(from, &format!("{sent} {}", parts[part]), variables);
+        lab.send(from, &format!("{sent} ipid={id} {}", parts[part]), variables);
     }
     let mut packets: Vec<Vec<u8>> = (0..3).map(|_| lab.wire(to).receive()).collect();
     // The first one tells the variables of the line.
     packets.sort_by_key(|packet| u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff);
     for (part, packet) in parts.iter().zip(&packets) {
-        let line = format!("{expected} {part}");
+        let line = format!("{expected} ipid={id_there} {part}");
         let matched = Line::parse(&line).matches(packet, variables);
         assert_eq!(matched, Ok(()), "{order:?}: expected {line}, got {}", describe(packet));
     }

@@ -30,16 +30,16 @@
 
 // The models of `tests/loom_*.rs` reach nothing that is marked like `cli`: without it they are built in a fraction of the time.
 pub mod classify;
-#[cfg(not(natgate_loom))]
+#[cfg(not(any(natgate_loom, natgate_core)))]
 pub mod cli;
 #[cfg(not(natgate_loom))]
 pub mod config;
 pub mod conntrack;
-#[cfg(not(natgate_loom))]
+#[cfg(not(any(natgate_loom, natgate_core)))]
 pub mod control;
 pub mod device;
 pub mod ids;
-#[cfg(not(natgate_loom))]
+#[cfg(not(any(natgate_loom, natgate_core)))]
 pub mod lab;
 #[cfg(not(natgate_loom))]
 pub mod management;
@@ -49,7 +49,7 @@ pub mod packet;
 pub mod pipeline;
 pub mod prefetch;
 pub mod route;
-#[cfg(not(natgate_loom))]
+#[cfg(not(any(natgate_loom, natgate_core)))]
 pub mod runtime;
 pub mod steering;
 pub mod sync;

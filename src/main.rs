@@ -1,10 +1,10 @@
 //! The `natgate` binary: see `natgate --help`.
 
-#[cfg(not(natgate_loom))]
+#[cfg(not(any(natgate_loom, natgate_core)))]
 fn main() -> std::process::ExitCode {
     natgate::cli::main()
 }
 
 /// The models need no program.
-#[cfg(natgate_loom)]
+#[cfg(any(natgate_loom, natgate_core))]
 fn main() {}

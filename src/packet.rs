@@ -8,6 +8,8 @@
 //! For an ICMP error, [`Parsed::tuple`] is the *inverse of the quoted packet's tuple*: the flow and direction
 //! that the error itself travels in. Owner and session lookup thus need no special case (RFC 5508 section 4).
 
+pub mod plain;
+
 use crate::ids::{DeviceId, InterfaceId};
 use crate::telemetry::DropReason;
 use crate::wire::arp::ArpMessage;
@@ -100,6 +102,21 @@ pub enum Kind {
     Other,
 }
 
+impl Kind {
+    /// What the first packet of a conversation of this protocol carries.
+    pub fn opening(number: u8) -> Kind {
+        match number {
+            protocol::TCP => Kind::Tcp { flags: tcp::SYN },
+            protocol::UDP | protocol::UDP_LITE => Kind::Udp,
+            protocol::SCTP => Kind::Sctp,
+            protocol::DCCP => Kind::Dccp,
+            protocol::GRE => Kind::Gre,
+            protocol::ICMP => Kind::IcmpRequest,
+            _ => Kind::Other,
+        }
+    }
+}
+
 /// Where in its datagram a packet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fragment {
@@ -119,7 +136,7 @@ pub struct Raw {
 }
 
 /// What the parser proved about an IPv4 packet. Offsets are bytes from the start of the frame.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// The interface that it came in by.
     pub interface: InterfaceId,
@@ -166,6 +183,7 @@ pub enum Frame<B> {
 
 impl<B: PacketBuf> Packet<B, Raw> {
     /// A frame that `device` delivered.
+    #[inline]
     pub fn new(buf: B, device: DeviceId) -> Self {
         Packet { buf, state: Raw { device } }
     }

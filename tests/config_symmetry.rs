@@ -483,7 +483,7 @@ proptest! {
             dport: if has_ports { within(shape.port) } else { 0 },
             protocol: shape.protocol,
         };
-        let kind = natgate::control::reload::survey::kind_of(shape.protocol);
+        let kind = natgate::packet::Kind::opening(shape.protocol);
         let arrival = InterfaceId(if tuple.src.octets()[0] == 10 { 1 } else { 2 });
         let (to, exit) = pass(&snap, arrival, tuple, kind);
         let answer = if let Carries::Tcp { .. } = kind { Carries::Tcp { flags: 0x12 } } else { kind };

@@ -1,5 +1,6 @@
 //! From a checked [`Config`] to the [`Snapshot`] that workers read.
 
+use super::DEFAULT_SET;
 use super::address_sets::AddressSets;
 use super::lineage::{Heritage, Numbers, Sets, backends, rule_counters};
 use super::model::{
@@ -13,7 +14,6 @@ use crate::classify::{
     Forward, InterfaceMask, LocalAddresses, PrefixSet, Source, SourceRules, Static, Statics, Target, Targets,
 };
 use crate::conntrack::policy::{Policy, TrackRule};
-use crate::control::state::DEFAULT_SET;
 use crate::ids::{InterfaceId, MacAddr, Realm};
 use crate::nat::alg::Algs;
 use crate::nat::probe::ProbeKey;

@@ -40,6 +40,11 @@ use std::path::Path;
 use std::sync::Arc;
 use toml::de::DeTable;
 
+/// Where the control socket is if the config does not say otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/natgate/control.sock";
+/// The name of the timeout set of sessions that no rule gives another.
+pub const DEFAULT_SET: &str = "default";
+
 /// A config that passed every check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {

@@ -81,5 +81,4 @@ pub use client::Client;
 pub use server::Server;
 pub use state::ControlState;
 
-/// Where the socket is if the config does not say otherwise.
-pub const DEFAULT_SOCKET: &str = "/run/natgate/control.sock";
+pub use crate::config::DEFAULT_SOCKET;

@@ -5,8 +5,9 @@
 
 use super::api;
 use super::filter::Filter;
-use super::state::{ControlState, DEFAULT_SET, TimeoutSet};
+use super::state::{ControlState, TimeoutSet};
 use super::walk::Walk;
+use crate::config::DEFAULT_SET;
 use crate::conntrack::key::V4Key;
 use crate::conntrack::line::{classic_line, procfs_line};
 use crate::conntrack::session::SessionSnapshot;

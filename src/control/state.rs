@@ -134,13 +134,10 @@ pub struct NeighborRow {
     pub updated: Tick,
 }
 
-/// The name of the timeout set of sessions that no rule gives another.
-pub const DEFAULT_SET: &str = "default";
-
 /// Timeouts under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeoutSet {
-    /// Name in the config; [`DEFAULT_SET`] for the first one.
+    /// Name in the config; [`crate::config::DEFAULT_SET`] for the first one.
     pub name: String,
     /// Every timeout.
     pub timeouts: Timeouts,

@@ -21,6 +21,7 @@ mod symmetry;
 mod ways;
 mod zones;
 
+use super::DEFAULT_SOCKET;
 use crate::classify::notrack::NotrackClass;
 use crate::config::draft::{Draft, RuntimeDraft};
 use crate::config::error::Span;
@@ -28,7 +29,6 @@ use crate::config::estimate;
 use crate::config::mistake::{Caution, Mistake};
 use crate::config::model::{Config, DEFAULT_STATE, DeviceConfig, PollMode, RuntimeConfig};
 use crate::config::reader::{At, Findings, nearest};
-use crate::control::DEFAULT_SOCKET;
 use crate::ids::{MAX_WORKERS, Realm};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

@@ -4,7 +4,6 @@ use super::ground::{Ground, Origin};
 use super::regions::scatter;
 use crate::classify::notrack::{Addresses, InterfaceMask, NotrackClass};
 use crate::config::model::Config;
-use crate::control::reload::survey::kind_of;
 use crate::packet::{Kind, Tuple};
 use crate::pipeline::plan::Header;
 use crate::wire::{icmp, protocol};
@@ -103,7 +102,7 @@ fn kinds(class: &NotrackClass, ground: &Ground<'_>) -> Vec<(u8, Kind)> {
     let mut kinds = Vec::new();
     for number in fitting {
         if *number != protocol::TCP {
-            kinds.push((*number, kind_of(*number)));
+            kinds.push((*number, Kind::opening(*number)));
             continue;
         }
         let held = |flags: &u8| class.flags.is_none_or(|wanted| wanted.hold(*flags));

@@ -1,7 +1,6 @@
 //! What becomes of a packet, as a worker would decide it, and of the answer to it.
 
 use crate::classify::notrack::{Answers, NotrackClass, Treatment};
-use crate::control::reload::survey::kind_of;
 use crate::ids::InterfaceId;
 use crate::packet::{Kind, Tuple};
 use crate::pipeline::Snapshot;
@@ -66,7 +65,7 @@ impl Reply {
             }
             Kind::Tcp { .. } => Kind::Tcp { flags: tcp::ACK },
             Kind::IcmpRequest => Kind::IcmpReply,
-            _ => kind_of(asked.tuple.protocol),
+            _ => Kind::opening(asked.tuple.protocol),
         };
         Reply { header: Header::whole(exit, tuple, kind), wanted }
     }

@@ -4,10 +4,9 @@
 
 use super::groups::{Change, Group, Service};
 use crate::classify::Forward;
-use crate::control::reload::survey::kind_of;
 use crate::control::running::Running;
 use crate::ids::{InterfaceId, Realm};
-use crate::packet::Tuple;
+use crate::packet::{Kind, Tuple};
 use crate::pipeline::plan::Header;
 use crate::pipeline::stateless::classify;
 
@@ -153,5 +152,5 @@ fn example(running: &Running, service: &Service, group: &Group) -> Option<Header
     let here = arrivals(running, service);
     let back = running.snapshot.route_in(service.zone, tuple.src).map(|hop| hop.interface);
     let interface = back.filter(|back| here.contains(back)).or(here.first().copied())?;
-    Some(Header::whole(interface, tuple, kind_of(tuple.protocol)))
+    Some(Header::whole(interface, tuple, Kind::opening(tuple.protocol)))
 }

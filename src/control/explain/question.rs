@@ -6,7 +6,6 @@
 use crate::config::units;
 use crate::control::filter::{BadParameter, a_protocol, digits};
 use crate::control::query::Query;
-use crate::control::reload::survey::kind_of;
 use crate::control::running::Running;
 use crate::ids::InterfaceId;
 use crate::packet::{Kind, Tuple};
@@ -114,7 +113,7 @@ impl Given {
         Ok(match (self.flags, self.reply) {
             (Some(flags), _) => Kind::Tcp { flags },
             (_, Some(true)) => Kind::IcmpReply,
-            _ => kind_of(number),
+            _ => Kind::opening(number),
         })
     }
 

@@ -70,7 +70,7 @@ pub fn would_make(snapshot: &Snapshot, session: &SessionSnapshot<V4Key>) -> bool
     let original = session.original;
     let Some(interface) = arrival(snapshot, &original) else { return false };
     let tuple = original.tuple();
-    let header = Header::whole(interface, tuple, kind_of(tuple.protocol));
+    let header = Header::whole(interface, tuple, Kind::opening(tuple.protocol));
     match plan(snapshot, &header) {
         // A mapping is as good as the session that made it.
         Ok(Plan::Inbound(_)) => session.inbound,
@@ -116,7 +116,7 @@ fn arrivals(snapshot: &Snapshot, key: &V4Key) -> impl Iterator<Item = InterfaceI
 /// What packets of a session of this protocol carry: of TCP the flags that its packets have in its course.
 fn kinds(number: u8) -> impl Iterator<Item = Kind> {
     const FLAGS: [u8; 5] = [tcp::SYN, tcp::SYN | tcp::ACK, tcp::ACK, tcp::FIN | tcp::ACK, tcp::RST];
-    let others = (number != protocol::TCP).then(|| kind_of(number));
+    let others = (number != protocol::TCP).then(|| Kind::opening(number));
     let segments = FLAGS.into_iter().filter(move |_| number == protocol::TCP);
     segments.map(|flags| Kind::Tcp { flags }).chain(others)
 }
@@ -145,19 +145,6 @@ fn arrival(snapshot: &Snapshot, original: &V4Key) -> Option<InterfaceId> {
         Realm::External => all().find(|id| fits(*id)),
         Realm::Internal => None,
     })
-}
-
-/// What the first packet of a session of this protocol carries.
-pub fn kind_of(number: u8) -> Kind {
-    match number {
-        protocol::TCP => Kind::Tcp { flags: tcp::SYN },
-        protocol::UDP | protocol::UDP_LITE => Kind::Udp,
-        protocol::SCTP => Kind::Sctp,
-        protocol::DCCP => Kind::Dccp,
-        protocol::GRE => Kind::Gre,
-        protocol::ICMP => Kind::IcmpRequest,
-        _ => Kind::Other,
-    }
 }
 
 /// Whether the translation that was planned is that of the session, but for which of the free ports it has got.

@@ -131,12 +131,12 @@ impl Index {
         prefetch(self.at(self.home(hash)));
     }
 
-    /// The session that a lookup of this hash would compare first, if it lies in the home bucket.
+    /// What a lookup of this hash would compare first, if it lies in the home bucket.
     #[inline]
-    pub(crate) fn first_candidate(&self, hash: u64) -> Option<u32> {
+    pub(crate) fn first_candidate(&self, hash: u64) -> Option<(u32, Direction)> {
         let bucket = self.at(self.home(hash));
         let place = places(bucket.places_with(tag(hash))).next()?;
-        Some(session_of(bucket.reference(place)).0)
+        Some(session_of(bucket.reference(place)))
     }
 
     /// The entry under this hash of which `is_it` says that the keys are the same.

@@ -15,6 +15,7 @@
 
 use crate::ids::Realm;
 use crate::packet::Tuple;
+use crate::packet::plain::Plain;
 use crate::sync::{AtomicU64, Ordering};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -59,6 +60,28 @@ impl V4Key {
     pub fn new(tuple: Tuple, realm: Realm, zone: u16) -> Self {
         let addresses = u64::from(tuple.src.to_bits()) << 32 | u64::from(tuple.dst.to_bits());
         V4Key(addresses, rest_of_key(tuple.sport, tuple.dport, tuple.protocol, realm, zone))
+    }
+
+    /// The key of a plain packet: see [`Plain`] for the numbers.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_plain(plain: &Plain, realm: Realm, zone: u16) -> Self {
+        let rest = rest_of_key(0, 0, plain.protocol, realm, zone);
+        V4Key(plain.addresses, u64::from(plain.ports) << 32 | rest)
+    }
+
+    /// Source address << 32 | destination address of the packets that answer those with this key.
+    #[inline(always)]
+    #[must_use]
+    pub fn inverse_addresses(self) -> u64 {
+        self.0.rotate_left(32)
+    }
+
+    /// Source port << 16 | destination port of the packets that answer those with this key.
+    #[inline(always)]
+    #[must_use]
+    pub fn inverse_ports(self) -> u32 {
+        ((self.1 >> 32) as u32).rotate_left(16)
     }
 
     /// Addresses, ports and protocol.

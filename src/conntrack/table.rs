@@ -41,6 +41,10 @@ impl SessionId {
     }
 }
 
+/// The session that a lookup will probably find.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Candidate(Option<(u32, Direction)>);
+
 /// Why a session could not be inserted. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InsertError {
@@ -109,13 +113,29 @@ impl<K: FlowKey> Shard<K> {
     /// Asks for the session that a lookup of this hash would compare first, and for its second line if `whole` (the
     /// tracker of its protocol needs it). Reads the index: call it some packets after [`Shard::prefetch`].
     #[inline]
-    pub fn prefetch_session(&self, hash: u64, whole: bool) {
-        if let Some(index) = self.index.first_candidate(hash) {
+    pub fn prefetch_session(&self, hash: u64, whole: bool) -> Candidate {
+        let found = self.index.first_candidate(hash);
+        if let Some((index, _)) = found {
             let session = self.at(index);
             prefetch(session);
             if whole {
                 prefetch(session.second_line());
             }
+        }
+        Candidate(found)
+    }
+
+    /// [`Shard::lookup`] by what [`Shard::prefetch_session`] saw, however long ago: mostly that is it.
+    #[inline]
+    pub fn lookup_seen(&self, key: &K, hash: u64, seen: Candidate) -> Option<(SessionId, Direction)> {
+        match seen.0 {
+            // Of a session that is gone the keys may still be there.
+            Some((index, direction))
+                if self.at(index).has_key(direction, key) && self.at(index).is_live() =>
+            {
+                Some((SessionId(index), direction))
+            }
+            _ => self.lookup(key, hash),
         }
     }
 

@@ -272,6 +272,30 @@ pub fn touch<K: FlowKey>(session: &Session<K>, direction: Direction, length: u16
     session.refresh(now);
 }
 
+/// Tracks a UDP packet that changes neither state nor flags nor timeout of its session, which is what nearly all do. False,
+/// and nothing is changed, if this one would: that is for [`track`].
+#[inline(always)]
+pub fn follow_udp<K: FlowKey>(
+    session: &Session<K>,
+    direction: Direction,
+    length: u16,
+    now: Tick,
+    policy: &Policy,
+) -> bool {
+    let replies = direction == Direction::Reply;
+    let settled = match session.state() {
+        State::UdpStream => session.seen_reply() & (replies | session.assured()),
+        State::Udp => !(replies | session.seen_reply()),
+        _ => false,
+    };
+    let timeouts = policy.timeouts(session.policy());
+    if !settled || session.timeout_ticks() != timeouts.ticks(session.state().timeout()) {
+        return false;
+    }
+    touch(session, direction, length, now);
+    true
+}
+
 /// What a packet that passes does to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {

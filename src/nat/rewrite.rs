@@ -94,6 +94,29 @@ pub fn rewrite<B: PacketBuf>(
     Ok(())
 }
 
+/// [`rewrite`] of a plain packet ([`crate::packet::plain`]) with a time to live above 1, of which these are the bytes from the
+/// IPv4 header on. `addresses` and `ports` are what it gets, as in [`crate::packet::plain::Plain`]; the deltas are those of
+/// [`Translation`]. `udp`: of UDP, else of TCP. False, and nothing is changed, if they are too few.
+#[inline(always)]
+pub fn rewrite_plain(
+    bytes: &mut [u8],
+    udp: bool,
+    (addresses, ports): (u64, u32),
+    (l3, l4): (Delta, Delta),
+) -> bool {
+    let Some((head, rest)) = bytes.split_first_chunk_mut::<24>() else { return false };
+    let field = if udp { rest.get_mut(2..4) } else { rest.get_mut(12..14) };
+    let Some(field) = field.and_then(<[u8]>::first_chunk_mut::<2>) else { return false };
+    let before = u16::from_be_bytes(*field);
+    *field = if udp { l4.apply_udp(before) } else { l4.apply(before) }.to_be_bytes();
+    head[8] = head[8].wrapping_sub(1);
+    let checksum = l3.and(TTL_DELTA).apply(u16::from_be_bytes([head[10], head[11]]));
+    head[10..12].copy_from_slice(&checksum.to_be_bytes());
+    head[12..20].copy_from_slice(&addresses.to_be_bytes());
+    head[20..24].copy_from_slice(&ports.to_be_bytes());
+    true
+}
+
 /// Whether a packet can become `to` although it may be a part of a datagram.
 ///
 /// # Errors

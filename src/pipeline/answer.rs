@@ -75,7 +75,7 @@ impl<D: Device> Core<D> {
         let written =
             buf.grow_back(size_of::<ArpMessage>()).is_ok() && message.write_to_prefix(buf.data_mut()).is_ok();
         if written {
-            let note = Note { interface, generated: true };
+            let note = Note::generated(interface);
             self.send(snap, buf, 0, ethernet::ARP, Exit { interface, mac }, note);
         } else {
             self.counters.generated_lost.increment();
@@ -106,7 +106,7 @@ impl<D: Device> Core<D> {
             Ok(()) => {
                 self.counters.consumed.increment();
                 let l3 = usize::from(packet.state.l3);
-                let note = Note { interface: hop.interface, generated: true };
+                let note = Note::generated(hop.interface);
                 let exit = Exit { interface: hop.interface, mac };
                 self.send(snap, packet.buf, l3, ethernet::IPV4, exit, note);
             }
@@ -186,7 +186,7 @@ impl<D: Device> Core<D> {
         let Answer { kind, code, mtu, .. } = answer;
         match build_error(&mut buf, offending, out.primary(), kind, code, mtu) {
             Ok(()) => {
-                let note = Note { interface: hop.interface, generated: true };
+                let note = Note::generated(hop.interface);
                 self.send(snap, buf, 0, ethernet::IPV4, exit, note);
             }
             Err(_) => self.counters.generated_lost.increment(),

@@ -22,7 +22,7 @@ use zerocopy::FromBytes;
 pub(super) fn is_plain(state: &Parsed, out: &Interface) -> bool {
     let offers = matches!(state.kind, Kind::Tcp { flags } if flags & tcp::SYN != 0);
     // One branch, not two.
-    !(offers | (state.total_len > out.mtu))
+    !(offers | exceeds(out, state.total_len))
 }
 
 /// The largest segment that the source rule of a connection lets a SYN offer, in bytes. Asked again for each: a session does
@@ -41,6 +41,12 @@ fn rule_limit<B: PacketBuf>(snap: &Snapshot, packet: &Packet<B, Parsed>, exit: I
         }
     };
     rule.map_or(u16::MAX, |(_, rule)| rule.mss_limit)
+}
+
+/// Whether a packet of so many bytes is more than an interface takes.
+#[inline(always)]
+pub(super) fn exceeds(out: &Interface, total_len: u16) -> bool {
+    total_len > out.mtu
 }
 
 impl<D: Device> Core<D> {
@@ -62,8 +68,8 @@ impl<D: Device> Core<D> {
             }
         }
         let l3 = usize::from(state.l3);
-        let mut note = Note { interface: exit.interface, generated: false };
-        if state.total_len <= out.mtu {
+        let mut note = Note::forwarded(exit.interface);
+        if !exceeds(out, state.total_len) {
             return self.send(snap, packet.buf, l3, ethernet::IPV4, exit, note);
         }
         // A fragment got its identification with the others of its datagram.

@@ -27,6 +27,20 @@ pub struct Note {
     pub interface: InterfaceId,
     /// Made here (ARP, ICMP), so not the verdict of a received packet.
     pub generated: bool,
+    /// Bytes of the frame, known once it is finished.
+    pub length: u16,
+}
+
+impl Note {
+    /// What a received packet counts as that leaves by this interface.
+    pub const fn forwarded(interface: InterfaceId) -> Note {
+        Note { interface, generated: false, length: 0 }
+    }
+
+    /// What a frame counts as that was made here.
+    pub const fn generated(interface: InterfaceId) -> Note {
+        Note { interface, generated: true, length: 0 }
+    }
 }
 
 /// A packet for its owner, read once: with the key of its flow and the hash, which is the same in every shard.

@@ -65,6 +65,7 @@ mod probes;
 mod receive;
 pub mod session_events;
 mod setup;
+mod short;
 pub mod snapshot;
 pub mod stateless;
 mod syn_proxy;

@@ -30,7 +30,7 @@ impl<D: Device> Core<D> {
         };
         match build_question(&mut buf, question) {
             Ok(()) => {
-                let note = Note { interface: hop.interface, generated: true };
+                let note = Note::generated(hop.interface);
                 let exit = Exit { interface: hop.interface, mac };
                 self.send(snap, buf, 0, ethernet::IPV4, exit, note);
             }

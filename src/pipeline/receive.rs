@@ -9,9 +9,9 @@ use super::untracked::settled;
 use super::worker::Core;
 use crate::conntrack::key::V4Key;
 use crate::device::{BURST, Burst, Device};
-use crate::ids::{DeviceId, Realm, WorkerId};
+use crate::ids::{DeviceId, InterfaceId, Realm, WorkerId};
 use crate::nat::fragment::{HELD_MAX, Later};
-use crate::packet::{Fragment, Frame, Kind, Packet, PacketBuf, Parsed, Raw};
+use crate::packet::{Fragment, Frame, Kind, Packet, PacketBuf, Parsed, Raw, Tuple};
 use crate::steering::toeplitz::hashes_ports;
 use crate::telemetry::{BURST_FILL_BOUNDS, DropReason, HandoffCause};
 use crate::time::Time;
@@ -29,29 +29,32 @@ impl<D: Device> Core<D> {
         }
         self.counters.rx.add(frames.len() as u64);
         self.counters.count_burst(frames.len());
-        for buf in frames {
-            self.admit(snap, now, Packet::new(buf, device));
-        }
+        self.admit_burst(snap, now, device, frames);
         true
     }
 
-    fn admit(&mut self, snap: &Snapshot, now: Time, raw: Packet<D::Buf, Raw>) {
-        let (len, device) = (raw.buf.data().len() as u64, raw.state.device);
+    /// Takes a frame the long way.
+    #[inline(never)]
+    pub(super) fn admit(&mut self, snap: &Snapshot, now: Time, raw: Packet<D::Buf, Raw>) {
+        let (len, device) = (raw.buf.data().len(), raw.state.device);
         match raw.parse(|device, vlan| snap.interface_of(device, vlan)) {
             Ok(Frame::Ipv4(packet)) => {
-                let counters = &self.counters.interfaces[packet.state.interface.index()];
-                counters.rx_packets.increment();
-                counters.rx_bytes.add(len);
+                self.count_arrival(packet.state.interface, len);
                 self.steer(snap, now, packet);
             }
             Ok(Frame::Arp(buf, interface, message)) => {
-                let counters = &self.counters.interfaces[interface.index()];
-                counters.rx_packets.increment();
-                counters.rx_bytes.add(len);
+                self.count_arrival(interface, len);
                 self.answer_arp(snap, buf, interface, &message);
             }
             Err((buf, reason)) => self.drop_frame(snap, buf.data(), device, reason),
         }
+    }
+
+    #[inline(always)]
+    pub(super) fn count_arrival(&self, interface: InterfaceId, len: usize) {
+        let counters = &self.counters.interfaces[interface.index()];
+        counters.rx_packets.increment();
+        counters.rx_bytes.add(len as u64);
     }
 
     /// Sends a packet to the worker that owns it, or to the one that collects its datagram's fragments.
@@ -109,7 +112,7 @@ impl<D: Device> Core<D> {
             self.answer_echo(snap, now, packet);
             return;
         }
-        if let Some(treatment) = settled(snap, state) {
+        if let Some(treatment) = settled(snap, &Header::of(state)) {
             self.pass_untracked(snap, now, packet, treatment);
             return;
         }
@@ -131,7 +134,6 @@ impl<D: Device> Core<D> {
     /// Counts what the NIC did with the packets whose place it could know.
     #[inline]
     fn count_steering(&self, snap: &Snapshot, realm: Realm, owner: WorkerId, state: &Parsed) {
-        let counters = &self.counters.interfaces[state.interface.index()];
         let steerable = state.fragment == Fragment::Whole
             && matches!(state.kind, Kind::Tcp { .. } | Kind::Udp)
             && hashes_ports(state.tuple.protocol);
@@ -146,11 +148,24 @@ impl<D: Device> Core<D> {
             }
             return;
         }
+        self.count_steerable(snap, (state.interface, realm), owner, &state.tuple);
+    }
+
+    /// The same for a whole packet of TCP or UDP.
+    #[inline]
+    pub(super) fn count_steerable(
+        &self,
+        snap: &Snapshot,
+        (interface, realm): (InterfaceId, Realm),
+        owner: WorkerId,
+        tuple: &Tuple,
+    ) {
+        let counters = &self.counters.interfaces[interface.index()];
         counters.steerable.increment();
         if owner != self.id {
             self.counters.count_handoff(HandoffCause::Flow);
             counters.handed_off.increment();
-            if snap.steering.placement(&state.tuple, realm) != self.id {
+            if snap.steering.placement(tuple, realm) != self.id {
                 counters.misplaced.increment();
             }
         }
@@ -162,7 +177,7 @@ impl<D: Device> Core<D> {
             self.answer_echo(snap, now, packet);
             return;
         }
-        if let Some(treatment) = settled(snap, &packet.state) {
+        if let Some(treatment) = settled(snap, &Header::of(&packet.state)) {
             self.pass_untracked(snap, now, packet, treatment);
             return;
         }
@@ -192,7 +207,7 @@ impl<D: Device> Core<D> {
         // The buckets are here by now: ask for the sessions that they name, all of them before the first is needed.
         for work in &self.batch {
             let whole = matches!(work.packet.state.kind, Kind::Tcp { .. });
-            self.shard.prefetch_session(work.hash, whole);
+            let _ = self.shard.prefetch_session(work.hash, whole);
         }
         while let Some(work) = self.batch.pop_front() {
             self.forward(snap, now, work);

@@ -414,7 +414,7 @@ impl<D: Device> Core<D> {
         };
         match build_segment(&mut buf, segment) {
             Ok(()) => {
-                let note = Note { interface: exit.interface, generated: true };
+                let note = Note::generated(exit.interface);
                 self.send(snap, buf, 0, ethernet::IPV4, exit, note);
             }
             Err(_) => self.counters.generated_lost.increment(),

@@ -22,8 +22,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// The class that decides of a packet before anybody looks for its session.
 #[inline(always)]
-pub(super) fn settled<'s>(snap: &'s Snapshot, state: &Parsed) -> Option<&'s Treatment> {
-    let treatment = classify(snap, &Header::of(state))?;
+pub(super) fn settled<'s>(snap: &'s Snapshot, header: &Header) -> Option<&'s Treatment> {
+    let treatment = classify(snap, header)?;
     let class = snap.classes.get(usize::from(treatment.class))?;
     (!class.settling.load(Relaxed)).then_some(treatment)
 }

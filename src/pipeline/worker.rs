@@ -136,6 +136,8 @@ pub(super) struct Core<D: Device> {
     pub(super) now: Time,
     /// At most [`BURST`] packets; a queue, so that each is moved once.
     pub(super) batch: VecDeque<Work<D::Buf>>,
+    /// See [`Worker::without_short_way`].
+    pub(super) short_way: bool,
     last_tick: Tick,
     /// Memory that the last configuration left and the management core has yet to take.
     left: Option<Box<WorkerUpdate>>,
@@ -204,11 +206,19 @@ impl<D: Device> Worker<D> {
             sampler: Sampler::default(),
             now: Time::ZERO,
             batch: VecDeque::with_capacity(BURST),
+            short_way: true,
             last_tick: Tick::default(),
             left: None,
         };
         let running = Running::new(snapshot, core.counters.revision.clone());
         Worker { running, mail, core }
+    }
+
+    /// The same worker with one way for all packets: what the short one has to agree with.
+    #[must_use]
+    pub fn without_short_way(mut self) -> Self {
+        self.core.short_way = false;
+        self
     }
 
     /// One turn: messages, every device, every other worker, what is due. Returns whether there was anything to do.

@@ -17,16 +17,27 @@ pub enum NeighborState {
     Asked(Time),
 }
 
+/// A neighbour's key as one number: that of nobody is 0.
+type Key = u64;
+const NOBODY: Key = 0;
+
+#[inline]
+fn key_of(interface: InterfaceId, address: Ipv4Addr) -> Key {
+    1 << 40 | u64::from(interface.0) << 32 | u64::from(address.to_bits())
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    key: (InterfaceId, Ipv4Addr),
+    key: Key,
     state: NeighborState,
 }
+
+const VACANT: Entry = Entry { key: NOBODY, state: NeighborState::Asked(Time::ZERO) };
 
 /// Neighbours by interface and address.
 #[derive(Debug)]
 pub struct NeighborTable {
-    slots: Box<[Option<Entry>]>,
+    slots: Box<[Entry]>,
     len: usize,
     limit: usize,
 }
@@ -40,13 +51,22 @@ impl NeighborTable {
     /// A table for up to `limit` neighbours; uses twice as many slots.
     pub fn new(limit: usize) -> Self {
         let slots = (limit.max(1) * 2).next_power_of_two();
-        NeighborTable { slots: vec![None; slots].into(), len: 0, limit }
+        NeighborTable { slots: vec![VACANT; slots].into(), len: 0, limit }
     }
 
     /// What is known of a neighbour.
     #[inline]
     pub fn get(&self, interface: InterfaceId, address: Ipv4Addr) -> Option<NeighborState> {
-        self.find((interface, address)).ok().and_then(|at| self.slots[at]).map(|entry| entry.state)
+        self.find(key_of(interface, address)).ok().map(|at| self.slots[at].state)
+    }
+
+    /// A neighbour's Ethernet address, if it is known.
+    #[inline]
+    pub fn resolved(&self, interface: InterfaceId, address: Ipv4Addr) -> Option<MacAddr> {
+        match self.get(interface, address) {
+            Some(NeighborState::Resolved(mac)) => Some(mac),
+            _ => None,
+        }
     }
 
     /// Stores what is known of a neighbour.
@@ -56,12 +76,12 @@ impl NeighborTable {
         address: Ipv4Addr,
         state: NeighborState,
     ) -> Result<(), Full> {
-        let key = (interface, address);
+        let key = key_of(interface, address);
         match self.find(key) {
-            Ok(at) => self.slots[at] = Some(Entry { key, state }),
+            Ok(at) => self.slots[at].state = state,
             Err(_) if self.len >= self.limit => return Err(Full),
             Err(at) => {
-                self.slots[at] = Some(Entry { key, state });
+                self.slots[at] = Entry { key, state };
                 self.len += 1;
             }
         }
@@ -70,22 +90,25 @@ impl NeighborTable {
 
     /// Forgets a neighbour.
     pub fn remove(&mut self, interface: InterfaceId, address: Ipv4Addr) {
-        let Ok(mut hole) = self.find((interface, address)) else { return };
+        let Ok(mut hole) = self.find(key_of(interface, address)) else { return };
         self.len -= 1;
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {
-            self.slots[hole] = None;
+            self.slots[hole] = VACANT;
             let entry = loop {
                 at = (at + 1) & mask;
-                let Some(entry) = self.slots[at] else { return };
+                let entry = self.slots[at];
+                if entry.key == NOBODY {
+                    return;
+                }
                 // Moves back only what may stand in the hole: its home is not between hole and here.
                 let home = self.home(entry.key);
                 if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
                     break entry;
                 }
             };
-            self.slots[hole] = Some(entry);
+            self.slots[hole] = entry;
             hole = at;
         }
     }
@@ -101,23 +124,21 @@ impl NeighborTable {
     }
 
     #[inline]
-    fn home(&self, (interface, address): (InterfaceId, Ipv4Addr)) -> usize {
-        let mixed = (u64::from(address.to_bits()) | u64::from(interface.0) << 32)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(26);
+    fn home(&self, key: Key) -> usize {
+        let mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
         usize::try_from(mixed & (self.slots.len() as u64 - 1)).unwrap_or(0)
     }
 
     /// The slot that holds the key, or the free one where it would go. At least half of the slots are free.
     #[inline]
-    fn find(&self, key: (InterfaceId, Ipv4Addr)) -> Result<usize, usize> {
+    fn find(&self, key: Key) -> Result<usize, usize> {
         let mask = self.slots.len() - 1;
         let mut at = self.home(key);
         loop {
-            match &self.slots[at] {
-                Some(entry) if entry.key == key => return Ok(at),
-                Some(_) => at = (at + 1) & mask,
-                None => return Err(at),
+            match self.slots[at].key {
+                found if found == key => return Ok(at),
+                NOBODY => return Err(at),
+                _ => at = (at + 1) & mask,
             }
         }
     }

@@ -7,7 +7,8 @@
 
 use natgate::device::membuf::{MemBuf, MemPool};
 use natgate::ids::{DeviceId, InterfaceId};
-use natgate::packet::{Frame, Packet, Parsed, Tuple};
+use natgate::packet::plain::Plain;
+use natgate::packet::{Fragment, Frame, Kind, Packet, Parsed, Tuple};
 use natgate::telemetry::DropReason;
 use std::net::Ipv4Addr;
 
@@ -363,10 +364,24 @@ pub(crate) fn icmp_error(random: &mut Gen, outer: &Spec, quoted: &Spec) -> (Vec<
     (link(outer.vlan, &[header, message].concat()), len)
 }
 
-/// natgate's parser on a frame of the test's device.
+/// Whether the parser of plain packets has to know it. Of an ICMP error the tuple is that of what it quotes.
+fn is_plain(state: &Parsed) -> bool {
+    let flow = [UDP, TCP].contains(&state.tuple.protocol) && state.kind != Kind::IcmpError;
+    flow && state.fragment == Fragment::Whole && state.l4 == state.l3 + 20
+}
+
+/// natgate's parser on a frame of the test's device. The parser of plain packets says the same of those, and of none else.
 pub(crate) fn parse(pool: &MemPool, frame: &[u8]) -> Result<Frame<MemBuf>, DropReason> {
     let buf = MemBuf::from_bytes(pool, frame).expect("the pool has frames that are large enough");
-    Packet::new(buf, DeviceId(0)).parse(|_, vlan| interface_of(vlan)).map_err(|(_, reason)| reason)
+    let raw = Packet::new(buf, DeviceId(0));
+    let read = Plain::read(frame, interface_of).map(|plain| plain.parsed(frame));
+    let parsed = raw.parse(|_, vlan| interface_of(vlan)).map_err(|(_, reason)| reason);
+    let plain = match &parsed {
+        Ok(Frame::Ipv4(packet)) => Some(packet.state).filter(is_plain),
+        _ => None,
+    };
+    assert_eq!(read, plain, "{frame:02x?}");
+    parsed
 }
 
 /// The interface of a VLAN.

@@ -194,7 +194,7 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
             });
             counters.push(own.clone());
             let transmitter = if id < shape.queues { id } else { id % shape.queues };
-            workers.push(Worker::new(WorkerParts {
+            let worker = Worker::new(WorkerParts {
                 id: WorkerId(id as u8),
                 snapshot: snapshot.clone(),
                 transmitters: vec![WorkerId(transmitter as u8); config.devices.len()],
@@ -207,7 +207,8 @@ impl<D: Device<Buf = MemBuf>> Net<D> {
                 session_events: tells,
                 counters: own,
                 rng: natgate::nat::Rng::seeded(77 + id as u64),
-            }));
+            });
+            workers.push(if shape.short_way { worker } else { worker.without_short_way() });
         }
         let mut management = Management::new(snapshot.clone(), links, now);
         management.watch_steering(&plans);

@@ -16,12 +16,14 @@ pub(crate) struct Shape {
     pub(crate) nic: Option<(Habit, u16)>,
     pub(crate) spread: Spread,
     pub(crate) wish: Wish,
+    /// Whether plain packets of known sessions take the short way.
+    pub(crate) short_way: bool,
 }
 
 impl Shape {
     /// Nothing is asked of NICs, and queues take turns.
     pub(crate) const fn plain(workers: usize, queues: usize) -> Shape {
-        Shape { workers, queues, nic: None, spread: Spread::Source, wish: Wish::Software }
+        Shape { workers, queues, nic: None, spread: Spread::Source, wish: Wish::Software, short_way: true }
     }
 
     /// NICs with a queue for each worker.
@@ -48,6 +50,11 @@ impl Shape {
         Shape { nic: Some((habit, entries)), ..self }
     }
 
+    /// All packets take one way.
+    pub(crate) const fn without_short_way(self) -> Shape {
+        Shape { short_way: false, ..self }
+    }
+
     /// NICs with so many queues.
     pub(crate) const fn queues(self, queues: usize) -> Shape {
         Shape { queues, ..self }
@@ -55,12 +62,13 @@ impl Shape {
 }
 
 /// The shapes that every script is played in.
-pub(crate) const SHAPES: [Shape; 20] = [
+pub(crate) const SHAPES: [Shape; 21] = [
     Shape::plain(1, 1),
     Shape::plain(2, 2),
     Shape::plain(3, 3),
     Shape::plain(4, 4),
     Shape::plain(3, 1),
+    Shape::plain(1, 1).without_short_way(),
     Shape::nic(2, Habit::Honest),
     Shape::nic(4, Habit::Honest),
     Shape::nic(2, Habit::Honest).by_flow(),

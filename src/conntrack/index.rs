@@ -342,7 +342,7 @@ mod tests {
         let mut index = Index::new(100);
         index.insert(hash(4, 1, &index), 1, Original);
         index.insert(hash(4, 2, &index), 2, Reply);
-        assert_eq!(index.first_candidate(hash(4, 2, &index)), Some(2));
+        assert_eq!(index.first_candidate(hash(4, 2, &index)), Some((2, Reply)));
         assert_eq!(index.first_candidate(hash(4, 3, &index)), None);
         assert_eq!(index.first_candidate(hash(5, 2, &index)), None);
     }

@@ -22,6 +22,7 @@
 //! | [`control`] | HTTP/JSON on a UNIX socket, and its client |
 //! | [`runtime`] | start, pin, run, stop |
 //! | [`lab`] | network namespaces with real clients, for `natgate demo` and the tests |
+//! | [`bench`] | `natgate bench`: traffic, checks and results |
 //! | [`cli`] | the commands |
 //!
 //! Time is a parameter and is never read in the core. A worker allocates nothing after start-up, takes no
@@ -29,6 +30,8 @@
 //! [`memory`] and [`prefetch`].
 
 // The models of `tests/loom_*.rs` reach nothing that is marked like `cli`: without it they are built in a fraction of the time.
+#[cfg(not(natgate_loom))]
+pub mod bench;
 pub mod classify;
 #[cfg(not(any(natgate_loom, natgate_core)))]
 pub mod cli;

@@ -9,6 +9,7 @@
 
 pub mod advise;
 mod api;
+pub mod bench_text;
 mod change;
 mod check;
 mod completion;

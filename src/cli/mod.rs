@@ -9,6 +9,7 @@
 
 pub mod advise;
 mod api;
+mod bench;
 pub mod bench_text;
 mod change;
 mod check;
@@ -63,6 +64,7 @@ Examples:
   natgate explain tcp 192.168.1.10:40000 198.51.100.7:443
                                   what would become of that packet, and why
   natgate advise                  which services would do better untracked
+  natgate bench                   how fast it is
   natgate demo                    all of it between hosts made for the purpose
 
 Environment:
@@ -129,6 +131,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Say which services would do better untracked
     Advise(advise::AdviseArgs),
+    /// Measure a NAT: throughput, latency, sessions (RFC 2544, RFC 9693)
+    Bench(bench::Args),
     /// Show natgate at work between real hosts, on this machine
     Demo(demo::Args),
     /// Play a part in the demo and in tests
@@ -190,6 +194,7 @@ pub fn main() -> ExitCode {
         Command::Unban(args) => edit::ban(&args, false),
         Command::Explain(args) => explain::run(&args),
         Command::Advise(args) => advise::run(&args),
+        Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(&args).map_err(|error| match error {
             demo::DemoError::Output(error) => Failure::from(error),
             error => Failure::Other(error.into()),
@@ -248,8 +253,14 @@ mod tests {
     }
 
     /// What does not print a result: it runs until it is stopped, or prints a text for another program.
-    const WITHOUT_RESULT: [&str; 5] =
-        ["natgate-run", "natgate-demo", "natgate-api", "natgate-completion", "natgate-man"];
+    const WITHOUT_RESULT: [&str; 6] = [
+        "natgate-run",
+        "natgate-bench-config",
+        "natgate-demo",
+        "natgate-api",
+        "natgate-completion",
+        "natgate-man",
+    ];
 
     #[test]
     fn every_command_has_examples_and_exit_codes_in_its_help() {

@@ -96,6 +96,23 @@ impl Sum {
         self
     }
 
+    /// Adds two words at once: an IPv4 address as a number.
+    #[inline]
+    #[must_use]
+    pub fn long(mut self, words: u32) -> Sum {
+        // 2^16 is 1 in one's complement arithmetic.
+        self.0 += u64::from(words);
+        self
+    }
+
+    /// Adds another sum.
+    #[inline]
+    #[must_use]
+    pub fn and(mut self, other: Sum) -> Sum {
+        self.0 += other.0;
+        self
+    }
+
     /// Adds the IPv4 pseudo-header of TCP and UDP.
     #[must_use]
     pub fn pseudo_header(
@@ -150,6 +167,13 @@ mod tests {
     #[test]
     fn an_odd_last_byte_is_padded_with_zero() {
         assert_eq!(checksum(&[0x12, 0x34, 0x56]), !(0x1234 + 0x5600));
+    }
+
+    #[test]
+    fn words_add_up_the_same_one_by_one_and_together() {
+        let bytes = [0xff, 0xfe, 0x80, 0x01, 0xff, 0xff, 0xff, 0xff];
+        let pairs = Sum::default().long(0xfffe_8001).and(Sum::default().long(0xffff_ffff));
+        assert_eq!(pairs.checksum(), checksum(&bytes));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum What {
     CyclesByRules,
     /// Cycles a packet and worker against workers.
     CyclesByWorkers,
-    /// Percentiles of latency.
+    /// Percentiles of latency at the largest number of sessions.
     Latency,
 }
 
@@ -103,7 +103,10 @@ struct Sample {
 fn samples(reports: &[Report], what: What) -> Vec<Sample> {
     let rows = reports.iter().flat_map(|report| report.rows.iter().map(move |row| (report, row)));
     let passed = rows.filter(|(_, row)| row.verdict == Verdict::Pass);
+    // With more numbers of sessions there would be too many lines.
+    let most = passed.clone().filter(|(_, row)| row.latency.is_some()).map(|(_, row)| row.sessions).max();
     passed
+        .filter(|(_, row)| what != What::Latency || Some(row.sessions) == most)
         .filter_map(|(report, row)| {
             let points = points(report, row, what);
             (!points.is_empty()).then(|| Sample { is: is(report, row, what), points })
@@ -300,11 +303,13 @@ mod tests {
     fn latencies_are_microseconds_by_percentile() {
         let latency = Some(Latency { p50: 9_000, p99: 21_000, p99_9: 40_500, max: 900_000 });
         let row = Row { trial: Trial::Latency, latency, ..throughput(65_536, 64, &[1]) };
-        let svg = plot(&[report("natgate", vec![row])], What::Latency).unwrap();
+        let fewer = Row { sessions: 1, ..row.clone() };
+        let svg = plot(&[report("natgate", vec![row, fewer])], What::Latency).unwrap();
         assert_well_formed(&svg);
         for text in [": 9</title>", ": 40.5</title>", ">p99.9<", ">latency (µs)<", "65536 sessions"] {
             assert!(svg.contains(text), "{text} in {svg}");
         }
+        assert!(!svg.contains(", 1 sessions") && !svg.contains("· 1 sessions"), "{svg}");
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! 20 bytes that each frame takes on a wire beside itself. A rate in both directions is the sum of the two. Numbers are
 //! whole, and the name of a JSON member says its unit.
 //!
-//! Order: a benchmark makes rows and [`write`]s a report; who compares [`read`]s several, [`merge`]s those of one device
-//! into rows of several runs, and [`plot`]s them. Nothing here measures or reads a clock.
+//! Order: a benchmark makes rows and [`write()`]s a report; who compares [`read()`]s several, [`merge()`]s those of one device
+//! into rows of several runs, and [`plot()`]s them. Nothing here measures or reads a clock.
 
 mod chart;
 mod file;

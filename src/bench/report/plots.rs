@@ -69,7 +69,7 @@ impl FromStr for What {
     }
 }
 
-/// The plot as an SVG document. Reports of one device under test are put together first, as [`merge`] does.
+/// The plot as an SVG document. Reports of one device under test are put together first, as [`merge()`] does.
 pub fn plot(reports: &[Report], what: What) -> Result<String, NothingToPlot> {
     let reports = merge(reports);
     let samples = samples(&reports, what);

@@ -4,7 +4,7 @@
 //! standard error.
 
 use super::table::to_stdout;
-use super::{Failure, bench_text};
+use super::{Failure, bench_plot, bench_text};
 use crate::bench::addresses::Addresses;
 use crate::bench::gateway::{InProcess, Networks, config};
 use crate::bench::generator::{Generator, Wall};
@@ -73,6 +73,8 @@ pub(super) struct Args {
 enum Command {
     /// Print the config of a gateway that fits the generator's addresses
     Config(ConfigArgs),
+    /// Draw a plot of results that were written as JSON
+    Plot(bench_plot::Args),
 }
 
 /// Arguments of `natgate bench config`.
@@ -284,6 +286,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
             let text = config(&args.networks.networks(), [inside, outside], args.sessions);
             to_stdout(|out| Ok(out.write_all(text.as_bytes())?)).map_err(Failure::from)
         }
+        Some(Command::Plot(args)) => bench_plot::run(&args),
         None => measure(&args.measure),
     }
 }

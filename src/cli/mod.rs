@@ -10,6 +10,7 @@
 pub mod advise;
 mod api;
 mod bench;
+mod bench_plot;
 pub mod bench_text;
 mod change;
 mod check;
@@ -253,9 +254,10 @@ mod tests {
     }
 
     /// What does not print a result: it runs until it is stopped, or prints a text for another program.
-    const WITHOUT_RESULT: [&str; 6] = [
+    const WITHOUT_RESULT: [&str; 7] = [
         "natgate-run",
         "natgate-bench-config",
+        "natgate-bench-plot",
         "natgate-demo",
         "natgate-api",
         "natgate-completion",

@@ -30,7 +30,7 @@
 //! [`memory`] and [`prefetch`].
 
 // The models of `tests/loom_*.rs` reach nothing that is marked like `cli`: without it they are built in a fraction of the time.
-#[cfg(not(natgate_loom))]
+#[cfg(not(any(natgate_loom, natgate_core)))]
 pub mod bench;
 pub mod classify;
 #[cfg(not(any(natgate_loom, natgate_core)))]

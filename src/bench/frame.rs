@@ -127,7 +127,8 @@ impl Template {
     }
 }
 
-/// Whether the UDP checksum of a datagram (header and payload) is right, computed anew. None (0) is wrong: it was sent with one.
+/// Whether the UDP checksum of a datagram (header and payload) is right, computed anew. None (0) is wrong: it was sent
+/// with one.
 #[inline]
 pub fn udp_is_valid(from: u32, to: u32, datagram: &[u8]) -> bool {
     let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX);

@@ -1,8 +1,8 @@
 //! The gateway that fits the generator's default addresses: its config, and one in this process.
 //!
-//! [`config`] is what `natgate bench config` prints and what [`InProcess`] runs: two interfaces, a route to the clients, a pool with
-//! room for the sessions. [`InProcess`] is what `natgate run` starts ([`Gateway`]), over devices in memory: one worker and the
-//! management core on threads of their own.
+//! [`config()`] is what `natgate bench config` prints and what [`InProcess`] runs: two interfaces, a route to the clients, a
+//! pool with room for the sessions. [`InProcess`] is what `natgate run` starts ([`Gateway`]), over devices in memory: one
+//! worker and the management core on threads of their own.
 
 use super::ring::RingDevice;
 use crate::config;

@@ -1,15 +1,14 @@
 //! The loop that sends and receives: see the order in the module's head.
 //!
-//! A [`Generator`] owns both sides, all spare frames and the flows. [`Generator::run`] is one run: it sends what a [`Load`] asks
-//! for, waits for what is still on its way, and returns what came out in a [`Tally`]. A frame is sent when the device took it.
+//! A [`Generator`] owns both sides, all spare frames and the flows. [`Generator::run`] is one run: it sends what a [`Load`]
+//! asks for, waits for what is still on its way, and returns what came out in a [`Tally`]. A frame is sent when the device
+//! took it.
 
 use super::addresses::Addresses;
 use super::check::{Checker, Datagram, Seen};
 use super::flows::{Arrival, Flows};
 use super::frame::{HEAD, Stamp, Template};
-use super::histogram::Histogram;
-use super::order::Order;
-use super::pace::{Pacer, Rate};
+use super::load::{Load, Source, Tally};
 use super::port::{Gateway, Port, resize};
 use super::report::Frame;
 use super::sizes::{self, place};
@@ -26,8 +25,6 @@ use std::time::Instant;
 pub const SPARE: usize = 1024;
 /// Turns between two looks at the stop flag.
 const TURNS: u32 = 4096;
-/// Flows that are looked at for the next burst at the most.
-const LOOKS: usize = 1024;
 /// How long nobody may answer ARP, and how often is asked, in nanoseconds.
 const ARP_WAIT: u64 = 10_000_000_000;
 const ARP_AGAIN: u64 = 100_000_000;
@@ -56,114 +53,6 @@ impl Pulse for Wall {
     #[inline]
     fn now(&mut self) -> u64 {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
-/// What one direction is to send.
-#[derive(Clone, Debug)]
-pub struct Stream {
-    /// How fast.
-    pub rate: Rate,
-    /// In which order.
-    pub order: Order,
-    /// How many of the order's numbers there are; `None`: no end.
-    pub left: Option<u64>,
-    /// Flows with one of these flags are left out.
-    pub skip: u8,
-}
-
-/// What a run sends.
-#[derive(Clone, Debug)]
-pub struct Load {
-    /// By [`Way::index`].
-    pub streams: [Option<Stream>; 2],
-    /// How long, in nanoseconds; `None`: until the streams end.
-    pub nanos: Option<u64>,
-    /// Whether latencies are measured.
-    pub latency: bool,
-}
-
-/// What became of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Frames sent, by [`Way::index`].
-    pub sent: [u64; 2],
-    /// Frames received and right.
-    pub received: [u64; 2],
-    /// Of the sending, in nanoseconds.
-    pub nanos: u64,
-    /// Frames that came twice.
-    pub duplicates: u64,
-    /// Frames that came after a later one of their flow.
-    pub reordered: u64,
-    /// ICMP messages of the device under test.
-    pub icmp: u64,
-    /// Frames of other protocols, and of earlier runs.
-    pub strays: u64,
-    /// By [`Way::index`], if asked for.
-    pub latency: [Histogram; 2],
-    first: Option<String>,
-}
-
-impl Tally {
-    /// Frames that were sent and did not arrive.
-    pub fn lost(&self) -> u64 {
-        let sent: u64 = self.sent.iter().sum();
-        sent.saturating_sub(self.received.iter().sum())
-    }
-
-    /// Frames sent in both directions.
-    pub fn all_sent(&self) -> u64 {
-        self.sent.iter().sum()
-    }
-
-    /// Frames a second of those that were sent while sending: `frames` of this run.
-    pub fn per_second(&self, frames: u64) -> u64 {
-        let each = u128::from(frames) * 1_000_000_000 / u128::from(self.nanos.max(1));
-        u64::try_from(each).unwrap_or(u64::MAX)
-    }
-}
-
-/// Flow numbers, a burst ahead of their use.
-#[derive(Debug)]
-struct Source {
-    stream: Stream,
-    pacer: Pacer,
-    ahead: ArrayVec<u32, BURST>,
-}
-
-impl Source {
-    fn new(stream: Stream, now: u64, flows: &Flows) -> Source {
-        let mut source = Source { pacer: Pacer::new(stream.rate, now), stream, ahead: ArrayVec::new() };
-        source.refill(flows);
-        source
-    }
-
-    /// Nothing is left.
-    fn is_over(&self) -> bool {
-        self.ahead.is_empty() && self.stream.left == Some(0)
-    }
-
-    /// Finds the flows of the next burst and asks for what is known of them.
-    #[inline]
-    fn refill(&mut self, flows: &Flows) {
-        // Those that are left out cost time too: no turn takes for ever.
-        for _ in 0..LOOKS {
-            if self.ahead.is_full() {
-                break;
-            }
-            match &mut self.stream.left {
-                Some(0) => break,
-                Some(left) => *left -= 1,
-                None => {}
-            }
-            let number = flows.first().wrapping_add(self.stream.order.next_flow());
-            flows.prefetch(number);
-            let skip = self.stream.skip;
-            if skip == 0 || flows.get(number).is_some_and(|flow| !flow.has(skip)) {
-                self.ahead.push(number);
-            }
-        }
     }
 }
 

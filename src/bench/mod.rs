@@ -24,6 +24,7 @@
 //! | [`pace`] | when the next frames are due |
 //! | [`histogram`] | latencies |
 //! | [`search`] | the binary search for a rate |
+//! | [`load`] | what a run sends, and what became of it |
 //! | [`port`] | one side: its device, its neighbour, ARP |
 //! | [`generator`] | the loop that sends and receives |
 //! | [`trials`] | what is measured, by RFC 2544 and RFC 9693 |
@@ -43,8 +44,8 @@
 //!
 //! # Bounds
 //!
-//! After a trial's table of flows is made, the loop allocates no memory but frames. It holds at most [`generator::SPARE`] frames and
-//! one burst for each side beside those in the devices.
+//! After a trial's table of flows is made, the loop allocates no memory but frames. It holds at most [`generator::SPARE`]
+//! frames and one burst for each side beside those in the devices.
 
 pub mod addresses;
 pub mod check;
@@ -53,6 +54,7 @@ pub mod frame;
 pub mod gateway;
 pub mod generator;
 pub mod histogram;
+pub mod load;
 pub mod order;
 pub mod pace;
 pub mod port;

@@ -66,7 +66,8 @@ impl<D: Device> Port<D> {
         self.send_arp(buf, MacAddr::BROADCAST, &message);
     }
 
-    /// Answers a request that is for this side, in the frame that it came in. Learns nothing: frames keep going where they went.
+    /// Answers a request that is for this side, in the frame that it came in. Learns nothing: frames keep going where they
+    /// went.
     pub fn answer(&mut self, buf: D::Buf, message: &ArpMessage) {
         let Identity { mac, address, hosts } = self.identity;
         let asked = message.target_ip();

@@ -21,7 +21,8 @@ struct Guess {
 }
 
 impl Search {
-    /// Searches below `failed`, the lowest rate known to fail. `guess` is tried first, and is at best just below what will be found.
+    /// Searches below `failed`, the lowest rate known to fail. `guess` is tried first, and is at best just below what will
+    /// be found.
     pub fn below(failed: u64, guess: u64) -> Search {
         let guess = (guess > 0 && guess < failed).then_some(Guess { rate: guess, step: 5 });
         Search { passed: 0, failed, guess }

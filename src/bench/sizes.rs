@@ -1,7 +1,7 @@
 //! The sizes of a stream's frames, one after the other.
 //!
-//! A size counts the FCS of four bytes, as RFC 2544 does; a device is handed the frame without it. Which size a frame of an IMIX
-//! has follows from its flow and its number in the flow, so that the receiver knows what it must be.
+//! A size counts the FCS of four bytes, as RFC 2544 does; a device is handed the frame without it. Which size a frame of an
+//! IMIX has follows from its flow and its number in the flow, so that the receiver knows what it must be.
 
 use super::report::Frame;
 

@@ -10,6 +10,7 @@
 pub mod advise;
 mod api;
 mod bench;
+mod bench_args;
 mod bench_plot;
 pub mod bench_text;
 mod change;

@@ -11,7 +11,8 @@
 //!
 //! Every number of sessions is set up once: each flow's first packet goes out, the answer comes back. What
 //! is lost then is sent again, a few times and slower, so that the trials that need sessions have exactly as many as they say.
-//! Those that leave other sessions behind come last: validate, throughput and latency, teardown, establish, and in the end capacity.
+//! Those that leave other sessions behind come last: validate, throughput and latency, teardown, establish, and in the
+//! end capacity.
 //!
 //! A wrong packet ends everything. What was not reached (not all sessions, too many lost) is a row with a verdict.
 
@@ -19,7 +20,8 @@ mod rates;
 mod sessions;
 
 use super::flows::{ANSWERED, ESTABLISHED, Flows};
-use super::generator::{Generator, Load, Pulse, Stream, Tally};
+use super::generator::{Generator, Pulse};
+use super::load::{Load, Stream, Tally};
 use super::order::Order;
 use super::pace::Rate;
 use super::report::{Direction, Frame, Measured, Row, Runs, Trial, Verdict};

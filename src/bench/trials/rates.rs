@@ -1,14 +1,15 @@
 //! Throughput and latency.
 //!
 //! The first try sends as fast as the generator and its device can (or at the highest rate that is allowed): if that passes,
-//! it is the result. If not, what came out is the first guess of the search. A try passes when no more was lost than is allowed and
-//! when at least 99 % of what was asked for could be sent: a device under test that takes frames too slowly (memif, a ring) passes no
-//! more than one that drops them.
+//! it is the result. If not, what came out is the first guess of the search. A try passes when no more was lost than is
+//! allowed and when at least 99 % of what was asked for could be sent: a device under test that takes frames too slowly
+//! (memif, a ring) passes no more than one that drops them.
 
 use super::{Bench, human};
 use crate::bench::BenchError;
-use crate::bench::generator::{Load, Pulse, Stream, Tally};
+use crate::bench::generator::Pulse;
 use crate::bench::histogram::Histogram;
+use crate::bench::load::{Load, Stream, Tally};
 use crate::bench::order::Order;
 use crate::bench::pace::Rate;
 use crate::bench::report::{Direction, Frame, Latency, Measured, Row, Runs, Trial, Verdict};

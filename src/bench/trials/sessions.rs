@@ -4,7 +4,8 @@
 
 use super::{Bench, FIRST_CAPACITY, human};
 use crate::bench::flows::{ANSWERED, Flows};
-use crate::bench::generator::{Load, Pulse, Stream};
+use crate::bench::generator::Pulse;
+use crate::bench::load::{Load, Stream};
 use crate::bench::order::Order;
 use crate::bench::pace::Rate;
 use crate::bench::report::{Direction, Frame, Measured, Row, Runs, Trial, Verdict};

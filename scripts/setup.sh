@@ -9,8 +9,8 @@ BUILD_PACKAGES=(ca-certificates build-essential pkg-config libdpdk-dev clang lib
 RUN_PACKAGES=(dpdk iproute2 ethtool nftables procps util-linux iputils-ping curl traceroute iperf3
     bind9-dnsutils dnsmasq-base)
 
-# Servers and interpreters that only the tests need.
-TEST_PACKAGES=(python3 python3-pyftpdlib lua5.4)
+# What only the tests need: servers, interpreters, and what counts instructions.
+TEST_PACKAGES=(python3 python3-pyftpdlib lua5.4 valgrind)
 
 say() { printf '%s\n' "natgate: $*"; }
 die() { printf '%s\n' "natgate: $*" >&2; exit 1; }

@@ -26,7 +26,12 @@ impl Replay {
             udp(&mut frame, vlan, flow);
             frame
         };
-        Replay { frames: flows.iter().map(frame).collect(), at: 0, credit: 0 }
+        Replay::frames(flows.iter().map(frame).collect())
+    }
+
+    /// These frames, in this order.
+    pub(crate) fn frames(frames: Vec<[u8; FRAME]>) -> Replay {
+        Replay { frames, at: 0, credit: 0 }
     }
 
     /// A device of its own, to measure what the generator costs.

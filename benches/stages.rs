@@ -109,8 +109,11 @@ fn read(snap: &Snapshot, frame: Buf) -> Packet<Buf, Parsed> {
     }
 }
 
+/// Writes a frame of the flow with this number.
+type Write = fn(&mut [u8; FRAME], u32);
+
 /// Two transports.
-const TRANSPORTS: [(&str, fn(&mut [u8; FRAME], u32)); 2] = [
+const TRANSPORTS: [(&str, Write); 2] = [
     ("udp", |frame, n| udp(frame, LAN, &outbound(n))),
     ("tcp", |frame, n| {
         let data = support::Segment { flags: ACK, seq: 1, ack: 1, len: 6 };

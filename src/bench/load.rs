@@ -29,7 +29,7 @@ pub struct Stream {
 /// What a run sends.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// By [`Way::index`].
+    /// By [`Way::index`](super::Way::index).
     pub streams: [Option<Stream>; 2],
     /// How long, in nanoseconds; `None`: until the streams end.
     pub nanos: Option<u64>,
@@ -40,7 +40,7 @@ pub struct Load {
 /// What became of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Frames sent, by [`Way::index`].
+    /// Frames sent, by [`Way::index`](super::Way::index).
     pub sent: [u64; 2],
     /// Frames received and right.
     pub received: [u64; 2],
@@ -54,7 +54,7 @@ pub struct Tally {
     pub icmp: u64,
     /// Frames of other protocols, and of earlier runs.
     pub strays: u64,
-    /// By [`Way::index`], if asked for.
+    /// By [`Way::index`](super::Way::index), if asked for.
     pub latency: [Histogram; 2],
     /// The first of those that came twice or late, in words.
     pub(super) first: Option<String>,

@@ -16,7 +16,7 @@ const COMPILER: &str = "rustc";
 /// What stands above the lines.
 const HEAD: &str = "\
 # Instructions a packet or session: see src/main.rs beside it. Written by
-#     cargo run --profile instructions -p natgate-instructions -- --bless
+#     scripts/test --stage instructions --bless
 ";
 
 /// What a count means.

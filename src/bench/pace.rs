@@ -74,7 +74,8 @@ mod tests {
     fn a_second_has_as_many_frames_as_asked_for_whatever_the_steps_are() {
         for (rate, step) in [(1_000_000, 700), (3_333_333, 1_301), (7, 1_000_003), (1, 333_333_333)] {
             let mut pacer = Pacer::new(Rate::PerSecond(rate), 5);
-            let sent = send(&mut pacer, (0..=SECOND / step).map(|turn| 5 + turn * step));
+            let turns = (0..=SECOND / step).map(|turn| turn * step).chain([SECOND]);
+            let sent = send(&mut pacer, turns.map(|after| 5 + after));
             assert!((rate - 1..=rate).contains(&sent), "{sent} of {rate}");
         }
     }

@@ -49,7 +49,7 @@ Examples:
   natgate bench throughput --sessions 64k --frame-size 64,imix --json -
   natgate bench --inside memif:/run/i.sock --outside memif:/run/o.sock
   natgate bench throughput --expect forwarded --inside tap:a --outside tap:b
-  natgate bench teardown --inside tap:a --outside tap:b --teardown-command ./wipe
+  natgate bench teardown --inside tap:a --outside tap:b --teardown-command wipe
 
 Exit codes: 0 all trials passed, 1 a trial failed or a packet was wrong, 2 wrong
 usage."

@@ -210,8 +210,9 @@ fn model(classes: &[Class], arrival: usize, packet: Tuple, flags: u8) -> Fate {
             && is_in(class.port, back_ports.0)
             && is_in(class.from_port, back_ports.1);
         // Hosts inside that are no clients speak to the service without the class.
-        let from_service =
-            !there && (back || (class.allow_listed && back_side && is_in(class.port, back_ports.0)));
+        let to_service = there_side && is_in(class.port, packet.dport);
+        let says_so = class.allow_listed && back_side && is_in(class.port, back_ports.0);
+        let from_service = !there && (back || (says_so && !to_service));
         let goes_to = match class.translate_from {
             Some(net) if back => side(map(packet.dst, net, class.from[0])),
             _ => side(packet.dst),
@@ -222,10 +223,7 @@ fn model(classes: &[Class], arrival: usize, packet: Tuple, flags: u8) -> Fate {
         if there || back {
             return passed(classes, class, (arrival, service_at), packet, (there, flags));
         }
-        if class.allow_listed
-            && ((there_side && is_in(class.port, packet.dport))
-                || (back_side && is_in(class.port, back_ports.0)))
-        {
+        if class.allow_listed && (to_service || (back_side && is_in(class.port, back_ports.0))) {
             return refused_first(classes, arrival, packet)
                 .unwrap_or(Fate::Dropped(DropReason::NotrackNotListed));
         }

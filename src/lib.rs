@@ -22,7 +22,7 @@
 //! | [`control`] | HTTP/JSON on a UNIX socket, and its client |
 //! | [`runtime`] | start, pin, run, stop |
 //! | [`lab`] | network namespaces with real clients, for `natgate demo` and the tests |
-//! | [`bench`] | `natgate bench`: traffic, checks and results |
+//! | [`mod@bench`] | `natgate bench`: traffic, checks and results |
 //! | [`cli`] | the commands |
 //!
 //! Time is a parameter and is never read in the core. A worker allocates nothing after start-up, takes no
